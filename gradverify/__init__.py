@@ -1,0 +1,77 @@
+"""Verdicts on gradients, decided by measured error instead of a tolerance.
+
+The public names, each loaded when it is first asked for (PEP 562): `import gradverify` loads
+nothing else, so that a program or a test suite which merely could check a gradient pays nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradverify.audit import audit
+    from gradverify.checking import assert_gradients, check
+    from gradverify.oracles.opinion import derivative
+    from gradverify.records import (
+        Cause,
+        Check,
+        Estimate,
+        GradientInconclusive,
+        GradientMismatch,
+        Options,
+        Report,
+        Verdict,
+    )
+    from gradverify.targets.specs import function, layer, pair
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "audit": "gradverify.audit",
+    "assert_gradients": "gradverify.checking",
+    "check": "gradverify.checking",
+    "derivative": "gradverify.oracles.opinion",
+    "Cause": "gradverify.records",
+    "Check": "gradverify.records",
+    "Estimate": "gradverify.records",
+    "GradientInconclusive": "gradverify.records",
+    "GradientMismatch": "gradverify.records",
+    "Options": "gradverify.records",
+    "Report": "gradverify.records",
+    "Verdict": "gradverify.records",
+    "function": "gradverify.targets.specs",
+    "layer": "gradverify.targets.specs",
+    "pair": "gradverify.targets.specs",
+}
+
+__all__ = [
+    "Cause",
+    "Check",
+    "Estimate",
+    "GradientInconclusive",
+    "GradientMismatch",
+    "Options",
+    "Report",
+    "Verdict",
+    "__version__",
+    "assert_gradients",
+    "audit",
+    "check",
+    "derivative",
+    "function",
+    "layer",
+    "pair",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradverify' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,177 @@
+"""Everything in a file that by its names carries a derivative, read from its syntax alone.
+
+The file is not imported: a module that does work at import, or cannot be imported at all, still
+shows what it holds, and a file that holds nothing is never run.
+"""
+
+from __future__ import annotations
+
+import ast
+import tokenize
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from gradverify.audit.names import (
+    FRAMEWORK_BASES,
+    LAYER_METHODS,
+    POINT_METHODS,
+    cotangent_partners,
+    is_layer_name,
+    point_partners,
+)
+from gradverify.audit.record import Candidate, Source
+
+Function = ast.FunctionDef
+Methods = dict[str, Function]
+
+
+@dataclass(frozen=True)
+class _File:
+    source: Source
+    tree: ast.Module
+    imported: dict[str, str]  # local name -> dotted name
+    classes: dict[str, ast.ClassDef]  # qualified name -> class
+
+
+def find_candidates(source: Source) -> tuple[Candidate, ...]:
+    """The candidates of a file by line; one blocked candidate for a file that cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in somebody's string
+            tree = ast.parse(_text(source.path))
+    except (SyntaxError, ValueError, OSError, RecursionError) as error:
+        where = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = f"the file cannot be read as Python ({where}{getattr(error, 'msg', error)})"
+        return (Candidate(source, "file", "", "*", "*", 0, blocker=reason),)
+    file = _File(source, tree, _imports(tree), dict(_classes(tree.body, "")))
+    found = [*_in_module(file), *(c for name in file.classes for c in _in_class(file, name))]
+    return tuple(sorted(found, key=lambda candidate: candidate.line))
+
+
+def _text(path: str) -> str:
+    with tokenize.open(path) as file:
+        return file.read()
+
+
+def _imports(tree: ast.Module) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {
+                a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0]
+                for a in node.names
+            }
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    return names
+
+
+def _classes(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for node in _statements(body):
+        if isinstance(node, ast.ClassDef):
+            yield prefix + node.name, node
+            yield from _classes(node.body, f"{prefix}{node.name}.")
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a body, also those under an ``if`` or ``try``."""
+    for node in body:
+        yield node
+        for branch in ("body", "orelse", "finalbody"):
+            if isinstance(node, (ast.If, ast.Try)):
+                yield from _statements(getattr(node, branch, []))
+
+
+def _functions(body: Iterable[ast.stmt]) -> Methods:
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef) and not _is_property(node)}
+
+
+def _is_property(node: Function) -> bool:
+    return any("property" in ast.unparse(d) or ".setter" in ast.unparse(d) for d in node.decorator_list)
+
+
+def _in_module(file: _File) -> Iterator[Candidate]:
+    yield from _by_name(file.source, "", _functions(_statements(file.tree.body)))
+
+
+def _by_name(source: Source, owner: str, functions: Methods) -> Iterator[Candidate]:
+    whole = {n: f for n, f in functions.items() if not _is_abstract(f)}
+    for name, node in whole.items():
+        pairs = [("pair", other) for other in cotangent_partners(name, whole)]
+        others = [other for other in point_partners(name, whole) if _takes_inputs(whole[other], owner)]
+        points = [("pair" if other.endswith(("backward", "bwd")) else "point", other) for other in others]
+        for kind, backward in pairs or points:
+            yield Candidate(source, kind, owner, name, backward, node.lineno)
+
+
+def _in_class(file: _File, name: str) -> Iterator[Candidate]:
+    methods = _methods(file, name, set())
+    whole = {n: f for n, f in methods.items() if not _is_abstract(f)}
+    node = file.classes[name]
+    if not is_layer_name(name):
+        return
+    found = _by_methods(file.source, name, whole, node.lineno)
+    candidates = [found] if found is not None else list(_by_name(file.source, name, whole))
+    blocker = _framework(file, name)
+    own = set(_functions(node.body))
+    for candidate in candidates:
+        # A class that only inherits both is tried where they stand; one that inherits one is itself.
+        if own & {candidate.forward, candidate.backward} or (node.bases and "__init__" in own):
+            yield replace(candidate, blocker=blocker)
+
+
+def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Candidate | None:
+    for forward, backward in LAYER_METHODS:
+        if forward in methods and backward in methods:
+            return Candidate(source, "layer", owner, forward, backward, line)
+    for forward, backward in POINT_METHODS:
+        if forward in methods and backward in methods and _takes_inputs(methods[backward], owner):
+            return Candidate(source, "point", owner, forward, backward, line)
+    return None
+
+
+def _takes_inputs(node: Function, owner: str) -> bool:
+    # A spline's derivative(nu=1) makes a new spline; a derivative at a point needs the point.
+    static = any(ast.unparse(d).endswith("staticmethod") for d in node.decorator_list)
+    positional = [*node.args.posonlyargs, *node.args.args]
+    own = 1 if owner and not static else 0
+    return len(positional) - own > len(node.args.defaults)
+
+
+def _methods(file: _File, name: str, seen: set[str]) -> Methods:
+    """The methods of a class, with what it inherits from classes of the same file."""
+    if name not in file.classes or name in seen:
+        return {}
+    methods: Methods = {}
+    for base in reversed(file.classes[name].bases):
+        methods |= _methods(file, ast.unparse(base), seen | {name})
+    return methods | _functions(_statements(file.classes[name].body))
+
+
+def _is_abstract(node: Function) -> bool:
+    if any("abstract" in ast.unparse(d) for d in node.decorator_list):
+        return True
+    return all(_does_nothing(statement) for statement in node.body)
+
+
+def _does_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, (ast.Pass, ast.Raise))
+
+
+def _framework(file: _File, name: str, depth: int = 8) -> str:
+    """Why this audit cannot run a class: it belongs to a framework."""
+    for base in file.classes[name].bases if name in file.classes and depth else []:
+        head, *rest = ast.unparse(base).split(".")
+        dotted = ".".join([file.imported.get(head, head), *rest])
+        package = FRAMEWORK_BASES.get(dotted.split(".")[0])
+        if package is not None:
+            return (
+                f"a class of {package}, and this audit runs NumPy code; in a test: gv.check({name}(...), x)"
+            )
+        inherited = _framework(file, ast.unparse(base), depth - 1)
+        if inherited:
+            return inherited
+    return ""

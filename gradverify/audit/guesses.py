@@ -1,0 +1,146 @@
+"""What a parameter's name, default or annotation says about the values it wants: tables only."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+# Sizes: small, and no two of one array equal, so that a transposed or misplaced axis cannot hide.
+BATCH, IN, OUT, CHANNELS, FILTERS, VOCABULARY = 5, 3, 7, 2, 4, 11
+
+_LABELS = re.compile(
+    r"t|labels?|targets?|y_?(true|train|real|batch|label)|truth|ground_?truth|gt|classes|one_?hot"
+    r"|expected|desired|actual",
+    re.IGNORECASE,
+)
+_ROLES = tuple((role, re.compile(pattern)) for role, pattern in (
+    ("recurrent", r"w_?(h|hh|rec)|weights?_h+|wh_?\w?|u|v"),
+    ("weight", r"w\d?|weights?|kernels?|filters?|wx|w_?x?h|w_?xh|w_?ih|theta|coefs?"),
+    ("bias", r"b\d?|bias(es)?|beta|shift|b_?h|bh|intercept"),
+    ("scale", r"gamma|scale|g"),
+    ("state", r"h|h_?\d|h_?prev|prev_?h|c|c_?prev|prev_?c|hidden|state|h_?t|s_?prev|a_?prev_?t|h_?last"),
+    ("index", r"idxs?|ind|index|indices|tokens?|token_?ids|ids|words?|word_?ids"),
+))  # fmt: skip
+
+Maker = Callable[[np.random.Generator], list[Any]]
+
+
+def _always(*values: Any) -> Maker:
+    return lambda _: list(values)
+
+
+# One dictionary that serves as pool_param, bn_param, conv_param ... of the CS231n assignments.
+_CONFIG: dict[str, Any] = {
+    "stride": 1, "pad": 1, "pool_height": 2, "pool_width": 2, "mode": "train", "eps": 1e-5, "p": 0.6,
+    "seed": 0, "momentum": 0.9,
+}  # fmt: skip
+
+_COUNT = r"(n|num|d|dim|fan|c)?_?"
+_UNITS = r"_?(features?|dims?|size|units|nodes|neurons|n)?"
+
+
+def _arrays(*shapes: tuple[int, ...]) -> Maker:
+    return lambda rng: [rng.standard_normal(shape) for shape in shapes]
+
+
+def _generator(rng: np.random.Generator) -> list[Any]:
+    return [np.random.default_rng(int(rng.integers(99))), 0]
+
+
+# Names of settings, and the values to try in turn; the first pattern that fits the whole name wins.
+_NAMED: tuple[tuple[str, Maker], ...] = (
+    (_COUNT + r"in_?(channels?|planes)|c_?in|(n_?|input_?)?channels?|n_?c", _always(CHANNELS)),
+    (r"out(put)?_?(channels?|planes)|c_?out|(n|num)?_?(filters?|kernels?)", _always(FILTERS)),
+    (_COUNT + r"in(puts?)?" + _UNITS + r"|(n|num)_?features_?in|nin|n_?x|prev\w*", _always(IN)),
+    (_COUNT + r"out(puts?)?" + _UNITS + r"|nout|n_?y|((n|num)_?)?classes", _always(OUT)),
+    (r"(n|num)?_?(units|neurons|nodes|hidden_?(size|dims?|units|layers?)?)|n_?h", _always(OUT)),
+    (r"(n|num)?_?(embeddings|tokens|words)|vocab\w*|voc_?size|num_?emb\w*", _always(VOCABULARY)),
+    (r"((n|num)_?)?heads?|(n|num)?_?groups?|g", _always(1, IN)),
+    (r"(kernel|filter)_?(size|shape|dims?)|kernel|k|ksize|f", _always(3, (3, 3))),
+    (r"pool_?(size|shape|dims?|[hw])?|window_?(size)?|(scale_?)?factor|upsample\w*", _always(2, (2, 2))),
+    (r"(filter|kernel)_?([hw]|height|width)|k[hw]|h_?f|w_?f", _always(3)),
+    (r"pool_?(height|width)|stride_?[hw]?|strides?|dilation|s", _always(1, 2, (1, 1))),
+    (r"pad(ding)?_?\w?", _always(1, 0, "same", "valid")),
+    (r"eps(ilon)?", _always(1e-5)),
+    (r"p|rate|(drop_?(out)?|keep)_?(rate|prob\w*|p|ratio)?|prob\w*|ratio", _always(0.4)),
+    (r"momentum|decay|rho|beta_?\d", _always(0.9)),
+    (r"lr|learning_?rate|eta", _always(0.1)),
+    (r"alpha|(negative_?)?slope|beta|delta|lam\w*|reg\w*|tau|temperature", _always(0.7)),
+    (r"scale|gamma|margin|a|c|q|l[12]\w*", _always(0.7)),
+    (r"rng|random_?state|generator|random", _generator),
+    (r"seed", _always(0)),
+    (r"(is_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
+    (r"mode", _always("train")),
+    (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(_CONFIG), (), None]),
+    (r"(in(put)?|x|data)_?shape|shape", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
+    (r"(n|num)?_?(dims?|features?)|normalized_?shape|d_?model|size|width|embed\w*|d|n|length", _always(IN)),
+    (r"w\d?|weights?|kernels?", _arrays((IN, OUT), (FILTERS, CHANNELS, 3, 3))),
+    (r"b\d?|bias(es)?", _arrays((OUT,), (FILTERS,))),
+    (r"axis|dim", _always(-1, 1)),
+    (r"name|label", _always("layer")),
+    (r"act\w*|optimi[sz]er|init\w*|regulari[sz]er|\w*_init|\w*fn|cache", _always(None, "relu")),
+)
+_SETTINGS = tuple((re.compile(pattern, re.IGNORECASE), maker) for pattern, maker in _NAMED)
+
+_BY_ANNOTATION: dict[str, list[Any]] = {
+    "int": [IN, 2], "float": [0.5], "bool": [True], "str": [""], "tuple": [(IN,), (3, 3)],
+    "tuple[int, int]": [(3, 3)], "tuple[int, ...]": [(IN,)], "list[int]": [[IN, OUT]], "list": [[IN, OUT]],
+}  # fmt: skip
+
+
+def settings_for(parameter: inspect.Parameter, rng: np.random.Generator) -> list[Any]:
+    """Values to try for a setting: by annotation where that decides, by name, then by mere hope."""
+    annotation = (
+        parameter.annotation
+        if isinstance(parameter.annotation, str)
+        else getattr(parameter.annotation, "__name__", "")
+    )
+    named = next(
+        (maker(rng) for pattern, maker in _SETTINGS if pattern.fullmatch(parameter.name.strip("_"))), None
+    )
+    typed = _BY_ANNOTATION.get(annotation)
+    if typed is None:
+        return named if named is not None else [IN, 0.5, (IN,), None]
+    kinds = tuple(type(value) for value in typed)
+    fitting = [value for value in named or [] if isinstance(value, kinds)]
+    return fitting or typed
+
+
+def is_setting(name: str) -> bool:
+    """Whether an argument of a forward is by its name a setting: a stride, a rate, a flag."""
+    return _SETTING_NAME.fullmatch(name.strip("_")) is not None
+
+
+_SETTING_NAME = re.compile(
+    r"(is_?)?train\w*|mode|strides?|pad(ding)?|(pool|kernel|filter)_?(size|shape|height|width)|dilation|groups?|eps(ilon)?|axis"
+    r"|keep_?prob\w*|drop\w*_?(rate|prob\w*|p)|(negative_?)?slope|alpha|rng|seed|n_?heads?|p|lam\w*|reg\w*|momentum|delta"
+    r"|temperature|size|\w+_(param|params|config|cfg)|hparam\w*",
+    re.IGNORECASE,
+)
+
+
+def roles_of(names: Sequence[str]) -> tuple[str, ...]:
+    """What each argument of a forward is: data, label, index, weight, bias, state, setting ...
+
+    >>> roles_of(["x", "w", "b", "stride"]), roles_of(["y", "t"]), roles_of(["y", "y_pred"])
+    (('data', 'weight', 'bias', 'setting'), ('data', 'label'), ('label', 'data'))
+    """
+    strong = [_LABELS.fullmatch(name) is not None for name in names]
+    if len(names) == 1:
+        return (_role(names[0], first=True),)
+    weak_counts = not any(strong)
+    return tuple(
+        "label" if is_label or (weak_counts and name.lower() == "y") else _role(name, first=position == 0)
+        for position, (name, is_label) in enumerate(zip(names, strong, strict=True))
+    )
+
+
+def _role(name: str, *, first: bool) -> str:
+    if is_setting(name) and not first:
+        return "setting"
+    role = next((role for role, pattern in _ROLES if pattern.fullmatch(name.strip("_").lower())), "data")
+    return "data" if first and role != "index" else role

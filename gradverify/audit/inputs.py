@@ -1,0 +1,242 @@
+"""Inputs for a forward that nobody described: proposals by role and shape, in the order of likelihood.
+
+A scheme gives every role a shape. The schemes that the parameters of an object imply come first,
+then those of the usual layers; what the errors say reorders the rest (see `search`).
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of, settings_for
+
+Shape = tuple[int, ...]
+Scheme = Mapping[str, Shape]
+Function = Callable[..., Any]
+
+_H, _W = 6, 4  # even, so that windows of 2 fit, and different
+
+_USUAL: tuple[Scheme, ...] = (
+    {
+        "data": (BATCH, IN),
+        "weight": (IN, OUT),
+        "recurrent": (OUT, OUT),
+        "bias": (OUT,),
+        "state": (BATCH, OUT),
+        "scale": (IN,),
+    },
+    {"data": (BATCH, IN), "weight": (IN,), "bias": (IN,), "state": (BATCH, IN), "scale": (IN,)},
+    {"data": (CHANNELS, IN, _H, _W), "weight": (FILTERS, IN, 3, 3), "bias": (FILTERS,), "scale": (IN,)},
+    {"data": (CHANNELS, IN, _H, _W), "weight": (IN,), "bias": (IN,), "scale": (IN,)},
+    {
+        "data": (CHANNELS, BATCH, IN),
+        "weight": (IN, OUT),
+        "recurrent": (OUT, OUT),
+        "bias": (OUT,),
+        "state": (CHANNELS, OUT),
+    },
+    {
+        "data": (BATCH, IN),
+        "weight": (OUT, IN),
+        "recurrent": (OUT, OUT),
+        "bias": (OUT,),
+        "state": (BATCH, OUT),
+    },
+    {
+        "data": (IN, BATCH),
+        "weight": (OUT, IN),
+        "recurrent": (OUT, OUT),
+        "bias": (OUT, 1),
+        "state": (OUT, BATCH),
+    },
+    {"data": (IN,), "weight": (OUT, IN), "recurrent": (OUT, OUT), "bias": (OUT,), "state": (OUT,)},
+    {"data": (IN,), "weight": (IN, OUT), "recurrent": (OUT, OUT), "bias": (OUT,), "state": (OUT,)},
+    {"data": (BATCH, IN), "weight": (IN,), "bias": ()},
+    {"data": (CHANNELS, 7, BATCH, IN), "weight": (3, 3, IN, FILTERS), "bias": (FILTERS,)},
+    {"data": (CHANNELS, IN, 7), "weight": (FILTERS, IN, 3), "bias": (FILTERS,)},
+    {"data": (CHANNELS, IN, 9, _H)},
+    {"data": (1, IN), "weight": (IN, OUT), "bias": (1, OUT)},
+    {"data": (IN, 1), "weight": (OUT, IN), "bias": (OUT, 1), "recurrent": (OUT, OUT), "state": (OUT, 1)},
+    {"data": (IN, IN)},
+    {"data": (CHANNELS, IN, 4, 5, 3)},
+    {"data": ()},
+)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One way to fill the arguments: a shape for every role, and the kind of numbers."""
+
+    scheme: Scheme
+    label: str = "class"
+    integers: bool = False
+    unit: bool = False
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of the data."""
+        return len(self.scheme["data"])
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Positional inputs and fixed keywords of one call."""
+
+    inputs: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+def proposals(function: Function, held: Sequence[np.ndarray]) -> list[Proposal]:
+    """All proposals for a forward whose object holds these parameter arrays, likeliest first."""
+    roles = roles_of(required_names(function))
+    schemes = [*_implied(held), *_USUAL]
+    labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
+    kinds = [(False, False), (True, False), (False, True)]
+    found = [
+        Proposal(s, label, integers, unit)
+        for integers, unit in kinds
+        for s, label in product(schemes, labels)
+    ]
+    looks_up = _looks_up(function)
+    return sorted(found, key=lambda p: p.integers != looks_up)
+
+
+def _looks_up(function: Function) -> bool:
+    owner = getattr(function, "__self__", None)
+    name = type(owner).__name__ if owner is not None else getattr(function, "__name__", "")
+    return any(word in name.lower() for word in ("embed", "lookup", "onehot", "one_hot"))
+
+
+def _implied(held: Sequence[np.ndarray]) -> Iterator[Scheme]:
+    """Shapes of the data that go with parameters: a matrix by either side, a filter by its channels."""
+    square = [a.shape[0] for a in held if a.ndim == 2 and a.shape[0] == a.shape[1]]
+    for shape in dict.fromkeys(a.shape for a in held):
+        if len(shape) == 2:
+            state = square[0] if square else max(shape)
+            yield {"data": (BATCH, shape[0]), "state": (BATCH, state)}
+            yield {"data": (BATCH, shape[1]), "state": (BATCH, state)}
+            yield {"data": (shape[1], BATCH), "state": (state, BATCH)}
+            yield {"data": (shape[0], BATCH), "state": (state, BATCH)}
+            yield {"data": (2, BATCH, shape[0]), "state": (2, state)}
+            yield {"data": (shape[0],), "state": (state,)}
+            yield {"data": (shape[1],), "state": (state,)}
+        elif len(shape) == 4:
+            yield {"data": (2, shape[1], _H, 7)}
+            yield {"data": (2, _H, 7, shape[2])}
+        elif len(shape) in (1, 3) and shape[0] > 0:
+            yield {"data": (BATCH, shape[-1]), "state": (BATCH, shape[-1])}
+            yield {"data": (2, shape[0], _H, _W)}
+
+
+def required_names(function: Function) -> list[str]:
+    """The parameters that a call must give by position."""
+    return [p.name for p in required(function)]
+
+
+def required(function: Function) -> list[inspect.Parameter]:
+    """The same, as parameters; all of ``f(*args)`` is one."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(function).parameters.values())
+    found = [p for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
+    star = [p for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    return found or star[:1]
+
+
+def make_arguments(
+    function: Function, proposal: Proposal, held: Sequence[np.ndarray], seed: int
+) -> Arguments:
+    """The arguments of a proposal: standard normal data, labels in range, settings as keywords."""
+    rng = np.random.default_rng(seed)
+    parameters, positive = required(function), log_arguments(function)
+    roles = roles_of([p.name for p in parameters])
+    inputs: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for parameter, role in zip(parameters, roles, strict=True):
+        if role == "setting":
+            kwargs[parameter.name] = settings_for(parameter, rng)[0]
+        else:
+            inputs.append(_array(role, proposal, parameter.name in positive, held, rng))
+    keywords = [
+        p for p in inspect.signature(function).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    kwargs |= {p.name: settings_for(p, rng)[0] for p in keywords if p.default is inspect.Parameter.empty}
+    return Arguments(tuple(inputs), kwargs)
+
+
+def _array(
+    role: str, proposal: Proposal, positive: bool, held: Sequence[np.ndarray], rng: np.random.Generator
+) -> Any:
+    data = proposal.scheme["data"]
+    if role == "label":
+        return _labels(proposal.label, data, rng)
+    if role == "index" or (role == "data" and proposal.integers):
+        rows = min((a.shape[0] for a in held if a.ndim == 2), default=3)
+        return rng.integers(0, rows, data)
+    shape = proposal.scheme.get(role, data)
+    if positive or (proposal.unit and role == "data"):
+        return np.asarray(rng.uniform(0.1, 0.9, shape))  # where log, sqrt, arcsin and 1 - p are all defined
+    return np.asarray(rng.standard_normal(shape))
+
+
+def _labels(kind: str, data: Shape, rng: np.random.Generator) -> np.ndarray:
+    """Labels for predictions of a shape, as integers: they are constants, nothing to differentiate by."""
+    classes = data[-1] if data else 2
+    chosen = rng.integers(0, classes, data[:-1])
+    if kind == "class":
+        return chosen
+    if kind == "onehot":
+        return np.asarray(np.eye(classes, dtype=np.int64)[chosen])
+    if kind == "binary":
+        return rng.integers(0, 2, data)
+    return np.asarray(rng.standard_normal(data))
+
+
+def log_arguments(function: Function) -> frozenset[str]:
+    """The arguments that go into a logarithm or a root as they are, or through a clip.
+
+    ``np.log(p + eps)`` and ``q = np.clip(p, a, b); np.log(1 - q)`` count, ``np.log(np.sum(np.exp(x)))``
+    does not.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return frozenset()
+    aliases = {
+        p.arg: {p.arg} for node in ast.walk(tree) if isinstance(node, ast.arguments) for p in node.args
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            aliases.setdefault(node.targets[0].id, set()).update(_transparent(node.value, aliases))
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _called(node) in ("log", "sqrt", "log2", "log10")
+    ]
+    return frozenset(
+        name for call in calls for argument in call.args for name in _transparent(argument, aliases)
+    )
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _transparent(node: ast.expr, aliases: Mapping[str, set[str]]) -> set[str]:
+    if isinstance(node, ast.Name):
+        return aliases.get(node.id, set())
+    if isinstance(node, ast.Call):
+        passes = _called(node) in ("clip", "maximum", "minimum", "asarray", "array")
+        return set().union(*(_transparent(a, aliases) for a in node.args)) if passes else set()
+    if isinstance(node, ast.BinOp):
+        return _transparent(node.left, aliases) | _transparent(node.right, aliases)
+    if isinstance(node, (ast.Subscript, ast.UnaryOp)):
+        return _transparent(node.value if isinstance(node, ast.Subscript) else node.operand, aliases)
+    return set()

@@ -1,0 +1,160 @@
+"""Worker processes with a time limit: what crashes, exits or hangs loses its own entry and no other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gradverify.audit.record import AuditEntry, Candidate
+from gradverify.audit.worker import decode_entry, encode_candidate
+
+Progress = Callable[[int, int, AuditEntry], None]
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # the workers are the parallelism
+
+
+@dataclass
+class Worker:
+    """A process that tries candidates one after the other; replaced when it dies."""
+
+    process: subprocess.Popen[str] | None = field(default=None)
+
+    def ask(self, candidate: Candidate, seed: int, timeout: float) -> AuditEntry:
+        """The entry of a candidate, also if the process does not survive it."""
+        process = self._running()
+        expired = threading.Event()
+        timer = threading.Timer(timeout, _expire, (expired, process))
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = _exchange(process, json.dumps({"candidate": encode_candidate(candidate), "seed": seed}))
+        finally:
+            timer.cancel()
+        if answer is not None:
+            return answer
+        self.stop()
+        why = f"it did not end within {timeout:g} s" if expired.is_set() else _death(process)
+        return unreported(candidate, why)
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gradverify.audit.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                encoding="utf-8",
+                env=_environment(),
+                start_new_session=True,
+            )
+        return self.process
+
+    def stop(self) -> None:
+        """End the process and whatever it started."""
+        if self.process is not None:
+            _kill(self.process)
+            for pipe in (self.process.stdin, self.process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+            self.process.wait()
+            self.process = None
+
+
+def _expire(expired: threading.Event, process: subprocess.Popen[str]) -> None:
+    expired.set()
+    _kill(process)
+
+
+def unreported(candidate: Candidate, reason: str) -> AuditEntry:
+    """The entry of a candidate without a report."""
+    return AuditEntry(
+        candidate.symbol, candidate.convention, None, reason, candidate.source.path, candidate.line
+    )
+
+
+def _environment() -> dict[str, str]:
+    # The worker finds this very package, installed or not, whatever the code under audit puts on its path.
+    here = Path(__file__).resolve().parents[2]
+    paths = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]
+    limits = {name: os.environ.get(name, "1") for name in _THREADS}
+    return {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": "Agg"}
+
+
+def _exchange(process: subprocess.Popen[str], line: str) -> AuditEntry | None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        return decode_entry(json.loads(answer)) if answer else None
+    except (OSError, ValueError, KeyError, TypeError):  # a broken pipe, or an answer cut short
+        return None
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def _death(process: subprocess.Popen[str]) -> str:
+    code = process.returncode
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"it ended its process by {signal.Signals(-code).name}"
+    return f"it ended its process with exit code {code}"
+
+
+def default_jobs() -> int:
+    """As many workers as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    candidates: Sequence[Candidate], jobs: int, seed: int, timeout: float, progress: Progress | None = None
+) -> tuple[tuple[AuditEntry, ...], bool]:
+    """The entries of all candidates in their order, and whether Ctrl-C cut the run short."""
+    entries = {i: unreported(c, c.blocker) for i, c in enumerate(candidates) if c.blocker}
+    workers = [Worker() for _ in range(max(1, min(jobs, len(candidates))))]
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def one(index: int) -> tuple[int, AuditEntry]:
+        worker = idle.get()
+        try:
+            return index, worker.ask(candidates[index], seed, timeout)
+        finally:
+            idle.put(worker)
+
+    with ThreadPoolExecutor(len(workers)) as executor:
+        futures = [executor.submit(one, i) for i in range(len(candidates)) if i not in entries]
+        try:
+            for future in as_completed(futures):
+                index, entries[index] = future.result()
+                _tell(progress, len(entries), len(candidates), entries[index])
+        except KeyboardInterrupt:
+            executor.shutdown(wait=False, cancel_futures=True)
+        finally:
+            for worker in workers:
+                worker.stop()
+    rest = {i: unreported(c, "interrupted by Ctrl-C") for i, c in enumerate(candidates) if i not in entries}
+    return tuple({**rest, **entries}[i] for i in range(len(candidates))), bool(rest)
+
+
+def _tell(progress: Progress | None, done: int, total: int, entry: AuditEntry) -> None:
+    if progress is not None:
+        progress(done, total, entry)

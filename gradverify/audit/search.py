@@ -1,0 +1,113 @@
+"""Find arguments that a forward accepts, reading the errors that it raises on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import flatten, is_floating
+from gradverify.audit.inputs import Arguments, Proposal, make_arguments, proposals
+
+Wish = Callable[[Proposal], bool]
+
+_MOST = 400  # calls of the forward; a search that needs more does not end well
+
+
+@dataclass
+class Search:
+    """Proposals tried one after the other; `complaint` is the last thing the forward said."""
+
+    complaint: str = "it takes no inputs"
+    tried: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+    def accepted(
+        self, function: Callable[..., Any], held: Sequence[np.ndarray], seed: int
+    ) -> Iterator[Arguments]:
+        """The arguments that the forward turns into finite floating numbers, likeliest first."""
+        waiting = proposals(function, held)
+        while waiting and self.tried < _MOST:
+            proposal = waiting.pop(0)
+            self.tried += 1
+            arguments = make_arguments(function, proposal, held, seed)
+            problem, wish = _attempt(function, arguments)
+            if problem is None:
+                yield arguments
+            else:
+                self.complaint = self.complaint if self.complaints else problem
+                self.complaints.append(problem)
+                if wish is not None:
+                    waiting.sort(key=lambda p: not wish(p))
+
+
+def _attempt(function: Callable[..., Any], arguments: Arguments) -> tuple[str | None, Wish | None]:
+    """None for success; else what went wrong and which proposals that speaks for."""
+    try:
+        with silence():
+            result = twin_call(function, arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0][:160], read_error(error)
+    return judge_output(result)
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """No output, warnings or floating-point complaints of the code under audit."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def twin_call(function: Callable[..., Any], arguments: Arguments) -> Any:
+    """Call on copies of the arguments and of the object, so that a failed trial leaves no trace."""
+    owner = getattr(function, "__self__", None)
+    if owner is not None and not isinstance(owner, type):
+        function = getattr(deepcopy(owner), function.__name__)
+    return function(*deepcopy(arguments.inputs), **deepcopy(dict(arguments.kwargs)))
+
+
+def judge_output(result: Any) -> tuple[str | None, Wish | None]:
+    """Whether the first output is floating, not empty and finite."""
+    first = result[0] if isinstance(result, tuple) and result else result
+    leaves = [np.asarray(leaf) for leaf in flatten(first, "out")[0].values() if is_floating(leaf)]
+    if not leaves:
+        return f"the forward returned no floating array but {type(first).__name__}", lambda p: not p.integers
+    if any(leaf.size == 0 for leaf in leaves):
+        return "the forward returned an empty array", None
+    if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
+        return "the forward returned values that are not finite", lambda p: p.unit
+    return None, None
+
+
+def read_error(error: Exception) -> Wish | None:
+    """Which proposals an error asks for: a number of axes, or integers.
+
+    >>> wish = read_error(ValueError("not enough values to unpack (expected 4, got 2)"))
+    >>> wish(Proposal({"data": (2, 3, 4, 5)})), wish(Proposal({"data": (5, 3)}))
+    (True, False)
+    """
+    text = str(error)
+    for pattern, wish in _READINGS:
+        match = re.search(pattern, text)
+        if match is not None:
+            return wish(*[int(group) for group in match.groups()])
+    return None
+
+
+_READINGS: tuple[tuple[str, Callable[..., Wish]], ...] = (
+    (r"values to unpack \(expected (\d+)", lambda n: lambda p: p.rank == n),
+    (r"array is \d+-dimensional, but (\d+) were indexed", lambda n: lambda p: p.rank >= n),
+    (r"axis (\d+) is out of bounds", lambda n: lambda p: p.rank > n),
+    (r"axes don't match array", lambda: lambda p: p.rank > 2),
+    (r"tuple index out of range", lambda: lambda p: p.rank > 2),
+    (r"of integer \(or boolean\) type", lambda: lambda p: p.integers or p.label == "class"),
+    (r"only integer", lambda: lambda p: p.integers),
+)

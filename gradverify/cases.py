@@ -1,0 +1,94 @@
+"""What a diagnosis may ask about a failed leaf, put together from its trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import Arrays, dtype_name, to_float64
+from gradverify.diagnosis import Case
+from gradverify.judging import Finding, estimator
+from gradverify.localize import Located
+from gradverify.probes import entry_sizes
+from gradverify.trial import Trial
+
+_DIAGONAL = 64
+
+
+def make_case(finding: Finding, located: Located) -> Case:
+    """The failure with its arrays, and closures that ask the same target and oracle again."""
+    trial, leaf = finding.trial, finding.leaf
+    believed = finding.opinion.best is finding.opinion.foreign
+
+    def at(point: Arrays) -> np.ndarray | None:
+        g = trial.raw_gradient(finding.u, point={**trial.point, **point}).get(leaf)
+        return None if g is None else to_float64(g)
+
+    def with_u(u: Arrays) -> np.ndarray | None:
+        g = trial.raw_gradient(u).get(leaf)
+        return None if g is None else to_float64(g)
+
+    def expect(point: Arrays, indices: tuple[tuple[int, ...], ...]) -> np.ndarray | None:
+        there = trial.at({**trial.point, **point})
+        return _entries(there, finding.u, leaf, indices, foreign=believed)
+
+    return Case(
+        leaf=leaf, x=to_float64(trial.point[leaf]), point=trial.point, gradient=finding.gradient.value[leaf],
+        located=located, u=finding.u, outputs=trial.base, sizes=_sizes(trial, leaf),
+        gradient_dtype=finding.gradient.dtypes.get(leaf, ""), leaf_dtype=dtype_name(trial.point[leaf]),
+        at=_guarded(at), with_u=_guarded(with_u), expect=_guarded(expect),
+        diagonal=_guarded(lambda: _diagonal(trial, finding, located, foreign=believed)),
+    )  # fmt: skip
+
+
+def _guarded(question: Callable[..., np.ndarray | None]) -> Callable[..., np.ndarray | None]:
+    """The same question, answered by None where the target will not take it."""
+
+    def asked(*args: Any) -> np.ndarray | None:
+        try:
+            with np.errstate(all="ignore"):
+                return question(*args)
+        except Exception:  # noqa: BLE001 - a diagnosis is a guess; a question that fails is not one
+            return None
+
+    return asked
+
+
+def _entries(trial: Trial, u: Arrays, leaf: str, indices: tuple[tuple[int, ...], ...], *, foreign: bool) -> np.ndarray:
+    ask, sizes = estimator(trial, u, leaf, foreign=foreign), entry_sizes(trial.point[leaf])
+    values = []
+    for index in indices:
+        v = np.zeros(sizes.shape)
+        v[index] = sizes[index]
+        values.append(ask(v).value / sizes[index])
+    return np.array(values, dtype=float)
+
+
+def _diagonal(trial: Trial, finding: Finding, located: Located, *, foreign: bool) -> np.ndarray | None:
+    (name, y), *more = trial.base.items()
+    if more or y.shape != np.shape(trial.point[finding.leaf]) or len(located.indices) > _DIAGONAL:
+        return None
+    values = []
+    for index in located.indices:
+        only = np.zeros(y.shape)
+        only[index] = finding.u[name][index]
+        values.append(_entries(trial, {name: only}, finding.leaf, (index,), foreign=foreign)[0])
+    return np.array(values)
+
+
+def _sizes(trial: Trial, leaf: str) -> dict[str, float]:
+    """Numbers a forgotten factor is likely to be, by what they are called; the batch first."""
+    sizes: dict[str, float] = {}
+    inputs = [x for n, x in trial.point.items() if np.ndim(x) > 1]
+    arrays = [*trial.base.values(), *inputs, trial.point[leaf]]
+    for array in arrays:
+        if np.ndim(array):
+            sizes.setdefault("batch size", float(np.shape(array)[0]))
+            sizes.setdefault("number of entries", float(np.size(array)))
+            sizes.setdefault("last axis", float(np.shape(array)[-1]))
+    for name, value in trial.point.items():
+        if np.size(value) == 1 and name != leaf:
+            sizes.setdefault(name, float(np.reshape(to_float64(value), ())))
+    return {name: value for name, value in sizes.items() if value not in (0.0, 1.0)}

@@ -1,0 +1,254 @@
+"""`check` and `assert_gradients`: the one place that knows targets, oracles, verdicts and causes."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradverify import events
+from gradverify.arrays import Arrays, all_finite, dtype_name, to_float64
+from gradverify.cases import make_case
+from gradverify.contracts import Breach, breaches
+from gradverify.diagnosis import at_singular_point, diagnose
+from gradverify.judging import Finding, judge, locate_in
+from gradverify.records import Cause, Check, GradientInconclusive, GradientMismatch, Options, Report, Verdict
+from gradverify.regimes import special_points
+from gradverify.saved import save
+from gradverify.subgradients import at_kink, has_kink
+from gradverify.surrogates import compare_values, with_reference, with_surrogate
+from gradverify.targets import Target, make_targets
+from gradverify.targets.calling import quiet
+from gradverify.targets.gradients import WrongClaim
+from gradverify.trial import Counts, Trial
+from gradverify.tangents import judge_forward, judge_hessian
+from gradverify.precision import judge_implementation, wide_twin
+
+_EVERYTHING = frozenset(Options.__dataclass_fields__)
+
+
+def check(target: Any, *inputs: Any, **options: Any) -> Report:
+    """Judge whether the derivatives that `target` claims are right at these inputs.
+
+    See the README for the options; an unknown one is a TypeError. What the user's plain forward
+    raises is raised; whatever fails later is an inconclusive check with reason ``error``.
+
+    >>> import numpy as np
+    >>> from gradverify import function
+    >>> check(function(np.exp, derivative=lambda x: 1.0009 * np.exp(x)), 0.3).verdict.value
+    'fail'
+    """
+    started = time.perf_counter()
+    chosen = make_options(options)
+    counts = Counts()
+    with quiet() as printed:
+        targets = make_targets(target, inputs, chosen)
+        checks = tuple(c for each in targets for c in _check_target(each, chosen, counts))
+    report = Report(
+        target=targets[0].name, checks=checks, notes=_notes(targets, printed.getvalue()), skipped=tuple(counts.skipped),
+        forwards=counts.forwards, backwards=counts.backwards, seconds=time.perf_counter() - started,
+    )  # fmt: skip
+    if report.verdict is Verdict.FAIL:
+        report = replace(report, again=save(target, inputs, options, report))
+    events.publish(report)
+    return report
+
+
+def _notes(targets: tuple[Target, ...], printed: str) -> tuple[str, ...]:
+    found = tuple(note for target in targets for note in target.findings())
+    return (*found, "the target prints while it runs; kept quiet here") if printed else found
+
+
+def assert_gradients(target: Any, *inputs: Any, **options: Any) -> Report:
+    """`check`, raising GradientMismatch on a failure and GradientInconclusive where it cannot decide."""
+    __tracebackhide__ = True
+    report = check(target, *inputs, **options)
+    if report.verdict is Verdict.FAIL:
+        raise GradientMismatch(report)
+    if report.verdict is Verdict.INCONCLUSIVE:
+        raise GradientInconclusive(report)
+    return report
+
+
+def make_options(keywords: dict[str, Any]) -> Options:
+    """The options as one record; a keyword that does not exist is named."""
+    unknown = sorted(set(keywords) - _EVERYTHING)
+    if unknown:
+        raise TypeError(f"{unknown[0]}=: no such option; there are {', '.join(sorted(_EVERYTHING))}")
+    return Options(**keywords)
+
+
+def _check_target(target: Target, options: Options, counts: Counts) -> list[Check]:
+    if not target.point:
+        raise TypeError(f"nothing to check: {target.name} has no floating input or parameter (integers are constants)")
+    if options.surrogate is not None:
+        target = with_surrogate(target, options.surrogate)
+    judged = target if options.reference is None else with_reference(target, options.reference)
+    trial = Trial(judged, options, dict(target.point), counts)
+    _require_finite(trial)
+    if options.order > 1 and target.hessian_product is None:
+        raise ValueError(f"order={options.order}: {target.name} claims no second derivative")
+    checks = compare_values(target, judged, trial) if judged is not target else []
+    checks += _first_order(trial)
+    if target.hessian_product is not None and options.mode != "forward":
+        checks += _judged(trial, lambda: judge_hessian(trial, options.seed), order=2)
+    if not checks:
+        raise ValueError(f"mode={options.mode!r}: {target.name} claims no derivative in this mode")
+    return checks
+
+
+def _require_finite(trial: Trial) -> None:
+    if not all_finite(trial.point):
+        name = next(n for n, x in trial.point.items() if not np.all(np.isfinite(to_float64(x))))
+        raise ValueError(f"{name}: holds NaN or infinity; a derivative is checked at finite points only")
+
+
+def _first_order(trial: Trial) -> Iterator[Check]:
+    mode, target = trial.options.mode, trial.target
+    if mode in ("auto", "reverse", "both") and target.linearize is not None:
+        twin = wide_twin(target)
+        wide = trial if twin is None else Trial(twin, trial.options, dict(twin.point), trial.counts)
+        given = _judged(wide, lambda: _at_point(wide))
+        if wide is not trial:
+            given += _judged(trial, lambda: judge_implementation(trial, wide, trial.options.seed), regime="implementation")
+        yield from given
+        if trial.options.search != "none" and not any(c.verdict is Verdict.FAIL for c in given):
+            yield from _contract_checks(trial)
+            yield from _special_checks(wide)
+    if mode in ("auto", "forward", "both") and target.pushforward is not None:
+        yield from _judged(trial, lambda: judge_forward(trial, trial.options.seed), mode="forward")
+
+
+def _at_point(trial: Trial, probes: int = 2) -> list[Finding]:
+    findings = judge(trial, trial.options.seed, probes)
+    if not has_kink(findings):
+        return findings
+    kinked = ("kink", "jump")
+    return [at_kink(trial, f, trial.options.seed) if f.decision.reason in kinked else f for f in findings]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """How a row of the report differs from the default: its regime, mode and order."""
+
+    regime: str = "given"
+    mode: str = "reverse"
+    order: int = 1
+
+
+def _judged(trial: Trial, run: Callable[[], list[Finding]], **row: Any) -> list[Check]:
+    """The findings as checks; a broken contract is a failure, any other exception an ``error``."""
+    where, started = _Row(**row), time.perf_counter()
+    spent = trial.counts.forwards
+    try:
+        findings = run()
+    except WrongClaim as claim:
+        return [_claim_check(trial, claim, where)]
+    except Exception:  # noqa: BLE001 - the target's code: whatever it raises is its own affair
+        text = traceback.format_exc()
+        return [_blank(trial, ", ".join(trial.leaves), Verdict.INCONCLUSIVE, where, reason="error", detail=text)]
+    seconds = (time.perf_counter() - started) / max(len(findings), 1)
+    evaluations = (trial.counts.forwards - spent) // max(len(findings), 1)
+    return [replace(_check_of(trial, f, where), seconds=seconds, evaluations=evaluations) for f in findings]
+
+
+def _check_of(trial: Trial, finding: Finding, where: _Row) -> Check:
+    d, leaf = finding.decision, finding.leaf
+    known = _blank(
+        trial, leaf, d.verdict, where, reason=d.reason, oracle=finding.oracle, computed=d.computed, expected=d.expected,
+        discrepancy=d.discrepancy, bar=d.bar, resolution=d.resolution, entrywise=finding.entrywise,
+    )  # fmt: skip
+    return known if d.verdict is not Verdict.FAIL else _explained(finding, known)
+
+
+def _explained(finding: Finding, known: Check) -> Check:
+    if known.mode != "reverse" or known.order != 1:
+        return known
+    if known.reason in ("tie", "kink"):
+        slopes = finding.opinion.native.slopes
+        return replace(known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),))
+    leaf, believed = finding.leaf, finding.opinion.best is finding.opinion.foreign
+    located = finding.located or locate_in(finding.trial, finding.u, finding.gradient, leaf, foreign=believed)
+    causes = diagnose(make_case(finding, located))
+    entries = located.entries()
+    return replace(
+        known, causes=causes, entries=entries, worst=entries[0] if entries else None,
+        wrong_entries=int(located.wrong.sum()), sampled_entries=len(located.indices),
+    )  # fmt: skip
+
+
+def _blank(trial: Trial, leaf: str, verdict: Verdict, where: _Row, **fields: Any) -> Check:
+    x = trial.point.get(leaf)
+    return Check(
+        target=trial.target.name, wrt=leaf, output=", ".join(trial.outputs), verdict=verdict, regime=where.regime,
+        mode=where.mode, order=where.order, shape=np.shape(x) if x is not None else (), seed=trial.options.seed,
+        dtype=dtype_name(x) if x is not None else trial.target.dtype, **fields,
+    )  # fmt: skip
+
+
+_CLAIM_ADVICE = {
+    "shape": "return one array of the leaf's own shape: sum over broadcast axes, transpose or reshape the result",
+    "dtype": "return real floating numbers",
+    "missing": "store the gradient in the backward where the parameter is",
+}
+
+
+def _claim_check(trial: Trial, claim: WrongClaim, where: _Row) -> Check:
+    cause = Cause(claim.cause, claim.text, claim.text, _CLAIM_ADVICE.get(claim.cause, "see the contract of targets"), 1.0)
+    leaf = claim.leaf or trial.leaves[0]
+    return _blank(trial, leaf, Verdict.FAIL, where, reason=claim.cause, detail=claim.text, causes=(cause,))
+
+
+_BREACH_ADVICE = {
+    "mutated-upstream": "work on a copy: other users of the same array see the change",
+    "nondeterministic": "initialise every buffer, fix the random state, or synchronise",
+    "upstream-ignored": "multiply by the upstream gradient",
+    "nonlinear": "a pullback is linear in its upstream gradient: nothing may be squared, clipped or added to it",
+    "upstream-layout": "read the upstream gradient through its strides, or make it contiguous first",
+}
+
+
+def _contract_checks(trial: Trial) -> list[Check]:
+    from gradverify.probes import draw_cotangent
+
+    rng = np.random.default_rng((trial.options.seed, 3))
+    u = draw_cotangent(rng, trial.base)
+    found: dict[tuple[str, str], Breach] = {}
+    for breach in breaches(trial, u, trial.gradient(u), trial.options.seed):
+        found.setdefault((breach.cause, breach.leaf), breach)
+    return [_breach_check(trial, breach) for breach in found.values()]
+
+
+def _breach_check(trial: Trial, breach: Breach) -> Check:
+    cause = Cause(breach.cause, breach.text, f"{breach.computed:.6g} against {breach.expected:.6g}", _BREACH_ADVICE[breach.cause], 1.0)
+    return _blank(
+        trial, breach.leaf, Verdict.FAIL, _Row(regime=f"contract: {breach.cause}"), reason=breach.cause, detail=breach.text,
+        computed=breach.computed, expected=breach.expected, discrepancy=abs(breach.computed - breach.expected),
+        bar=breach.bar, causes=(cause,), oracle="contract",
+    )  # fmt: skip
+
+
+def _special_checks(trial: Trial) -> Iterator[Check]:
+    """Regimes nobody asked for: only a failure is a row, everything else is counted as skipped or fine."""
+    rounds = 8 if trial.options.search == "deep" else 1
+    for k in range(rounds):
+        for name, point in special_points(trial.point, trial.leaves, trial.options.seed + k):
+            yield from _special_check(trial, name, point)
+
+
+def _special_check(trial: Trial, name: str, point: Arrays) -> list[Check]:
+    try:
+        there = trial.at(point)
+        if not all_finite(there.base):
+            raise ValueError(name)
+        checks = _judged(there, lambda: _at_point(there, probes=1), regime=name)
+    except Exception:  # noqa: BLE001 - our idea, not the user's: outside the domain is no finding
+        trial.counts.skipped.append(name)
+        return []
+    if any(c.verdict is Verdict.INCONCLUSIVE for c in checks):
+        trial.counts.skipped.append(name)
+    return [c for c in checks if c.verdict is Verdict.FAIL]

@@ -1,0 +1,106 @@
+"""What the commands show: progress with rate and time left, tables, and the failures in full."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from gradverify.audit.record import AuditEntry, AuditReport
+from gradverify.records import Report
+from gradverify.report import text, words
+
+_WIDE = 160  # columns where the output goes to a file: a table that wraps cannot be searched
+
+Tick = Callable[[int, int, AuditEntry], None]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints names as they are: no markup, no emoji codes, no guessed colours."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr, width=None if terminal else _WIDE, markup=False, highlight=False, emoji=False
+    )
+
+
+class _Rate(ProgressColumn):
+    """Candidates a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
+
+
+@contextmanager
+def progress(*, shown: bool) -> Iterator[Tick]:
+    """A line on the terminal while the audit runs; nothing where standard error is not one."""
+    screen = console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=screen, transient=True, disable=not (shown and screen.is_terminal))
+    with bar:
+        task = bar.add_task("auditing", total=None)
+
+        def tick(done: int, total: int, entry: AuditEntry) -> None:
+            bar.update(task, completed=done, total=total, description=words.cut(entry.symbol, 30))
+
+        yield tick
+
+
+def show_audit(report: AuditReport, *, quiet: bool) -> None:
+    """The table of what was tried, the failures and what is undecided in full, the rest with its reasons."""
+    screen = console()
+    tried = [entry.as_report() for entry in report.entries if entry.report is not None]
+    if tried and not quiet:
+        screen.print(text.table(tried))
+        screen.print()
+    for entry in report.failed if quiet else (*report.failed, *report.undecided):
+        show_lines(screen, str(entry.as_report()))
+        screen.print(f"      at     {words.clean(entry.path)}:{entry.line}", style="dim", soft_wrap=True)
+        screen.print()
+    if report.untried and not quiet:
+        screen.print(_untried(report.untried))
+        screen.print()
+    screen.print(report.summary, style="bold red" if report.failed else "bold", soft_wrap=True)
+
+
+def show_report(report: Report) -> None:
+    """One report in full."""
+    show_lines(console(), str(report))
+
+
+def show_lines(screen: Console, lines: str) -> None:
+    """Text laid out already: no wrapping, the verdict at the start of a line in its colour."""
+    styles = {"FAIL": "bold red", "pass": "green", "?": "yellow"}
+    for line in lines.splitlines():
+        head = line[:4].strip()
+        shown = Text(line)
+        if line[:1] != " " and head in styles:
+            shown.stylize(styles[head], 0, len(head))
+        screen.print(shown, soft_wrap=True)
+
+
+def _untried(entries: tuple[AuditEntry, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("not tried", overflow="fold")
+    table.add_column("why, and the line that would try it", overflow="fold")
+    for entry in entries:
+        table.add_row(Text(words.cut(entry.symbol, 60)), Text(words.clean(entry.reason)))
+    return table

@@ -1,0 +1,134 @@
+"""What a pullback must obey whatever its values: no oracle is asked.
+
+Linear in the cotangent, zero for zero, blind to its memory layout, repeatable, and leaving its
+inputs, the upstream gradient and the saved state as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradverify.arrays import Arrays, draw_signs, to_float64
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
+from gradverify.trial import Gradient, Trial
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A broken contract: which cause, at which leaf, and the two numbers that differ."""
+
+    cause: str
+    leaf: str
+    text: str
+    computed: float
+    expected: float
+    bar: float
+
+
+def breaches(trial: Trial, u: Arrays, gradient: Gradient, seed: int) -> Iterator[Breach]:
+    """Every contract that the pullback breaks at this point; what raises is left to the check itself."""
+    rng = np.random.default_rng((seed, 11))
+    for contract in (_unchanged, _repeatable, _zero_for_zero, _linear, _layouts):
+        try:
+            yield from contract(trial, u, gradient, rng)
+        except Exception:  # noqa: BLE001, S112 - layouts and zeros are our idea: a refusal is no finding
+            continue
+
+
+def _unchanged(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    claim = trial.target.linearize
+    if claim is None:
+        return
+    outputs, pullback = claim(trial.point, None)
+    given = {n: np.array(u.get(n, np.zeros(np.shape(y))), dtype=np.asarray(y).dtype) for n, y in outputs.items()}
+    before = {n: x.copy() for n, x in given.items()}
+    pullback(given)
+    trial.counts.forwards += 1
+    trial.counts.backwards += 1
+    for name, x in given.items():
+        if not np.array_equal(x, before[name], equal_nan=True):
+            i = int(np.argmax(np.ravel(x != before[name])))
+            yield Breach(
+                "mutated-upstream", trial.leaves[0], f"the backward overwrites its upstream gradient of {name}",
+                float(np.ravel(x)[i]), float(np.ravel(before[name])[i]), 0.0,
+            )  # fmt: skip
+
+
+def _repeatable(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    yield from _compare(trial, gradient, trial.raw_gradient(u), "nondeterministic", "two identical calls give different gradients")
+
+
+def _zero_for_zero(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    zeros = {n: np.zeros_like(x) for n, x in u.items()}
+    found = trial.raw_gradient(zeros)
+    for leaf in trial.leaves:
+        g = found.get(leaf)
+        if g is not None and np.any(to_float64(g) != 0):
+            i = int(np.argmax(np.abs(np.ravel(g))))
+            text = "an upstream gradient of zero gives a gradient that is not zero"
+            yield Breach("upstream-ignored", leaf, text, float(np.ravel(g)[i]), 0.0, 0.0)
+
+
+def _linear(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    other = {n: draw_signs(rng, x.shape, 10) * np.abs(x) for n, x in u.items()}
+    joint = trial.gradient({n: u[n] - 2 * other[n] for n in u})
+    second = trial.gradient(other)
+    for leaf in trial.leaves:
+        sum_of_parts = gradient.value[leaf] - 2 * second.value[leaf]
+        noise = gradient.noise[leaf] + 2 * second.noise[leaf] + joint.noise[leaf]
+        yield from _differs(leaf, joint.value[leaf], sum_of_parts, noise, "nonlinear", "the backward is not linear in the upstream gradient")
+
+
+def _layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    for name, layout in _LAYOUTS.items():
+        laid_out = {n: layout(x) for n, x in u.items()}
+        if all(x.flags.c_contiguous for x in laid_out.values()):
+            continue
+        text = f"an upstream gradient that is {name} in memory gives another gradient than the same numbers contiguous"
+        yield from _compare(trial, gradient, trial.raw_gradient(laid_out), "upstream-layout", text)
+    yield from _expanded(trial, u)
+
+
+def _expanded(trial: Trial, u: Arrays) -> Iterator[Breach]:
+    constant = {n: np.full(x.shape, 0.75) for n, x in u.items()}
+    views = {n: np.broadcast_to(np.float64(0.75), x.shape) for n, x in u.items()}
+    text = "an upstream gradient expanded with stride 0, as .sum() sends it, gives another gradient than the same numbers contiguous"
+    yield from _compare(trial, trial.gradient(constant), trial.raw_gradient(views), "upstream-layout", text)
+
+
+def _strided(x: np.ndarray) -> np.ndarray:
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1])) if x.ndim else np.zeros(())
+    view = wide[..., ::2] if x.ndim else wide
+    view[...] = x
+    return view
+
+
+_LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "transposed": lambda x: np.ascontiguousarray(x.T).T,
+    "strided": _strided,
+}
+
+
+def _compare(trial: Trial, gradient: Gradient, other: Arrays, cause: str, text: str) -> Iterator[Breach]:
+    for leaf in trial.leaves:
+        g = other.get(leaf)
+        new = np.zeros_like(gradient.value[leaf]) if g is None else to_float64(g)
+        yield from _differs(leaf, new, gradient.value[leaf], gradient.noise[leaf], cause, text)
+
+
+def _differs(leaf: str, new: np.ndarray, old: np.ndarray, noise: np.ndarray, cause: str, text: str) -> Iterator[Breach]:
+    if new.shape != old.shape:
+        yield Breach(cause, leaf, f"{text}: of another shape, {new.shape} for {old.shape}", float("nan"), float("nan"), 0.0)
+        return
+    if not np.all(np.isfinite(old)):
+        return
+    # Reordered sums differ by roundings of their largest term, which an entry that cancels does not show.
+    bar = NOISE_FACTOR * np.maximum(noise, np.max(noise, initial=0.0))
+    gap = np.abs(new - old)
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    if np.any(gap > FAIL_FACTOR * bar):
+        i = np.unravel_index(int(np.argmax(gap - FAIL_FACTOR * bar)), gap.shape)
+        yield Breach(cause, leaf, text, float(new[i]), float(old[i]), float(bar[i]))

@@ -1,0 +1,34 @@
+"""Whether code computes in a lower precision inside than its inputs and outputs have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from gradverify.arrays import EPS, dtype_name
+from gradverify.frameworks.torch.tensors import floating
+
+
+class Narrowing(TorchDispatchMode):
+    """Has `seen` an operation turn floating numbers into ones of a coarser dtype.
+
+    ``x.float()`` ... ``.to(x.dtype)`` is how half-precision layers are written: on float64 inputs
+    they answer in float64, with the error of float32. Constants made in float32 do no such harm.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], _types: Sequence[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        before = [EPS[dtype_name(t)] for t in tree_leaves(args) if floating(t)]
+        after = [EPS[dtype_name(t)] for t in tree_leaves(result) if floating(t)]
+        self.seen = self.seen or bool(before and after and min(before) < max(after))
+        return result

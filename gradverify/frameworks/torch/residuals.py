@@ -1,0 +1,50 @@
+"""Rounding put into what a forward saved for its backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradverify.arrays import flatten
+from gradverify.frameworks.torch.tensors import floating, from_host, to_host
+from gradverify.targets.record import Perturb
+
+
+def perturb_tensor(perturb: Perturb, saved: Tensor) -> Tensor:
+    """A saved tensor with its values perturbed; integer, sparse and complex ones as they are."""
+    if not floating(saved) or saved.layout != torch.strided:
+        return saved
+    moved = np.asarray(perturb(to_host(saved)))
+    return from_host(moved, saved.dtype, saved.device, saved.stride())
+
+
+def perturb_contexts(outputs: Iterable[Tensor], perturb: Perturb) -> None:
+    """Perturb the tensors that custom Functions keep as attributes of their context.
+
+    ``ctx.x = x`` is common, and no saved-tensor hook sees it. The context is the node of the graph.
+    """
+    for node in _nodes(outputs):
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            for name, value in list(vars(node).items()):
+                leaves, rebuild = flatten(value, name)
+                if any(floating(leaf) for leaf in leaves.values()):
+                    setattr(node, name, rebuild({n: _moved(perturb, leaf) for n, leaf in leaves.items()}))
+
+
+def _moved(perturb: Perturb, value: Any) -> Any:
+    return perturb_tensor(perturb, value) if floating(value) else value
+
+
+def _nodes(outputs: Iterable[Tensor]) -> set[Any]:
+    waiting = [y.grad_fn for y in outputs if y.grad_fn is not None]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting.extend(before for before, _ in node.next_functions if before is not None)
+    return seen

@@ -1,0 +1,128 @@
+"""Everything a call may leave behind, put back: random states, attributes, containers, generators."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Undo = Callable[[], None]
+
+# Hooks and registries of a module, apart from those three a forward really adds to.
+MACHINERY = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
+
+
+@contextmanager
+def frozen(seed: int, undos: Iterable[Undo]) -> Iterator[None]:
+    """Every global random generator starts from `seed`; afterwards all is as it was before."""
+    sources = _random_sources()
+    before = [get() for get, _, _ in sources]
+    for _, _, start in sources:
+        start(seed % 2**32)
+    try:
+        yield
+    finally:
+        for (_, put, _), state in zip(sources, before, strict=True):
+            put(state)
+        for undo in undos:
+            undo()
+
+
+def _random_sources() -> list[tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]]:
+    sources: list[Any] = [
+        (torch.get_rng_state, torch.set_rng_state, torch.default_generator.manual_seed),
+        (np.random.get_state, np.random.set_state, np.random.seed),
+        (random.getstate, random.setstate, random.seed),
+    ]
+    # Seeding a device that nobody has used yet would queue a callback for ever.
+    if torch.cuda.is_initialized():
+        cuda = torch.cuda
+        sources.append((cuda.get_rng_state_all, cuda.set_rng_state_all, cuda.manual_seed_all))
+    if torch.backends.mps.is_available():
+        sources.append((torch.mps.get_rng_state, torch.mps.set_rng_state, torch.mps.manual_seed))
+    return sources
+
+
+def undo_attributes(thing: Any) -> Undo:
+    """How to put back the attributes of an object: those set anew, added, deleted or written into."""
+    if not isinstance(getattr(thing, "__dict__", None), dict):  # a class, or slots
+        return lambda: None
+    kept = {name: value for name, value in vars(thing).items() if name not in MACHINERY}
+    undos = [undo for undo in map(_undo_attribute, kept.values()) if undo is not None]
+
+    def put_back() -> None:
+        now = vars(thing)
+        for name in now.keys() - kept.keys() - MACHINERY:
+            del now[name]
+        now.update(kept)
+        for undo in undos:
+            undo()
+
+    return put_back
+
+
+def _undo_attribute(value: Any) -> Undo | None:
+    if isinstance(value, np.ndarray) and value.flags.writeable:
+        kept = value.copy()
+        return lambda: np.copyto(value, kept)
+    return _undo_container(value) if isinstance(value, (list, dict, set)) else undo_value(value)
+
+
+def undo_value(value: Any) -> Undo | None:
+    """How to put a tensor or a random generator back, or None for anything else.
+
+    Not containers: one that a function closes over may be a cache of compiled kernels.
+    """
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and not value.is_inference():
+        return _undo_tensor(value)
+    return _undo_generator(value)
+
+
+def _undo_tensor(tensor: Tensor) -> Undo:
+    # Public in all but name: torch documents it as how an in-place write is noticed.
+    version, kept = tensor._version, tensor.detach().clone()  # noqa: SLF001
+
+    def put_back() -> None:
+        if tensor._version != version:  # noqa: SLF001
+            with torch.no_grad():
+                tensor.copy_(kept)
+
+    return put_back
+
+
+def _undo_container(value: Any) -> Undo:
+    kept = value.copy()
+
+    def put_back() -> None:
+        value.clear()
+        if isinstance(value, list):
+            value.extend(kept)
+        else:
+            value.update(kept)
+
+    return put_back
+
+
+def _undo_generator(value: Any) -> Undo | None:
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: _ignore(value.set_state(state))
+    if isinstance(value, np.random.Generator):
+        bits, kept = value.bit_generator, value.bit_generator.state
+        return lambda: setattr(bits, "state", kept)
+    if isinstance(value, np.random.RandomState):
+        legacy = value.get_state()
+        return lambda: value.set_state(legacy)
+    if isinstance(value, random.Random):
+        own = value.getstate()
+        return lambda: value.setstate(own)
+    return None
+
+
+def _ignore(_: Any) -> None:
+    return None

@@ -1,0 +1,239 @@
+"""PyTorch code as a target: plain forwards, recorded ones with their pullback, dual ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gradverify.arrays import EPS, Arrays, dtype_name, flatten
+from gradverify.frameworks.torch.narrowing import Narrowing
+from gradverify.frameworks.torch.program import Program, Tensors, make_program
+from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
+from gradverify.frameworks.torch.state import frozen
+from gradverify.frameworks.torch.substitute import make_substitute
+from gradverify.frameworks.torch.tensors import (
+    floating,
+    from_host,
+    host_strides,
+    lowest,
+    refuse_unsupported,
+    relaid,
+    to_host,
+    to_host64,
+)
+from gradverify.records import Options
+from gradverify.targets.record import Perturb, Pullback, Target
+
+
+def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
+    """The target of a torch function, `autograd.Function` subclass, module or method of one.
+
+    Floating tensors anywhere in the inputs and keywords are leaves, and so are the parameters that
+    require a gradient of every module the code reaches: the object itself, its `__self__`, modules
+    among the arguments and in the closure. Raises what the first plain forward raises, and
+    `TypeError` where there is nothing to check or a kind of tensor is not supported.
+    """
+    program = make_program(obj, inputs, dict(options.kwargs or {}), options.seed)
+    if not program.leaves:
+        raise TypeError(f"nothing to check: {program.name} has no floating input and no parameter")
+    return _target(*_settled(program), options)
+
+
+def _target(program: Program, outputs: Tensors, options: Options) -> Target:
+    point = _point(program)
+    dual, double = partial(_pushforward, program), partial(_hessian_product, program)
+    tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
+    return Target(
+        name=program.name,
+        point=point,
+        dtype=lowest([dtype_name(tensor) for tensor in tensors]),
+        forward=partial(_forward, program),
+        linearize=partial(_linearize, program),
+        pushforward=_if_it_works(dual, point) if options.mode != "reverse" else None,
+        hessian_product=_if_it_works(double, point) if options.order > 1 else None,
+        cast=partial(_cast, program, options),
+        substitute=partial(_substituted, program),
+    )
+
+
+def _point(program: Program) -> Arrays:
+    return {name: to_host(program.tensors[name]) for name in program.leaves}
+
+
+def _settled(program: Program) -> tuple[Program, Tensors]:
+    """The program with `graph` decided: plain forwards stay unrecorded if that changes no bit."""
+    recorded, point = replace(program, graph=True), _point(program)
+    outputs = _evaluate(recorded, point)
+    try:
+        plain = _evaluate(program, point)
+    except Exception:  # code that differentiates inside raises what it likes
+        return recorded, outputs
+    same = outputs.keys() == plain.keys() and all(_same_bits(plain[name], outputs[name]) for name in outputs)
+    return (program if same else recorded), outputs
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and np.array_equal(to_host(a), to_host(b), equal_nan=True)
+
+
+@contextmanager
+def _running(program: Program, *, graph: bool) -> Iterator[None]:
+    """The user's code runs here: in a mode of its own, from one seed, leaving no trace."""
+    modes = torch.inference_mode(mode=False), torch.set_grad_enabled(graph)
+    with modes[0], modes[1], frozen(program.seed, program.undos):
+        yield
+
+
+def _leaves(program: Program, point: Mapping[str, Any]) -> Tensors:
+    kept = {name: program.tensors[name] for name in program.leaves}
+    return {name: from_host(point[name], t.dtype, t.device, t.stride()) for name, t in kept.items()}
+
+
+def _given(program: Program, leaves: Tensors) -> Tensors:
+    """What the code is called on: copies of inputs and constants, which it may write to."""
+    constants = {n: t.clone() for n, t in program.tensors.items() if n not in leaves}
+    writable = {n: relaid(t) if n in program.inputs and t.requires_grad else t for n, t in leaves.items()}
+    return {**constants, **writable}
+
+
+def _outputs(program: Program, given: Tensors) -> Tensors:
+    result = program.within(given, partial(program.call, given))
+    found = {path: y for path, y in flatten(result, "out")[0].items() if isinstance(y, Tensor)}
+    for path, y in found.items():
+        refuse_unsupported(path, y)
+    outputs = {path: y for path, y in found.items() if floating(y)}
+    if not outputs:
+        kinds = ", ".join(f"{path} is {dtype_name(y)}" for path, y in found.items())
+        what = kinds or f"it returns {type(result).__name__}, not a tensor"
+        raise TypeError(f"nothing to check: {program.name} has no floating output ({what})")
+    return outputs
+
+
+def _evaluate(program: Program, point: Arrays) -> Tensors:
+    with _running(program, graph=program.graph):
+        leaves = _leaves(program, point)
+        for leaf in leaves.values():
+            leaf.requires_grad_(program.graph)
+        return _outputs(program, _given(program, leaves))
+
+
+def _forward(program: Program, point: Arrays) -> Arrays:
+    return {name: to_host64(y) for name, y in _evaluate(program, point).items()}
+
+
+def _substituted(program: Program, function: Any, dtype: str | None) -> Callable[[Arrays], Arrays]:
+    """The forward of `function` at points of `program`."""
+    other, twins = make_substitute(program, function, dtype)
+    other = replace(other, graph=True)
+    return lambda point: _forward(other, {name: point[twin] for name, twin in twins.items()})
+
+
+def _linearize(program: Program, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
+    """The outputs and `u -> J^T u`; `perturb` reaches saved tensors and what contexts hold."""
+    with _running(program, graph=True):
+        leaves = {name: leaf.requires_grad_() for name, leaf in _leaves(program, point).items()}
+        given = _given(program, leaves)
+        outputs = _recorded(program, given, perturb)
+        live = {name: y for name, y in outputs.items() if y.requires_grad}
+        if perturb is not None:
+            perturb_contexts(live.values(), perturb)
+        # Read before any backward: one that writes into a saved output would change the value too.
+        values = {name: to_host64(y) for name, y in outputs.items()}
+    return values, partial(_pull_back, program, leaves, given, live)
+
+
+def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tensors:
+    if perturb is None:
+        return _outputs(program, given)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(partial(perturb_tensor, perturb), lambda saved: saved):
+            return _outputs(program, given)
+    except RuntimeError as error:
+        # Code that calls torch.func.grad inside forbids such hooks; its residuals stay as they are.
+        if "saved tensor hooks" not in str(error):
+            raise
+    return _outputs(program, given)
+
+
+def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors, u: Arrays) -> Arrays:
+    """``J^T u``, with the modules as in the forward: checkpointed code runs them once more here."""
+    asked = {name: y for name, y in live.items() if u.get(name) is not None}
+    if not asked:
+        return dict.fromkeys(leaves)
+    with _running(program, graph=True):
+        seeds = [from_host(u[n], y.dtype, y.device, host_strides(np.asarray(u[n]))) for n, y in asked.items()]
+        ask = partial(torch.autograd.grad, tuple(asked.values()), tuple(leaves.values()), seeds,
+                      retain_graph=True, allow_unused=True)
+        grads = program.within({n: t if n in leaves else t.clone() for n, t in given.items()}, ask)
+        return {name: None if g is None else to_host64(g) for name, g in zip(leaves, grads, strict=True)}
+
+
+def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
+    """``J v`` by dual numbers; a leaf without a tangent stands still."""
+    with _running(program, graph=program.graph), forward_ad.dual_level():
+        leaves = _leaves(program, point)
+        for name, dx in v.items():
+            x = leaves[name].requires_grad_(program.graph)
+            dual = from_host(dx, x.dtype, x.device, x.stride())
+            leaves[name] = forward_ad.make_dual(x, dual)
+        outputs = _outputs(program, _given(program, leaves))
+        return {name: _tangent(y) for name, y in outputs.items()}
+
+
+def _tangent(y: Tensor) -> np.ndarray:
+    tangent = forward_ad.unpack_dual(y).tangent
+    return np.zeros(tuple(y.shape)) if tangent is None else to_host64(tangent)
+
+
+def _hessian_product(program: Program, point: Arrays, v: Arrays) -> Arrays:
+    """``H v`` of a scalar output by differentiating the pullback a second time."""
+    with _running(program, graph=True):
+        leaves = {name: leaf.requires_grad_() for name, leaf in _leaves(program, point).items()}
+        (y,) = _outputs(program, _given(program, leaves)).values()
+        kept = tuple(leaves.values())
+        first = torch.autograd.grad(y, kept, create_graph=True, allow_unused=True)
+        pairs = [(g, v[n], x) for (n, x), g in zip(leaves.items(), first, strict=True) if _counts(g, n, v)]
+        if not pairs:
+            return dict.fromkeys(leaves)
+        slope = sum((g * from_host(dx, x.dtype, x.device, x.stride())).sum() for g, dx, x in pairs)
+        second = torch.autograd.grad(slope, kept, allow_unused=True)
+        return {name: None if h is None else to_host64(h) for name, h in zip(leaves, second, strict=True)}
+
+
+def _counts(g: Tensor | None, name: str, v: Arrays) -> bool:
+    return g is not None and g.requires_grad and name in v
+
+
+def _if_it_works(derivative: Any, point: Arrays) -> Any:
+    """The derivative, or None where one call at the point raises: it is not claimed there."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
+            derivative(point, {name: np.ones_like(x) for name, x in point.items()})
+    except Exception:  # a missing derivative is reported in many ways
+        return None
+    return derivative
+
+
+def _cast(program: Program, options: Options, dtype: str) -> Target | None:
+    """The target on leaves of another dtype, or None if it raises there or computes in another."""
+    if dtype not in EPS or not isinstance(getattr(torch, dtype, None), torch.dtype):
+        return None
+    moved = program.in_dtype(getattr(torch, dtype))
+    try:
+        with Narrowing() as watch:
+            moved, outputs = _settled(moved)
+        if watch.seen or {dtype_name(y) for y in outputs.values()} != {dtype}:
+            return None
+        return _target(moved, outputs, options)
+    except Exception:  # a kernel of one dtype refuses others in its own way
+        return None

@@ -1,0 +1,133 @@
+"""Tensors to host arrays and back: exact values, correct rounding, and the layout that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradverify.arrays import EPS, dtype_name, is_floating
+
+
+def refuse_unsupported(path: str, tensor: Tensor) -> None:
+    """Raise a `TypeError` for the tensors no derivative is taken of yet."""
+    if tensor.is_complex():
+        raise TypeError(f"{path} is {dtype_name(tensor)}: complex tensors are not supported yet; "
+                        "pass the real and the imaginary part (torch.view_as_real)")
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+        raise TypeError(f"{path} has layout {kind}: only dense tensors are supported; "
+                        "pass its values, and build it inside the function")
+    if tensor.is_meta:
+        raise TypeError(f"{path} is on the meta device: it has no values to differentiate at")
+
+
+def floating(tensor: Any) -> bool:
+    """Whether this is a tensor of a floating dtype that has a known rounding unit."""
+    return isinstance(tensor, Tensor) and is_floating(tensor)
+
+
+def lowest(dtypes: Sequence[str]) -> str:
+    """The dtype with the largest rounding unit."""
+    return max(dtypes, key=lambda name: EPS[name])
+
+
+def to_host(tensor: Tensor) -> np.ndarray:
+    """The same numbers as a new NumPy array of the same dtype; bfloat16 as float32, which holds them."""
+    plain = tensor.detach().resolve_neg().cpu()
+    if plain.layout != torch.strided:
+        plain = plain.to_dense()
+    wide = plain.float() if plain.dtype == torch.bfloat16 else plain
+    return np.array(wide.numpy())
+
+
+def to_host64(tensor: Tensor) -> np.ndarray:
+    """The same numbers as a new float64 array."""
+    return to_host(tensor).astype(np.float64, copy=False)
+
+
+def from_host(array: Any, dtype: torch.dtype, device: torch.device, strides: Sequence[int]) -> Tensor:
+    """A new tensor with these numbers, rounded to nearest once, and these strides (in elements)."""
+    host = np.asarray(array)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = _to_bfloat16(host) if dtype == torch.bfloat16 else host.astype(str(dtype)[6:], order="C")
+    values = torch.from_numpy(rounded).to(device, dtype)
+    return values if values.stride() == tuple(strides) else arranged(values, strides)
+
+
+def _to_bfloat16(array: np.ndarray) -> np.ndarray:
+    """The nearest bfloat16 numbers, ties to even, held in a float32 array.
+
+    Rounding float64 to float32 first would round twice; rounding it to odd there (any discarded bit
+    sets the last kept one) leaves float32 to bfloat16 as the only rounding that counts.
+    """
+    near = np.asarray(array).astype(np.float32)
+    other = np.nextafter(near, np.where(array > near, np.inf, -np.inf).astype(np.float32))
+    even = near.view(np.uint32) % 2 == 0
+    inexact = (near != array) & np.isfinite(near)
+    odd = np.where(inexact & even, other, near)
+    return np.asarray(torch.from_numpy(np.array(odd)).to(torch.bfloat16).float())
+
+
+def host_strides(array: np.ndarray) -> tuple[int, ...]:
+    """The strides of an array in elements; contiguous ones where torch has no such strides."""
+    if any(step % array.itemsize or step < 0 for step in array.strides):
+        array = np.empty(array.shape, array.dtype)
+    return tuple(step // array.itemsize for step in array.strides)
+
+
+def arranged(values: Tensor, strides: Sequence[int]) -> Tensor:
+    """A new tensor of these values in this layout, or contiguous where the layout cannot hold them.
+
+    Axes of stride 0 are kept as long as the values repeat along them. Memory between the strides
+    is NaN, so that a kernel which ignores them is seen.
+    """
+    first = tuple(slice(0, 1) if step == 0 else slice(None) for step in strides)
+    if values.is_contiguous() and tuple(strides) == values.stride():
+        return values.clone()
+    if _overlapping(values.shape, strides) or not torch.equal(values[first].expand_as(values), values):
+        return values.clone(memory_format=torch.contiguous_format)
+    extent = 1 + sum((n - 1) * step for n, step in zip(values.shape, strides, strict=True))
+    memory = values.new_full((extent if values.numel() else 0,), float("nan")).untyped_storage()
+    # set_ instead of as_strided: a view could not be written to by the code on trial.
+    laid = values.new_empty(0).set_(memory, 0, tuple(values.shape), tuple(strides))
+    laid[first].copy_(values[first])
+    return laid
+
+
+def _overlapping(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    reach = 0
+    for step, n in sorted((step, n) for step, n in zip(strides, shape, strict=True) if step and n > 1):
+        if step <= reach:
+            return True
+        reach += (n - 1) * step
+    return False
+
+
+class Relaid(torch.autograd.Function):
+    """A copy in the same layout that code may write to; its derivative is the identity.
+
+    `clone` would do for dense tensors, but it drops the stride 0 of an expanded one.
+    """
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return arranged(x, x.stride())
+
+    @staticmethod
+    def backward(_ctx: Any, dy: Tensor) -> Tensor:
+        return dy
+
+    @staticmethod
+    def jvp(_ctx: Any, dx: Tensor) -> Tensor:
+        return arranged(dx, dx.stride())
+
+
+def relaid(x: Tensor) -> Tensor:
+    """The copy `Relaid` makes, as part of the graph of `x`."""
+    copy = Relaid.apply(x)
+    assert isinstance(copy, Tensor)
+    return copy

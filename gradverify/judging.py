@@ -1,0 +1,179 @@
+"""Every leaf of a trial judged: joint probes first, single leaves where those do not settle it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradverify.arrays import Arrays, dot, magnitude, norm, to_float64
+from gradverify.localize import Located, locate
+from gradverify.oracles.complexstep import complex_step
+from gradverify.oracles.finite import finite
+from gradverify.oracles.opinion import Opinion, confirm
+from gradverify.probes import draw_cotangent, draw_tangent, entry_sizes, equalised, unit
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
+from gradverify.trial import Gradient, Trial
+from gradverify.verdict import Decision, Scales, decide, default_require
+
+_PROBES = 2  # independent cotangents; each is a full backward with its noise
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one leaf came to: the decision, who was asked, and the question itself."""
+
+    trial: Trial
+    leaf: str
+    decision: Decision
+    opinion: Opinion
+    u: Arrays
+    v: Arrays
+    gradient: Gradient
+    oracle: str
+    entrywise: float | None = None
+    located: Located | None = None
+
+
+def judge(trial: Trial, seed: int, probes: int = _PROBES) -> list[Finding]:
+    """One finding for each leaf, the worst over the probes."""
+    rng = np.random.default_rng(seed)
+    worst: dict[str, Finding] = {}
+    for _ in range(probes):
+        u = draw_cotangent(rng, trial.base)
+        gradient = trial.gradient(u)
+        for finding in judge_leaves(trial, u, gradient, trial.leaves, rng):
+            known = worst.get(finding.leaf)
+            worst[finding.leaf] = finding if known is None else _worse(known, finding)
+    return [entry_by_entry(trial, worst[leaf], rng) for leaf in trial.leaves]
+
+
+def _worse(a: Finding, b: Finding) -> Finding:
+    order = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+    key = [(order.index(f.decision.verdict), f.decision.resolution) for f in (a, b)]
+    return b if key[1] > key[0] else a
+
+
+def judge_leaves(
+    trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng: np.random.Generator
+) -> list[Finding]:
+    """Ask all leaves at once; a joint answer that settles every one of them is enough."""
+    together = ask(trial, u, gradient, leaves, rng)
+    if len(leaves) == 1 or all(f.decision.verdict is Verdict.PASS for f in together):
+        return together
+    half = len(leaves) // 2
+    return [f for part in (leaves[:half], leaves[half:]) for f in judge_leaves(trial, u, gradient, part, rng)]
+
+
+def ask(trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
+    """One probe over some leaves, decided for each of them on its own scale."""
+    v = draw_tangent(rng, trial.point, leaves, trial.target.dtype)
+    computed, noise = gradient.probe(v)
+    require = default_require(trial.options.require, trial.target.eps)
+    scales = {leaf: _scales(trial, u, gradient, v, leaf) for leaf in leaves}
+    values = next(iter(scales.values())).values
+    need = require * min((s.leaf for s in scales.values() if s.leaf > 0), default=values) / 4
+    opinion = trial.expected(u, v, max(need, trial.eps * values / 8))
+    found = []
+    for leaf in leaves:
+        decision = decide(computed, opinion.best, noise, scales[leaf], require, trial.options.tolerate)
+        if decision.verdict is Verdict.FAIL and len(leaves) == 1:
+            decision = stand(trial, u, v, noise, decision, opinion)
+        found.append(Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name))
+    return found
+
+
+def _scales(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays, leaf: str) -> Scales:
+    values = {name: y * u[name] for name, y in trial.base.items()}
+    return Scales(magnitude({leaf: gradient.value[leaf]}, {leaf: v[leaf]}), norm(values))
+
+
+def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, opinion: Opinion) -> Decision:
+    """A candidate failure stands if an oracle of the other family, or a second native one, finds it too."""
+    if decision.reason == "nonfinite":
+        return decision
+    if opinion.best is opinion.foreign:
+        witness = opinion.native
+    else:
+        witness = confirm(trial.phi(u, v), trial.eps, trial.options.seed)
+    if _finds(decision.computed, witness, noise):
+        return decision
+    if opinion.best is opinion.foreign and _entry_confirms(trial, u, v, decision):
+        return decision
+    return replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
+
+
+def _finds(computed: float, witness: Estimate, noise: float) -> bool:
+    return abs(computed - witness.value) > FAIL_FACTOR * (witness.error + NOISE_FACTOR * noise)
+
+
+def _entry_confirms(trial: Trial, u: Arrays, v: Arrays, decision: Decision) -> bool:
+    """Whether differences along the single worst entry, and one output, see what the joint probe could not."""
+    (leaf,) = v
+    gradient = trial.gradient(u)
+    located = locate_in(trial, u, gradient, leaf, foreign=True)
+    for entry in located.entries(3):
+        step = {leaf: unit(trial.point[leaf], entry.index)}
+        for only in _single_outputs(trial, u, step):
+            single = trial.gradient(only)
+            computed, noise = single.probe(step)
+            if _finds(computed, finite(trial.phi(only, step), trial.eps, seed=trial.options.seed), noise):
+                return True
+    return False
+
+
+def _single_outputs(trial: Trial, u: Arrays, step: Arrays) -> list[Arrays]:
+    """The cotangent itself, and the one that looks only at the output entry that the step moves most."""
+    moved = moved_outputs(trial, step)
+    if not moved:
+        return [u]
+    name = max(moved, key=lambda n: float(np.max(np.abs(moved[n]), initial=0.0)))
+    only = {n: np.zeros_like(to_float64(x)) for n, x in u.items()}
+    index = np.unravel_index(int(np.argmax(np.abs(moved[name]))), moved[name].shape)
+    only[name][index] = 1.0
+    return [u, only]
+
+
+def moved_outputs(trial: Trial, step: Arrays) -> Arrays:
+    """How far a small step moves every output entry, by one native difference."""
+    (leaf,) = step
+    moved = {**trial.point, leaf: to_float64(trial.point[leaf]) + 2.0**-10 * step[leaf]}
+    after = trial.forward(moved)
+    return {n: to_float64(after[n]) - y for n, y in trial.base.items()}
+
+
+def locate_in(trial: Trial, u: Arrays, gradient: Gradient, leaf: str, *, foreign: bool) -> Located:
+    """The wrong entries of one leaf, by the oracle that was believed for it."""
+    ask_entry = estimator(trial, u, leaf, foreign=foreign)
+    sizes = entry_sizes(trial.point[leaf])
+    return locate(leaf, gradient.value[leaf], gradient.noise[leaf], sizes, ask_entry, trial.options.seed)
+
+
+def estimator(trial: Trial, u: Arrays, leaf: str, *, foreign: bool) -> Callable[[np.ndarray], Estimate]:
+    """What one oracle alone expects along directions within one leaf."""
+    if foreign:
+        return lambda v: complex_step(trial.forward, trial.point, u, {leaf: v}, seed=trial.options.seed)
+    return lambda v: finite(trial.phi(u, {leaf: v}), trial.eps, seed=trial.options.seed)
+
+
+def entry_by_entry(trial: Trial, finding: Finding, rng: np.random.Generator) -> Finding:
+    """A passing leaf asked again with all its entries' terms made equal, where complex step can do so."""
+    if finding.decision.verdict is not Verdict.PASS or not finding.opinion.corroborated:
+        return finding
+    leaf, gradient = finding.leaf, finding.gradient
+    v = equalised(rng, {leaf: gradient.value[leaf]}, {leaf: gradient.noise[leaf]})
+    estimate = complex_step(trial.forward, trial.point, finding.u, v, seed=trial.options.seed)
+    if estimate.reason or not math.isfinite(estimate.error):
+        return finding
+    value = dot(gradient.value, v)
+    noise = float(np.sqrt(np.sum(np.square(gradient.noise[leaf] * v[leaf]))))
+    bar = estimate.error + NOISE_FACTOR * noise
+    if abs(value - estimate.value) <= FAIL_FACTOR * bar:
+        return replace(finding, entrywise=2 * bar)
+    located = locate_in(trial, finding.u, gradient, leaf, foreign=True)
+    scales = Scales(magnitude({leaf: gradient.value[leaf]}, v), finding.decision.bar)
+    decision = decide(value, estimate, noise, scales, 1.0, trial.options.tolerate)
+    confirmed = bool(located.wrong.any()) and _entry_confirms(trial, finding.u, v, decision)
+    return replace(finding, decision=decision, v=v, located=located) if confirmed else finding

@@ -1,0 +1,203 @@
+"""Im f(x + ihv) / h is the derivative without a difference: no cancellation, no truncation.
+
+    f(x + ihv) = f(x) + ih Jv + O(h^2),   h^2 below every rounding error          (Squire and Trapp 1998)
+
+What can go wrong is not the step but the arithmetic: a forward that conjugates, casts or leaves the
+branch of x. So the forward runs on wrapper arrays that refuse what they cannot carry, the real part
+must equal the plain forward, a second step of another size must agree, and two runs with every last
+bit moved at random measure how far rounding inside the forward reaches into the derivative.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradverify.arithmetic.complexarray import ComplexArray
+from gradverify.arithmetic.complextable import Watch
+from gradverify.arrays import Arrays, dot, is_floating, magnitude, to_float64
+from gradverify.records import Estimate
+
+STEP = 2.0**-200  # relative to x: h^2 is below 2^-52 of anything a forward makes of x within 2^148
+OTHER_STEP = 1.37 * 2.0**39  # no power of two, so that h v rounds differently
+SMALLEST_STEP = 2.0**-400
+EPS = 2.0**-52
+SPREAD_FACTOR = 4.0
+FLOOR = 8.0  # ulps of the terms u_i (Jv)_i: the last rounding of each, in NumPy's complex functions too
+UNDERFLOW = 2.0**-1000  # imaginary parts near 2^-1074 have no digits; 2^74 for what multiplies them later
+REAL_ULPS = 512.0  # of max|f|: sums in another order, complex functions of a few ulps
+JITTERED_RUNS = 2
+
+Slopes = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class _Run:
+    derivative: Arrays
+    values: Arrays
+    watch: Watch
+
+    @property
+    def tied(self) -> bool:
+        return bool(self.watch.ties or self.watch.jumps)
+
+
+@dataclass
+class _Question:
+    """``<u, J v>`` at a point, and how often the forward was run for it."""
+
+    forward: Callable[[Arrays], Arrays]
+    point: Arrays
+    u: Arrays
+    v: Arrays
+    calls: int = 0
+
+    def plain(self) -> Arrays:
+        self.calls += 1
+        outputs = self.forward({name: _own(array) for name, array in self.point.items()})
+        return {name: to_float64(array) for name, array in outputs.items() if name in self.u}
+
+    def run(self, h: float, watch: Watch, v: Arrays | None = None) -> _Run:
+        """The forward at ``x + ihv``; with ``watch.rng`` at x moved by an ulp, constants with it."""
+        self.calls += 1
+        v = self.v if v is None else v
+        wrapped = {name: _wrap(self.point[name], tangent, h, watch) for name, tangent in v.items()}
+        plain = {name: watch.nearby(_own(array)) for name, array in self.point.items() if name not in v}
+        return _unpack(self.forward({**plain, **wrapped}), h, watch)
+
+    def jittered(self, h: float, rng: np.random.Generator) -> _Run:
+        """A run with every last bit moved, of constants and intermediate results too."""
+        others = (name for name, array in self.point.items() if name not in self.v and is_floating(array))
+        still = {name: np.zeros(np.shape(self.point[name])) for name in others}
+        try:
+            return self.run(h, Watch(rng=rng), {**self.v, **still})
+        except Exception:
+            if not still:
+                raise
+            # Constants may be used as wrapper arrays cannot be; their own last bits still move.
+            return self.run(h, Watch(rng=rng))
+
+    def estimate(self, value: float, error: float, reason: str = "", slopes: Slopes = None) -> Estimate:
+        return Estimate(value, error, self.calls, "complex", reason, slopes)
+
+
+def complex_step(
+    forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays, seed: int = 0
+) -> Estimate:
+    """``<u, J v>`` with a measured bound, exact to rounding; ``unsupported`` where it may not be believed.
+
+    At a kink along v the two one-sided derivatives are exact too: they are the `slopes`, and the
+    error is infinite. An output that comes back as a plain array counts as independent of v.
+
+    >>> import numpy as np
+    >>> cube = lambda p: {"y": p["x"] ** 3}
+    >>> estimate = complex_step(cube, {"x": np.array([2.0])}, {"y": np.ones(1)}, {"x": np.ones(1)})
+    >>> estimate.value, estimate.error < 1e-13
+    (12.0, True)
+    """
+    question = _Question(forward, point, u, v)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", _complex_warning())
+            return _answer(question, np.random.default_rng(seed))
+    except Exception:  # whatever a forward raises on a foreign array is a refusal
+        return question.estimate(np.nan, np.inf, "unsupported")
+
+
+def _complex_warning() -> type[Warning]:
+    home: Any = getattr(np, "exceptions", np)  # moved there in numpy 1.25
+    return home.ComplexWarning  # type: ignore[no-any-return]
+
+
+def _answer(question: _Question, rng: np.random.Generator) -> Estimate:
+    h = _step(question.point, question.v)
+    plain, base = question.plain(), question.run(h, Watch())
+    value = dot(question.u, base.derivative)
+    if not np.isfinite(value):
+        # A finite value without a finite slope: sqrt at 0, a norm at the origin, arccos at 1.
+        finite = all(np.all(np.isfinite(array)) for array in plain.values())
+        return question.estimate(value, np.inf, "kink" if finite else "domain")
+    others = [question.run(h * OTHER_STEP, Watch())]
+    others += [question.jittered(h * (3 + k), rng) for k in range(JITTERED_RUNS)]
+    error = _bound(question.u, base, others, h)
+    if not np.isfinite(error) or not _same_values(plain, base, others):
+        return question.estimate(value, np.inf, "kink" if base.tied else "unsupported")
+    if base.tied:
+        return _beside_a_tie(question, plain, base, error)
+    return question.estimate(value, error)
+
+
+def _beside_a_tie(question: _Question, plain: Arrays, base: _Run, error: float) -> Estimate:
+    """Ties were decided for small positive t; decided for negative t they give the left slope."""
+    left = question.run(_step(question.point, question.v), Watch(side=-1))
+    value, slope = dot(question.u, base.derivative), dot(question.u, left.derivative)
+    jumps = base.watch.jumps or not _same_values(plain, left, [])
+    if not jumps and abs(slope - value) <= error:
+        return question.estimate(value, error)
+    slopes = None if jumps or not np.isfinite(slope) else (slope, value)
+    return question.estimate(value, np.inf, "kink", slopes)
+
+
+def _own(array: Any) -> Any:
+    return array.copy() if isinstance(array, np.ndarray) else array
+
+
+def _step(point: Arrays, v: Arrays) -> float:
+    """A power of two: `STEP` of the smallest nonzero ``|x_i|``, at most 1, over the largest ``|v_i|``."""
+    room = 1.0
+    for name, tangent in v.items():
+        size = np.abs(to_float64(point[name]))
+        speed = _largest(tangent)
+        if speed > 0:
+            room = min(room, float(np.min(size, initial=1.0, where=size > 0)) / speed)
+    return float(max(2.0 ** np.floor(np.log2(STEP * room)), SMALLEST_STEP))
+
+
+def _wrap(x: Any, v: Any, h: float, watch: Watch) -> ComplexArray:
+    z = np.empty(np.shape(x), np.complex128)
+    z.real = x
+    np.multiply(v, h, out=z.imag)
+    return ComplexArray(watch.jitter(z), watch)
+
+
+def _unpack(outputs: Arrays, h: float, watch: Watch) -> _Run:
+    slopes, values = {}, {}
+    for name, array in outputs.items():
+        carried = isinstance(array, ComplexArray)
+        values[name] = array.values if carried else array
+        slopes[name] = array.payload.imag / h if carried else np.zeros(np.shape(array))
+    return _Run(slopes, values, watch)
+
+
+def _bound(u: Arrays, base: _Run, others: list[_Run], h: float) -> float:
+    """Spread of the probe and of its terms, never less than the last roundings and underflow."""
+    spread = 0.0
+    for run in others:
+        gap = {name: run.derivative[name] - base.derivative[name] for name in u}
+        spread = max(spread, abs(dot(u, gap)), magnitude(u, gap))
+    terms = {name: np.abs(base.derivative[name]) for name in u}
+    weights = {name: np.abs(to_float64(u[name])) for name in u}
+    lost = UNDERFLOW / h * sum(float(np.sum(weight)) for weight in weights.values())
+    return SPREAD_FACTOR * spread + FLOOR * EPS * dot(weights, terms) + lost
+
+
+def _same_values(plain: Arrays, base: _Run, others: list[_Run]) -> bool:
+    """Whether the real part is the plain forward, to rounding and to its own measured noise."""
+    return all(_close(expected, base.values[name], [run.values[name] for run in others])
+               for name, expected in plain.items())
+
+
+def _close(expected: np.ndarray, seen: Any, jittered: list[Any]) -> bool:
+    if np.shape(seen) != expected.shape:
+        return False
+    noise = max((_largest(values - seen) for values in jittered), default=0.0)
+    return _largest(seen - expected) <= REAL_ULPS * EPS * _largest(expected) + SPREAD_FACTOR * noise
+
+
+def _largest(array: Any) -> float:
+    return float(np.max(np.abs(array), initial=0.0))

@@ -1,0 +1,209 @@
+"""Derivatives from the forward alone, run as it is: black box, noise measured, bound included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from gradverify.oracles.halves import Split, find_split
+from gradverify.oracles.ladder import COARSE, EXPLAINED, FEW, STEEP, Ladder, climb
+from gradverify.oracles.sampling import Line, Rung, take
+from gradverify.records import Estimate
+
+Phi = Callable[[float], float]
+
+MOST_RUNGS = 10
+RADIUS = 0.125
+VISIBLE = 4.0  # a kink is farther off if a finer bound is so many times smaller than its gap
+UNSTEADY = 64.0  # roundings by which two runs may differ before that is a finding
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the rungs say together: an interval, and why it may not be a derivative."""
+
+    value: float
+    error: float
+    reason: str = ""
+    split: Split | None = None
+
+
+def finite(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1,
+           max_rungs: int = MOST_RUNGS, seed: int = 0, radius: float = RADIUS) -> Estimate:
+    """The derivative of phi at 0 of order 1, 2 or 3, within a bound that phi's own values give.
+
+    `phi(t)` is ``<u, f(x + t v)>`` from the forward in its own dtype, whose spacing at 1 is `eps`; t = 1
+    is a change of x by about its own size. NaN, infinities and exceptions are the edge of the
+    domain. The first rung costs 14 evaluations; more are taken while the bound exceeds `require`,
+    or, if that is None, while they promise a better one.
+
+    >>> found = finite(math.exp)
+    >>> abs(found.value - 1.0) <= found.error < 1e-11
+    True
+    """
+    line = Line(phi, eps)
+    finding = investigate(line, require, order, max_rungs, radius, seed)
+    return _estimate(line, finding, "finite")
+
+
+def second_opinion(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1,
+                   max_rungs: int = MOST_RUNGS, seed: int = 1, radius: float = 0.7 * RADIUS) -> Estimate:
+    """The same from other nodes and radii, held against plain central differences.
+
+    It confirms a failure where only native oracles exist, so it must not share a mistake with `finite`:
+    if no central difference agrees with the fit within both errors, the bound is infinite.
+    """
+    line = Line(phi, eps)
+    finding = investigate(line, require, order, max_rungs, radius, seed)
+    if math.isfinite(finding.error) and not finding.reason and not _central_agrees(line, finding, order):
+        finding = Finding(finding.value, math.inf, "resolution")
+    return _estimate(line, finding, "finite central")
+
+
+CENTRAL_WEIGHTS = {1: (-0.5, 0.0, 0.5), 2: (1.0, -2.0, 1.0), 3: (-0.5, 1.0, 0.0, -1.0, 0.5)}
+
+
+def _central_agrees(line: Line, finding: Finding, order: int) -> bool:
+    radii = sorted({abs(t) for t in line.known if t})
+    steps = [step for step in (0.9 * radii[-1] * 4.0**-k for k in range(24)) if step > radii[0]]
+    found = [_central(line, step, order) for step in steps]
+    # A quotient and the one of a quarter of the step differ by 15/16 of the truncation, or by noise.
+    own = [abs(a - b) * 4.0 for a, b in pairwise(found) if math.isfinite(a - b)]
+    near = [abs(a - finding.value) for a in found[:-1] if math.isfinite(a)]
+    return any(gap <= error + finding.error for gap, error in zip(near, own, strict=False))
+
+
+def _central(line: Line, step: float, order: int) -> float:
+    weights = CENTRAL_WEIGHTS[order]
+    places = range(-(len(weights) // 2), len(weights) // 2 + 1)
+    return sum(w * line(k * step) for k, w in zip(places, weights, strict=True) if w) / step**order
+
+
+def investigate(line: Line, require: float | None, order: int, most: int, radius: float, seed: int = 0) -> Finding:
+    """Climb the ladder and judge its rungs."""
+    if not math.isfinite(line(0.0)):
+        return Finding(math.nan, math.inf, "domain")
+    line.repeat()
+    ladder = Ladder(line, order, require if require is not None else 0.0, seed)
+    climb(ladder, radius, most)
+    return conclude(ladder)
+
+
+def conclude(ladder: Ladder) -> Finding:
+    """The finest rungs overrule the coarser ones they contradict; pieces and edges come first."""
+    if not any(r.inside for r in ladder.rungs):
+        return _one_sided(ladder)
+    if all(r.distinct == 1 for r in ladder.rungs if r.inside):
+        return _flat(ladder, max(r.radius for r in ladder.rungs if r.inside))
+    piece = _flat_piece(ladder)
+    if piece is not None:
+        return piece
+    return _merge(ladder)
+
+
+def _merge(ladder: Ladder) -> Finding:
+    _dismiss_pieces(ladder)
+    best = Finding(0.0, math.inf, "resolution")
+    finest = True
+    for rung in ladder.usable:
+        split = find_split(rung, ladder.line)
+        if split is not None and split.kind == "jump" and finest:
+            return _at_split(split)
+        finest = False
+        if ladder.believed(rung):
+            if abs(rung.value - best.value) > rung.error + best.error:
+                break
+            best = Finding(rung.value, rung.error) if rung.error < best.error else best
+        if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
+            return _at_split(split)
+    return best
+
+
+def _dismiss_pieces(ladder: Ladder) -> None:
+    """Drop the rungs inside one piece of a computation that is rounded to a narrower type on its way.
+
+    There phi is smooth but for the parts that were rounded away: its slope is that of the rest. Jumps at
+    a scale below `COARSE` tell this from a fine oscillation.
+    """
+    usable = ladder.usable
+    if not usable or usable[0].radius > COARSE:
+        return
+    fine = usable[0]
+    rough = [r for r in usable if r.noise > 8.0 * max(fine.noise, EXPLAINED * ladder.line.floor)]
+    trend = [r for r in rough if r.decay <= STEEP and abs(r.value - fine.value) > r.error + fine.error]
+    if not trend or rough[0].radius > 8.0 * COARSE:
+        return
+    around = rough[0].t
+    if find_jump(ladder.line, float(around[0]), float(around[-1]), max(rough[0].noise / 64.0, 64.0 * ladder.line.floor)):
+        ladder.rungs = [r for r in ladder.rungs if r.radius >= trend[0].radius]
+        ladder.rounding = trend[0].noise
+
+
+def find_jump(line: Line, a: float, b: float, least: float) -> bool:
+    """Whether phi jumps by so much between a and b: bisection into the half that changes more."""
+    while abs(b - a) > 16.0 * line.eps * max(1.0, abs(a)):
+        middle = (a + b) / 2
+        left, right = abs(line(middle) - line(a)), abs(line(b) - line(middle))
+        a, b = (a, middle) if left > right else (middle, b)
+        if not max(left, right) > least:
+            return False
+    return True
+
+
+def _at_split(split: Split) -> Finding:
+    left, right = split.left, split.right
+    error = abs(right.slope - left.slope) / 2 + split.slope_error
+    return Finding((left.slope + right.slope) / 2, math.inf if split.kind == "jump" else error, split.kind, split)
+
+
+def _flat(ladder: Ladder, radius: float) -> Finding:
+    # Less than one spacing of the largest value may have been gained within the radius.
+    room = 2.0 * math.factorial(ladder.order) * max(ladder.line.quantum, ladder.line.jitter)
+    return Finding(0.0, room / radius**ladder.order, "flat")
+
+
+def _flat_piece(ladder: Ladder) -> Finding | None:
+    """A piece around 0 on which phi does not change at all though it does farther out."""
+    line = ladder.line
+    few = [r.radius for r in ladder.rungs if r.inside and r.distinct < FEW]
+    width = max(few, default=0.0)
+    if width < max(COARSE, 32.0 * line.eps):
+        return None
+    smooth = [r for r in ladder.usable if ladder.believed(r) and abs(r.value) * width <= 64.0 * line.floor]
+    if smooth:
+        return None
+    here = line(0.0)
+    edge = min((t for t, y in line.known.items() if y != here), key=abs)
+    if find_jump(line, 0.0, edge, abs(line(edge) - here) / 8.0):
+        return Finding(0.0, math.inf, "staircase")
+    still = _still(line)
+    return _flat(ladder, still) if still > 0.0 else None
+
+
+def _still(line: Line) -> float:
+    """The distance up to which every sample on both sides equals phi(0)."""
+    moved = [abs(t) for t, y in line.known.items() if y != line(0.0)]
+    edge = min(moved, default=math.inf)
+    sides = [max((abs(t) for t in line.known if abs(t) < edge and t * s > 0), default=0.0) for s in (-1, 1)]
+    return min(sides)
+
+
+def _one_sided(ladder: Ladder) -> Finding:
+    best = Finding(math.nan, math.inf, "domain")
+    for side in (-1, 1):
+        for exponent in range(-3, -44, -8):
+            rung = take(ladder.line, 2.0**exponent, ladder.order, (ladder.seed,), at=side)
+            if rung.inside and rung.distinct >= FEW and ladder.believed(rung) and rung.error < best.error:
+                best = Finding(rung.value, rung.error, "domain")
+    return best
+
+
+def _estimate(line: Line, finding: Finding, oracle: str) -> Estimate:
+    unsteady = line.jitter > UNSTEADY * line.quantum
+    reason = "nondeterministic" if unsteady else finding.reason
+    slopes = (finding.split.left.slope, finding.split.right.slope) if finding.split else None
+    return Estimate(finding.value, finding.error, line.evaluations, oracle, reason, slopes)

@@ -1,0 +1,112 @@
+"""Samples of the forward along a line: each taken once, counted, and NaN outside the domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradverify.oracles.fit import Array, Design, fit, make_design, make_nodes
+
+Phi = Callable[[float], float]
+
+FLOOR = 0.25  # rounding to nearest deviates by at most this many spacings (standard deviation)
+
+
+@dataclass
+class Line:
+    """``phi(t) = <u, f(x + t v)>``, remembered: no t is evaluated twice but 0."""
+
+    phi: Phi
+    eps: float
+    known: dict[float, float] = field(default_factory=dict)
+    evaluations: int = 0
+    largest: float = 0.0
+    jitter: float = 0.0  # how far apart two evaluations at one place lie
+
+    def __call__(self, t: float) -> float:
+        if t not in self.known:
+            self.known[t] = self._evaluate(t)
+        return self.known[t]
+
+    def _evaluate(self, t: float) -> float:
+        self.evaluations += 1
+        try:
+            with np.errstate(all="ignore"):
+                y = float(self.phi(t))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - a forward refuses what is outside its domain in its own way
+            return math.nan
+        if not math.isfinite(y):
+            return math.nan
+        self.largest = max(self.largest, abs(y))
+        return y
+
+    def repeat(self) -> None:
+        """Evaluate the point itself once more; what differs joins the noise."""
+        self.jitter = max(self.jitter, abs(self._evaluate(0.0) - self(0.0)))
+
+    @property
+    def quantum(self) -> float:
+        """The spacing of the dtype at the largest value seen."""
+        return self.eps * self.largest
+
+    @property
+    def floor(self) -> float:
+        """The least noise a sample can have, as a standard deviation."""
+        return max(FLOOR * self.quantum, self.jitter)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What the samples within one radius say; value and error are NaN and infinite outside the domain."""
+
+    radius: float
+    t: Array
+    y: Array
+    value: float = math.nan
+    error: float = math.inf
+    noise: float = math.nan
+    head: float = math.nan
+    decay: float = 1.0
+    reach: int = 0
+
+    @property
+    def distinct(self) -> int:
+        """How many different values were seen."""
+        return len(set(self.y.tolist()))
+
+    @property
+    def inside(self) -> bool:
+        """Whether all of it lies in the domain."""
+        return bool(np.all(np.isfinite(self.y)))
+
+
+def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at: int = 0) -> Rung:
+    """Sample within the radius and fit; value and bound in units of phi over t**order.
+
+    With `at` = -1 or 1 the nodes of [-1, 1] are laid on [0, radius] or [-radius, 0], and the
+    derivative is the one-sided one at 0.
+    """
+    nodes = tuple(sorted({node for seed in seeds for node in make_nodes(seed)}))
+    half = radius / 2 if at else radius
+    t = (np.array(nodes) - at) * half
+    y = np.array([line(float(s)) for s in t])
+    with np.errstate(all="ignore"):
+        away = y - line(0.0)
+    if not np.all(np.isfinite(away)):
+        return Rung(radius, t, y)
+    return _read(line, Rung(radius, t, y), away, half, order, make_design(nodes, order, at))
+
+
+def _read(line: Line, rung: Rung, away: Array, half: float, order: int, design: Design) -> Rung:
+    # Brought to about 1 by a power of two: squares of tiny or huge values must not leave the range.
+    exponent = int(math.frexp(max(float(np.max(np.abs(away))), line.floor))[1])
+    floor = float(np.ldexp(line.floor, -exponent))
+    found = fit(design, np.ldexp(away, -exponent), floor)
+    unit = float(np.ldexp(1.0, exponent))
+    return Rung(rung.radius, rung.t, rung.y, found.value * unit / half**order, found.error * unit / half**order,
+                found.noise * unit, found.head * unit, found.decay, found.reach)

@@ -1,0 +1,34 @@
+"""Backpropagation written to be read: layers, losses, networks, gradient descent, in NumPy alone.
+
+Start with `explain` (one neuron, number by number), then `dense`, `activations`, `networks`, `training`.
+Every layer is a record with ``init(rng) -> params``, ``forward(params, x) -> (y, pullback)`` and
+``pushforward(params, x, dparams, dx) -> (y, dy)``; see `layer`.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> network = sequential(Dense(2, 8), Activation("tanh"), Dense(8, 2))
+>>> x, labels = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])     # exclusive or
+>>> params, history = train(network, network.init(rng), x, labels,
+...                         loss=CrossEntropy(), optimizer=SGD(0.5), epochs=500)
+>>> np.argmax(network.forward(params, x)[0], axis=1)
+array([0, 1, 1, 0])
+"""
+
+from __future__ import annotations
+
+from gradverify.reference.activations import Activation
+from gradverify.reference.chain import Explanation, Factor, Link, explain, explain_network
+from gradverify.reference.dense import Dense
+from gradverify.reference.initialisers import INITIALISERS
+from gradverify.reference.layer import Layer, Loss
+from gradverify.reference.losses import MSE, CrossEntropy
+from gradverify.reference.networks import Network, Objective, sequential
+from gradverify.reference.optimizers import SGD, Optimizer
+from gradverify.reference.softmax import LogSoftmax, Softmax
+from gradverify.reference.training import History, Step, train
+
+__all__ = [
+    "INITIALISERS", "MSE", "SGD", "Activation", "CrossEntropy", "Dense", "Explanation", "Factor", "History",
+    "Layer", "Link", "LogSoftmax", "Loss", "Network", "Objective", "Optimizer", "Softmax", "Step", "explain",
+    "explain_network", "sequential", "train",
+]

@@ -1,0 +1,54 @@
+"""Points the user did not give: zeros, ties, saturation, tiny and huge values put into the point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from gradverify.arrays import Arrays, to_float64
+
+Change = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+def _some(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """A random third of the entries, at least one."""
+    chosen = np.asarray(rng.random(x.shape) < 1 / 3)
+    if x.size and not chosen.any():
+        chosen[np.unravel_index(int(rng.integers(x.size)), x.shape)] = True
+    return np.asarray(chosen)
+
+
+def _put(*values: float) -> Change:
+    return lambda rng, x: np.where(_some(rng, x), rng.choice(np.array(values), x.shape), x)
+
+
+def _ties(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    levels = np.quantile(x, [0.2, 0.5, 0.8]) if x.size else np.zeros(3)
+    return np.asarray(rng.choice(levels, x.shape))
+
+
+SPECIAL: Mapping[str, Change] = {
+    "zeros among the values": _put(0.0, -0.0),
+    "ties among the values": _ties,
+    "saturating values (5 to 40)": _put(5.0, -5.0, 12.0, -12.0, 20.0, -20.0, 40.0, -40.0),
+    "tiny values (1e-8)": _put(1e-8, -1e-8),
+    "huge values (1e4)": _put(1e4, -1e4),
+}
+
+
+def special_points(point: Arrays, leaves: tuple[str, ...], seed: int) -> Iterator[tuple[str, Arrays]]:
+    """One point for each special regime, all leaves changed alike; the parity of the point stays.
+
+    A leaf with a single sign keeps it: what was positive is likely to have to be.
+    """
+    rng = np.random.default_rng((seed, 13))
+    for name, change in SPECIAL.items():
+        changed = {leaf: _same_sign(change(rng, to_float64(point[leaf])), to_float64(point[leaf])) for leaf in leaves}
+        yield name, {**point, **{n: x.astype(point[n].dtype) for n, x in changed.items()}}
+
+
+def _same_sign(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    if old.size and np.all(old > 0):
+        return np.where(new == 0, old, np.abs(new))
+    return np.asarray(new)

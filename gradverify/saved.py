@@ -1,0 +1,78 @@
+"""Failures kept on disk, so that ``gradverify again ID`` shows each one again by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+from gradverify.records import Report
+
+FOLDER = Path(".gradverify")
+
+
+def save(target: Any, inputs: tuple[Any, ...], options: dict[str, Any], report: Report) -> str:
+    """Write the call that failed; returns its ID, or how to repeat it where it cannot be stored."""
+    try:
+        content = pickle.dumps((target, inputs, options))
+    except Exception:  # noqa: BLE001 - lambdas, local classes, open handles: whatever refuses
+        return _test_in_progress()
+    identity = hashlib.sha256(content).hexdigest()[:8]
+    about = {"target": report.target, "verdict": report.verdict.value, "modules": _modules(target), "path": sys.path[:1]}
+    try:
+        FOLDER.mkdir(exist_ok=True)
+        _replace(FOLDER / f"{identity}.pickle", content)
+        _replace(FOLDER / f"{identity}.json", json.dumps(about, indent=1).encode())
+    except OSError:  # a read-only place: the check itself is worth more than its copy
+        return _test_in_progress()
+    return identity
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _test_in_progress() -> str:
+    current = os.environ.get("PYTEST_CURRENT_TEST", "")
+    return f"pytest {current.split(' ')[0]}" if current else ""
+
+
+def _modules(target: Any) -> dict[str, str]:
+    """The files of the modules the target's code lives in, so that they can be imported from anywhere."""
+    parts = [target, *getattr(target, "__dict__", {}).values(), *getattr(target, "claims", {}).values()]
+    names = {getattr(part, "__module__", None) or type(part).__module__ for part in parts}
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names if isinstance(name, str)}
+    return {name: file for name, file in files.items() if file and not name.startswith("gradverify.")}
+
+
+def load(identity: str, folder: Path = FOLDER) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The target, inputs and options of a saved failure; FileNotFoundError if there is none.
+
+    The file is a pickle that this tool wrote on this machine: load none that came from elsewhere.
+    """
+    about = folder / f"{identity}.json"
+    if not identity.isalnum() or not about.exists():
+        known = sorted(p.stem for p in folder.glob("*.json"))
+        raise FileNotFoundError(f"no saved failure {identity!r} in {folder}; there are {', '.join(known) or 'none'}")
+    for name, file in json.loads(about.read_text())["modules"].items():
+        _import_from(name, file)
+    call: tuple[Any, tuple[Any, ...], dict[str, Any]] = pickle.loads((folder / f"{identity}.pickle").read_bytes())  # noqa: S301
+    return call
+
+
+def _import_from(name: str, file: str) -> None:
+    if name in sys.modules or importlib.util.find_spec(name.split(".")[0]) is not None:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

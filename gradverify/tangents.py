@@ -1,0 +1,123 @@
+"""The other claims: pushforwards (forward mode) and Hessian products (order 2), judged by probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gradverify.arrays import Arrays, axpy, dot, magnitude, one_ulp, to_float64
+from gradverify.judging import Finding, stand
+from gradverify.oracles.complexstep import complex_step
+from gradverify.oracles.finite import finite
+from gradverify.oracles.opinion import Opinion
+from gradverify.probes import draw_cotangent, draw_tangent
+from gradverify.records import Estimate, Verdict
+from gradverify.targets.gradients import WrongClaim
+from gradverify.trial import Gradient, Trial
+from gradverify.verdict import Scales, decide, default_require
+
+_RUNS = 3
+_PROBES = 2
+
+
+def judge_forward(trial: Trial, seed: int) -> list[Finding]:
+    """``<u, J v>`` from the pushforward, one leaf at a time, against the oracles."""
+    rng = np.random.default_rng((seed, 17))
+    return [_worst([_forward_probe(trial, leaf, rng) for _ in range(_PROBES)]) for leaf in trial.leaves]
+
+
+def _worst(findings: list[Finding]) -> Finding:
+    order = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+    return max(findings, key=lambda f: (order.index(f.decision.verdict), f.decision.resolution))
+
+
+def _forward_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding:
+    push = trial.target.pushforward
+    if push is None:
+        raise TypeError(f"{trial.target.name}: claims no forward mode")
+    u = draw_cotangent(rng, trial.base)
+    v = draw_tangent(rng, trial.point, [leaf], trial.target.dtype)
+    pushed = push(trial.point, v)
+    for name, y in trial.base.items():
+        if np.shape(pushed.get(name)) != y.shape:
+            raise WrongClaim("shape", leaf, f"the pushforward returned {np.shape(pushed.get(name))} for {name} of shape {y.shape}")
+    computed, noise = _with_noise(trial, lambda x: dot(push(x, v), u), rng)
+    terms = {n: to_float64(pushed[n]) for n in u}
+    noise = max(noise, trial.target.eps / 2 * magnitude(terms, u))
+    scales = Scales(magnitude(terms, u), magnitude(trial.base, u))
+    require = default_require(trial.options.require, trial.target.eps)
+    opinion = trial.expected(u, v, require * scales.leaf / 4)
+    return _finding(trial, leaf, u, v, computed, noise, scales, opinion)
+
+
+def _with_noise(trial: Trial, value: Callable[[Arrays], float], rng: np.random.Generator) -> tuple[float, float]:
+    eps = trial.target.eps / 2
+    computed = value(trial.point)
+    keys = [int(key) for key in rng.integers(2**62, size=_RUNS)]
+    near = [{n: one_ulp(x, key, eps) for n, x in trial.point.items()} for key in keys]
+    return computed, max(abs(value(x) - computed) for x in near)
+
+
+def _finding(
+    trial: Trial, leaf: str, u: Arrays, v: Arrays, computed: float, noise: float, scales: Scales, opinion: Opinion
+) -> Finding:
+    require = default_require(trial.options.require, trial.target.eps)
+    decision = decide(computed, opinion.best, noise, scales, require, trial.options.tolerate)
+    if decision.verdict is Verdict.FAIL:
+        decision = stand(trial, u, v, noise, decision, opinion)
+    gradient = Gradient({}, {}, (), frozenset(), {})
+    return Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name)
+
+
+def judge_hessian(trial: Trial, seed: int) -> list[Finding]:
+    """``<w, H v>`` of a scalar output, from the forward alone."""
+    rng = np.random.default_rng((seed, 19))
+    (name, y), *more = trial.base.items()
+    if more or y.size != 1:
+        raise WrongClaim("shape", trial.leaves[0], f"a Hessian needs a scalar forward; {name} has shape {y.shape}")
+    return [_worst([_hessian_probe(trial, leaf, rng) for _ in range(_PROBES)]) for leaf in trial.leaves[:1]]
+
+
+def _hessian_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding:
+    product = trial.target.hessian_product
+    if product is None:
+        raise TypeError(f"{trial.target.name}: claims no second derivative")
+    u = {n: np.ones(y.shape) for n, y in trial.base.items()}
+    v, w = (draw_tangent(rng, trial.point, [leaf], trial.target.dtype) for _ in range(2))
+    computed, noise = _with_noise(trial, lambda x: dot(product(x, v), w), rng)
+    pushed = {leaf: to_float64(product(trial.point, v)[leaf])}
+    noise = max(noise, trial.target.eps / 2 * magnitude(pushed, w))
+    scales = Scales(magnitude(pushed, w), magnitude(trial.base, u))
+    require = default_require(trial.options.require, trial.target.eps)
+    opinion = _second_derivative(trial, u, v, w, require * scales.leaf / 4)
+    return _finding(trial, leaf, u, v, computed, noise, scales, opinion)
+
+
+def _second_derivative(trial: Trial, u: Arrays, v: Arrays, w: Arrays, need: float) -> Opinion:
+    """Mixed second derivative along v and w: natively by polarisation, else differences of complex steps.
+
+    ``<w, H v> = (q(v + w) - q(v - w)) / 4`` with ``q(d)`` the second derivative along d.
+    """
+    eps, seed = trial.eps, trial.options.seed
+    halves = [finite(trial.phi(u, axpy(s, w, v)), eps, require=None, order=2, seed=seed) for s in (1.0, -1.0)]
+    native = Estimate(
+        (halves[0].value - halves[1].value) / 4, (halves[0].error + halves[1].error) / 4,
+        sum(h.evaluations for h in halves), "finite", halves[0].reason or halves[1].reason,
+    )  # fmt: skip
+    if not trial.target.foreign:
+        return Opinion(native, native)
+
+    errors: list[float] = []
+
+    def slope(t: float) -> float:
+        step = complex_step(trial.forward, axpy(t, v, trial.point), u, w, seed=seed)
+        errors.append(step.error if not step.reason else np.inf)
+        return step.value
+
+    mixed = finite(slope, eps, require=need, seed=seed)
+    if not np.all(np.isfinite(errors)):
+        return Opinion(native, native)
+    foreign = Estimate(mixed.value, mixed.error, mixed.evaluations, "complex", mixed.reason)
+    agree = abs(foreign.value - native.value) <= foreign.error + native.error
+    return Opinion(foreign if agree else native, native, foreign)

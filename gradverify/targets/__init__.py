@@ -1,0 +1,76 @@
+"""Which adapter fits an object: the one door through which anything becomes a `Target`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from gradverify.arrays import flatten
+from gradverify.records import Options
+from gradverify.targets.functions import function_target
+from gradverify.targets.layers import layer_target, method_names
+from gradverify.targets.pairs import pair_target, pullback_target, returns_pullback
+from gradverify.targets.record import Target
+from gradverify.targets.specs import FunctionSpec, LayerSpec, PairSpec, function, layer, name_of, pair
+
+__all__ = ["Target", "function", "layer", "make_targets", "pair"]
+
+_REVERSE = ("derivative", "gradient", "jacobian", "vjp")
+_FRAMEWORKS = {"torch": "torch"}  # top-level module of a value's type -> folder in gradverify.frameworks
+
+
+def make_targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:
+    """The targets in `obj`: one, or one for each kind of derivative somebody claims for a function."""
+    framework = framework_of(obj, inputs)
+    if framework is not None:
+        adapter = import_module(f"gradverify.frameworks.{framework}")
+        return (adapter.make_target(obj, inputs, options),)
+    kwargs: Mapping[str, Any] = options.kwargs or {}
+    if isinstance(obj, FunctionSpec):
+        return tuple(function_target(part, inputs, kwargs, options.wrt) for part in _parts(obj))
+    if isinstance(obj, PairSpec):
+        return (pair_target(obj, inputs, kwargs),)
+    if isinstance(obj, LayerSpec):
+        return (layer_target(obj, inputs, kwargs),)
+    return (_from_object(obj, inputs, kwargs),)
+
+
+def _parts(spec: FunctionSpec) -> list[FunctionSpec]:
+    reverse = [name for name in _REVERSE if name in spec.claims]
+    others = {name: claim for name, claim in spec.claims.items() if name not in reverse}
+    first = {reverse[0]: spec.claims[reverse[0]], **others} if reverse else others
+    rest = [FunctionSpec(spec.forward, {name: spec.claims[name]}, spec.name) for name in reverse[1:]]
+    return [FunctionSpec(spec.forward, first, spec.name), *rest]
+
+
+def framework_of(obj: Any, inputs: tuple[Any, ...]) -> str | None:
+    """The framework whose values are among the inputs (or whose class `obj` is), never importing one."""
+    leaves = flatten(list(inputs), "x")[0].values()
+    bases = obj.__mro__ if isinstance(obj, type) else type(obj).__mro__
+    modules = {cls.__module__.split(".")[0] for leaf in leaves for cls in type(leaf).__mro__}
+    modules |= {cls.__module__.split(".")[0] for cls in bases}
+    return next((folder for module, folder in _FRAMEWORKS.items() if module in modules and module in sys.modules), None)
+
+
+def _from_object(obj: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
+    if isinstance(obj, type):
+        raise TypeError(f"target={obj.__name__}: a class; give an instance of it, {obj.__name__}(...)")
+    if method_names(obj) is not None and not inspect.isroutine(obj):
+        return layer_target(LayerSpec(obj, None, None, None, None, name_of(obj)), inputs, kwargs)
+    forward = obj if callable(obj) else getattr(obj, "forward", None)
+    if not callable(forward):
+        raise TypeError(f"target={obj!r}: neither callable nor an object with a forward and a backward")
+    return _from_callable(forward, name_of(obj), inputs, kwargs)
+
+
+def _from_callable(forward: Callable[..., Any], name: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
+    target = pullback_target(forward, name, inputs, kwargs)
+    if returns_pullback(forward(*inputs, **kwargs)):
+        return target
+    raise TypeError(
+        f"target={name}: nothing to check: it claims no derivative; "
+        "say which one with gv.function(f, derivative=...), gv.pair(forward, backward) or gv.layer(obj, ...)"
+    )

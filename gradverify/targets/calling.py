@@ -1,0 +1,155 @@
+"""How a user's NumPy code is called: named leaves in, named outputs out, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import EPS, Arrays, Rebuild, dtype_name, flatten, is_floating
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of a function as leaves: `point` the floating ones, `build` the way back."""
+
+    names: tuple[str, ...]
+    point: Arrays
+    everything: Arrays
+    rebuild: Rebuild
+    scalars: frozenset[str]
+
+    @property
+    def dtype(self) -> str:
+        """The coarsest dtype among the leaves."""
+        return max((dtype_name(leaf) for leaf in self.point.values()), key=EPS.__getitem__, default="float64")
+
+    def arguments(self, point: Mapping[str, Any]) -> list[Any]:
+        """The positional arguments at another point: fresh copies, in each leaf's own dtype."""
+        leaves = {name: _fresh(value) for name, value in self.everything.items()}
+        for name, own in self.point.items():
+            leaves[name] = as_leaf(point[name], own.dtype)
+            if name in self.scalars and isinstance(leaves[name], np.ndarray):
+                leaves[name] = leaves[name][()]
+        return list(self.rebuild(leaves))
+
+    def cast(self, dtype: str) -> Call:
+        """The same call with every floating leaf in another dtype."""
+        new = {name: leaf.astype(np.dtype(dtype)) for name, leaf in self.point.items()}
+        return replace(self, point=new)
+
+
+def make_call(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Call:
+    """Name the inputs after the function's parameters and find their floating leaves."""
+    names = argument_names(function, len(inputs))
+    parts = [flatten(value, name) for value, name in zip(inputs, names, strict=True)]
+    everything = {name: leaf for leaves, _ in parts for name, leaf in leaves.items()}
+    point = {name: np.array(leaf, order="K") for name, leaf in everything.items() if is_floating(leaf)}
+    scalars = frozenset(n for n in point if not isinstance(everything[n], np.ndarray))
+    return Call(names, point, everything, lambda leaves: [build(leaves) for _, build in parts], scalars)
+
+
+def argument_names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
+    """The names of the first `count` positional parameters; ``args[i]`` where there is no name."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [p.name for p in parameters if p.kind in positional]
+    star = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args")
+    rest = [f"{star}[{i}]" for i in range(count - len(named))]
+    return tuple((named + rest)[:count]) if count > 1 or named else ("x",)[:count]
+
+
+def as_leaf(value: Any, dtype: Any) -> Any:
+    """A fresh array in the leaf's dtype; arrays of another arithmetic pass as they are."""
+    if isinstance(value, (np.ndarray, np.generic, float, int)):
+        return np.array(value, dtype=dtype, order="K")
+    return value
+
+
+def _fresh(value: Any) -> Any:
+    return value.copy(order="K") if isinstance(value, np.ndarray) else value
+
+
+def named_outputs(result: Any, *, root: str = "out") -> Arrays:
+    """The floating outputs by path; raises TypeError for a result that is no array at all."""
+    leaves, _ = flatten(result, root)
+    floating = {name: leaf for name, leaf in leaves.items() if _is_output(leaf)}
+    if floating:
+        return floating
+    kinds = ", ".join(f"{name}: {_kind(leaf)}" for name, leaf in leaves.items()) or "nothing"
+    raise TypeError(f"nothing to check: the forward returned no floating array ({kinds})")
+
+
+def _is_output(leaf: Any) -> bool:
+    foreign = hasattr(leaf, "__array_ufunc__") and not isinstance(leaf, (np.ndarray, np.generic))
+    return foreign or is_floating(leaf)
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.dtype} array" if hasattr(leaf, "dtype") else type(leaf).__name__
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Runs user code again and again from the same global random state, and puts the caller's back."""
+
+    numpy_state: Any
+    python_state: Any
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Restore the recorded state inside, and the caller's own afterwards."""
+        outer = np.random.get_state(), random.getstate()  # noqa: NPY002 - user code uses it
+        self._set(outer, (self.numpy_state, self.python_state))
+        try:
+            yield
+        finally:
+            self._set((np.random.get_state(), random.getstate()), outer)  # noqa: NPY002
+
+    @staticmethod
+    def _set(old: tuple[Any, Any], new: tuple[Any, Any]) -> None:
+        # Setting costs ten times what comparing does, and hardly any target draws at all.
+        if old[0][2] != new[0][2] or not np.array_equal(old[0][1], new[0][1]):
+            np.random.set_state(new[0])  # noqa: NPY002
+        if old[1] != new[1]:
+            random.setstate(new[1])
+
+
+def replay() -> Replay:
+    """A `Replay` that starts every call from the random state of now."""
+    return Replay(np.random.get_state(), random.getstate())  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[io.StringIO]:
+    """Keep what the target prints and warns about, hundreds of times over, off the user's screen."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield printed
+
+
+def substituted(
+    other: Callable[..., Any], call: Call, calm: Replay, kwargs: Mapping[str, Any], params: tuple[str, ...] = ()
+) -> Callable[[Arrays], Arrays]:
+    """Another function of the same inputs; parameters go to it by name where it takes them."""
+    accepted = set(inspect.signature(other).parameters)
+    named = {path.rsplit(".", maxsplit=1)[-1]: path for path in params}
+    keywords = {key: value for key, value in kwargs.items() if key in accepted}
+
+    def forward(point: Arrays) -> Arrays:
+        extra = {name: point[path] for name, path in named.items() if name in accepted}
+        with calm():
+            return named_outputs(other(*call.arguments(point), **extra, **keywords))
+
+    return forward

@@ -1,0 +1,81 @@
+"""Which returned array is the gradient of which leaf: matched by name, by order, then by shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import Arrays
+
+
+class WrongClaim(Exception):  # noqa: N818 - not an error of the program: a finding about the target
+    """The claimed derivative breaks its contract before any number is compared."""
+
+    def __init__(self, cause: str, leaf: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.leaf = leaf
+        self.text = text
+
+
+def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs: Sequence[str]) -> Arrays:
+    """Name what a backward returned.
+
+    A mapping goes by (decorated) names; a tuple as long as the leaves, or as the inputs, by
+    position; a single array belongs to the first leaf. Absent leaves are absent, not zero.
+    """
+    if isinstance(result, Mapping):
+        return _by_name(result, leaves)
+    if isinstance(result, (tuple, list)):
+        order = inputs if len(result) == len(inputs) else leaves
+        if len(result) > len(order):
+            raise WrongClaim("shape", leaves[0], f"the backward returned {len(result)} gradients for {len(leaves)} leaves")
+        return {n: as_gradient(g) for n, g in zip(order, result, strict=False) if n in point and g is not None}
+    return {leaves[0]: as_gradient(result)} if result is not None else {}
+
+
+def _by_name(result: Mapping[str, Any], leaves: Sequence[str]) -> Arrays:
+    found: Arrays = {}
+    for leaf in leaves:
+        for key, value in result.items():
+            if value is not None and names_gradient_of(str(key), leaf.rsplit(".", maxsplit=1)[-1]):
+                found[leaf] = as_gradient(value)
+    return found
+
+
+def as_gradient(value: Any) -> np.ndarray:
+    """The gradient as an array; anything that is not numbers is a broken contract."""
+    array = np.asarray(value)
+    if array.dtype == object or array.dtype.kind in "USVOc" and array.dtype.name != "bfloat16":
+        raise WrongClaim("dtype", "", f"the backward returned {array.dtype} ({type(value).__name__}), not real numbers")
+    return array
+
+
+_SHORT = {"weights": "w", "weight": "w", "biases": "b", "bias": "b", "kernel": "k", "kernels": "k"}
+
+
+def plain(name: str) -> str:
+    """A name without case, underscores and brackets, to compare spellings."""
+    return name.replace("_", "").lower()
+
+
+def names_gradient_of(key: str, leaf: str) -> bool:
+    """Whether `key` is a usual spelling of the gradient of `leaf`.
+
+    >>> [names_gradient_of(k, "W") for k in ("dW", "W_grad", "grad_w", "W", "vW")]
+    [True, True, True, True, False]
+    """
+    return plain(key) == plain(leaf) or decorated(key, leaf)
+
+
+def decorated(key: str, leaf: str) -> bool:
+    """The same, but the bare name of the leaf does not count."""
+    k, n = plain(key), plain(leaf)
+    for stem in {n, _SHORT.get(n, n)}:
+        prefixes = ("d", "grad", "gradient", "delta", "dld", "g", "dj", "grads", "dloss", "gradof")
+        suffixes = ("grad", "gradient", "gradients", "delta", "bar", "grads", "g")
+        if k in {p + stem for p in prefixes} | {stem + s for s in suffixes}:
+            return True
+    return False

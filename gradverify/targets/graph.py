@@ -1,0 +1,81 @@
+"""The arrays an object holds, by path, and a copy of the object in which some are replaced."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import Arrays, is_floating
+
+_SIMPLE = (str, bytes, int, float, bool, complex, type(None), np.generic, type, type(np))
+
+
+def arrays_of(obj: Any) -> Arrays:
+    """Every NumPy array reachable through attributes, dicts and sequences, once each, by path."""
+    return {path: value for path, value in _walk(obj, "", set()) if isinstance(value, np.ndarray)}
+
+
+def floating_of(obj: Any) -> Arrays:
+    """The floating ones among them."""
+    return {path: value for path, value in arrays_of(obj).items() if is_floating(value)}
+
+
+def _walk(value: Any, path: str, seen: set[int], depth: int = 8) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, _SIMPLE) or id(value) in seen or depth < 0:
+        return
+    seen.add(id(value))
+    if isinstance(value, np.ndarray):
+        yield path, value
+        return
+    for child_path, child in _members(value, path):
+        yield from _walk(child, child_path, seen, depth - 1)
+
+
+def _members(value: Any, path: str) -> list[tuple[str, Any]]:
+    dot = f"{path}." if path else ""
+    if isinstance(value, Mapping):
+        return [(f"{dot}{key}", child) for key, child in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"{path}[{i}]", child) for i, child in enumerate(value)]
+    slots = [n for c in type(value).__mro__ for n in _slots(c) if hasattr(value, n)]
+    attributes = {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots}}
+    return [(f"{dot}{name}", child) for name, child in attributes.items()]
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = cls.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(s for s in slots if not s.startswith("__"))
+
+
+def fetch(obj: Any, path: str) -> Any:
+    """The member at a path such as ``layers[0].params.W``; KeyError if there is none."""
+    value = obj
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        if index:
+            value = value[int(index)]
+        else:
+            value = value[name] if isinstance(value, Mapping) else _attribute(value, name, path)
+    return value
+
+
+def _attribute(value: Any, name: str, path: str) -> Any:
+    try:
+        return getattr(value, name)
+    except AttributeError:
+        raise KeyError(path) from None
+
+
+def clone(obj: Any, replaced: Mapping[int, Any]) -> Any:
+    """A deep copy in which the array with ``id`` k is ``replaced[k]``, at every place that refers to it.
+
+    The memo of `copy.deepcopy` does the replacing, so aliases stay aliases.
+    """
+    memo = dict(replaced)
+    try:
+        return copy.deepcopy(obj, memo)
+    except Exception as error:
+        raise TypeError(f"{type(obj).__name__} cannot be copied ({error}), so its state cannot be put back") from error

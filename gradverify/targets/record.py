@@ -1,0 +1,53 @@
+"""What every adapter makes of the user's object: a point, a forward, and claimed derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradverify.arrays import EPS, Arrays
+
+Pullback = Callable[[Arrays], Arrays]
+Perturb = Callable[[Any], Any]
+Substitute = Callable[[Callable[..., Any], str | None], Callable[[Arrays], Arrays]]
+Linearize = Callable[[Arrays, Perturb | None], tuple[Arrays, Pullback]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A forward computation and the derivatives it claims, as functions of named arrays.
+
+    `point` holds the differentiable leaves as host arrays; whatever else the computation needs is
+    inside the closures. Every function takes such a point, leaves it unchanged and may be called
+    any number of times with the same result.
+
+    forward(point) -> outputs. With `foreign`, also on arrays of another arithmetic.
+    linearize(point, perturb) -> (outputs, pullback), and pullback(u) -> {leaf: gradient or None}.
+        `perturb`, if given, is applied to every residual the forward saved for the backward.
+        The layout (strides) of u reaches the user's code.
+    pushforward(point, v) -> J v, as outputs.
+    hessian_product(point, v) -> H v, as leaves, of a scalar output.
+    cast(dtype) -> the same target in another dtype, or None where it cannot be.
+    substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
+    """
+
+    name: str
+    point: Arrays
+    dtype: str
+    forward: Callable[[Arrays], Arrays]
+    linearize: Linearize | None = None
+    pushforward: Callable[[Arrays, Arrays], Arrays] | None = None
+    hessian_product: Callable[[Arrays, Arrays], Arrays] | None = None
+    cast: Callable[[str], Target | None] | None = None
+    substitute: Substitute | None = None
+    forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
+    foreign: bool = False
+    closed_form: bool = False  # the derivative is a function of the point alone: nothing is saved
+    claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all
+    findings: Callable[[], tuple[str, ...]] = field(default=lambda: ())
+
+    @property
+    def eps(self) -> float:
+        """Spacing of the target's dtype at 1."""
+        return EPS[self.dtype]

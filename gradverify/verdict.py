@@ -1,0 +1,93 @@
+"""Computed against an estimate: pass, fail or inconclusive, from the two error bars alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
+
+
+_BROKEN = ("kink", "jump", "staircase")  # along the probe there is no derivative to compare with
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What a discrepancy is measured against, all in units of the probe ``<u, J v>``.
+
+    `leaf` is |u| |J_leaf| |v|, the size of the gradient's own terms; `values` is |u| |f|, the size
+    of what was differentiated: a derivative far below its rounding cannot be told from zero.
+    """
+
+    leaf: float
+    values: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of one comparison and the numbers it rests on."""
+
+    verdict: Verdict
+    reason: str
+    computed: float
+    expected: float
+    bar: float
+    resolution: float
+
+    @property
+    def discrepancy(self) -> float:
+        """|computed - expected|."""
+        return abs(self.computed - self.expected)
+
+
+def decide(
+    computed: float, expected: Estimate, noise: float, scales: Scales, require: float, tolerate: float = 0.0
+) -> Decision:
+    """Apply the rule: pass within a bar that resolves `require`, fail beyond four bars.
+
+    A derivative that is zero to within the bar passes if the bar is small against the values
+    themselves and the estimate does not rest on differences alone, which cannot certify a zero.
+    """
+    bar = expected.error + NOISE_FACTOR * noise
+    distance = abs(computed - expected.value)
+    resolution = bar / scales.leaf if scales.leaf > 0 else math.inf
+
+    def outcome(verdict: Verdict, reason: str = "") -> Decision:
+        return Decision(verdict, reason, computed, expected.value, bar, resolution)
+
+    if not math.isfinite(computed):
+        return outcome(Verdict.FAIL, "nonfinite") if math.isfinite(expected.error) else outcome(Verdict.INCONCLUSIVE, "domain")
+    if expected.reason in _BROKEN:
+        still = expected.reason == "staircase" and abs(computed) <= NOISE_FACTOR * noise
+        return outcome(Verdict.PASS if still else Verdict.INCONCLUSIVE, expected.reason)
+    if not math.isfinite(bar) or not math.isfinite(distance):
+        return outcome(Verdict.INCONCLUSIVE, expected.reason or "resolution")
+    if distance > FAIL_FACTOR * bar:
+        negligible = distance <= tolerate * max(scales.leaf, abs(expected.value))
+        return outcome(Verdict.PASS, "negligible") if negligible else outcome(Verdict.FAIL)
+    if distance > bar:
+        return outcome(Verdict.INCONCLUSIVE, _what_limits(expected, noise))
+    if bar <= require * scales.leaf:
+        return outcome(Verdict.PASS)
+    zero = max(abs(computed), abs(expected.value)) <= max(bar, math.ulp(0.0))
+    certifies = not expected.native or (expected.reason == "flat" and expected.error == 0.0)
+    if zero and certifies and bar <= require * scales.values:
+        return outcome(Verdict.PASS, "zero")
+    return outcome(Verdict.INCONCLUSIVE, "zero" if zero and not certifies else _what_limits(expected, noise))
+
+
+def _what_limits(expected: Estimate, noise: float) -> str:
+    if NOISE_FACTOR * noise > expected.error:
+        return "noise"
+    return expected.reason or "resolution"
+
+
+def default_require(require: float | None, eps: float) -> float:
+    """The resolution a pass must reach: 1e-6, or what differences can reach in a coarser dtype.
+
+    A difference of values with spacing eps resolves about sqrt(eps) of a derivative; three of
+    these is 1e-3 in float32 and 0.3 in bfloat16.
+    """
+    if require is not None:
+        return require
+    return max(1e-6, 3 * math.sqrt(eps)) if eps > 1e-12 else 1e-6

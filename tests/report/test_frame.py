@@ -1,0 +1,41 @@
+"""The checks as a pandas frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+from gradverify.records import Check
+from gradverify.report.frame import COLUMNS, checks_frame
+
+
+def test_every_field_of_a_check_has_a_column():
+    renamed = {"causes": "cause"}
+    expected = {renamed.get(field.name, field.name) for field in fields(Check)} - {"entries"}
+    assert set(COLUMNS) == expected
+
+
+def test_a_row_a_check_in_order(failed, passed):
+    frame = checks_frame([failed(), passed(entrywise=None)])
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["verdict"].tolist() == ["fail", "pass"]
+    assert frame["worst"].tolist() == ["x[3, 1]: computed 0.842183, expected 0.841372", ""]
+    assert frame["cause"].tolist() == ["other-derivative", ""]
+    assert frame["shape"].tolist() == [(5, 10), (3, 4)]
+    assert math.isnan(frame["entrywise"][1])
+
+
+def test_no_checks_make_a_frame_with_the_same_columns_and_types(failed):
+    empty, full = checks_frame([]), checks_frame([failed()])
+    assert len(empty) == 0
+    assert (empty.dtypes == full.dtypes).all()
+
+
+def test_numbers_are_numbers_where_all_are_missing(passed):
+    frame = checks_frame([passed(entrywise=None)])
+    assert frame["entrywise"].dtype == "float64"
+    assert frame["order"].dtype == "int64"
+
+
+def test_the_report_gives_its_frame(gelu):
+    assert len(gelu.frame()) == 1
