@@ -52,9 +52,8 @@ class Trial:
 
     @property
     def relative(self) -> float:
-        """The bound in units of the derivative."""
-        scale = max(map(abs, self.case.slopes))
-        return self.found.error / scale if scale else math.inf
+        """The bound in units of the derivative's scale."""
+        return self.found.error / self.case.scale if self.case.scale else math.inf
 
     @property
     def looseness(self) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 
 Formula = Callable[[Any, list[Any], list[Any]], Any]
 TRUTH_STEP = mpmath.mpf(10) ** -28
+MOST_PARTS = 8  # partial derivatives are taken one by one, for as many inputs as this
 mpmath.mp.dps = 90
 
 
@@ -29,6 +30,7 @@ class Case:
     phi: Callable[[float], float]
     eps: float
     slopes: tuple[float, float]
+    scale: float  # root of the sum of squares of g_i v_i: what the slope is without cancellation
     note: str
 
 
@@ -110,7 +112,7 @@ def draw_case(family: Family, seed: int) -> Case:
         moved = [kind(a + t * b) for a, b in zip(x, v, strict=True)]
         return float(formula(Native(), moved, [kind(value) for value in c]))
 
-    return Case(family.name, phi, family.eps, _truth(formula, x, v, c), note)
+    return Case(family.name, phi, family.eps, *_truth(formula, x, v, c), note)
 
 
 def _few_bits(rng: np.random.Generator, x: float) -> float:
@@ -118,14 +120,18 @@ def _few_bits(rng: np.random.Generator, x: float) -> float:
     return float(rng.choice([-1.0, 1.0])) * size * round(rng.uniform(0.5, 1.5) * 2**20) / 2**20
 
 
-def _truth(formula: Formula, x: list[float], v: list[float], c: list[float]) -> tuple[float, float]:
-    def at(t: Any) -> Any:
-        return formula(Exact(), [mpmath.mpf(a) + t * mpmath.mpf(b) for a, b in zip(x, v, strict=True)],
-                       [mpmath.mpf(value) for value in c])
+def _truth(formula: Formula, x: list[float], v: list[float], c: list[float]) -> tuple[tuple[float, float], float]:
+    exact = [mpmath.mpf(value) for value in c]
+
+    def at(t: Any, along: list[float]) -> Any:
+        return formula(Exact(), [mpmath.mpf(a) + t * mpmath.mpf(b) for a, b in zip(x, along, strict=True)], exact)
 
     # Steps are relative to the point: error 1e-28 one-sided, far below any bound in double precision.
-    here = at(mpmath.mpf(0))
-    return float((here - at(-TRUTH_STEP)) / TRUTH_STEP), float((at(TRUTH_STEP) - here) / TRUTH_STEP)
+    here = at(mpmath.mpf(0), v)
+    left, right = (float((at(s * TRUTH_STEP, v) - here) / (s * TRUTH_STEP)) for s in (-1, 1))
+    single = [[b if i == j else 0.0 for j, b in enumerate(v)] for i in range(len(v))]
+    parts = [float((at(TRUTH_STEP, along) - here) / TRUTH_STEP) for along in single] if len(v) <= MOST_PARTS else [right]
+    return (left, right), math.hypot(*parts)
 
 
 def _normal(rng: np.random.Generator, n: int) -> list[float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradverify.audit import audit
     from gradverify.checking import assert_gradients, check
-    from gradverify.oracles.opinion import derivative
+    from gradverify.derivative import derivative
     from gradverify.records import (
         Cause,
         Check,
@@ -31,7 +31,7 @@ _HOME = {
     "audit": "gradverify.audit",
     "assert_gradients": "gradverify.checking",
     "check": "gradverify.checking",
-    "derivative": "gradverify.oracles.opinion",
+    "derivative": "gradverify.derivative",
     "Cause": "gradverify.records",
     "Check": "gradverify.records",
     "Estimate": "gradverify.records",

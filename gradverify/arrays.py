@@ -15,8 +15,13 @@ import numpy as np
 Arrays = dict[str, Any]
 Rebuild = Callable[[Mapping[str, Any]], Any]
 
-EPS = {"longdouble": float(np.finfo(np.longdouble).eps), "float64": 2.0**-52, "float32": 2.0**-23,
-       "float16": 2.0**-10, "bfloat16": 2.0**-7}  # spacing at 1, twice the unit roundoff
+EPS = {
+    "longdouble": float(np.finfo(np.longdouble).eps),
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}  # spacing at 1, twice the unit roundoff
 
 
 def dtype_name(array: Any) -> str:

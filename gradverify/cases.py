@@ -50,13 +50,15 @@ def _guarded(question: Callable[..., np.ndarray | None]) -> Callable[..., np.nda
         try:
             with np.errstate(all="ignore"):
                 return question(*args)
-        except Exception:  # noqa: BLE001 - a diagnosis is a guess; a question that fails is not one
+        except Exception:
             return None
 
     return asked
 
 
-def _entries(trial: Trial, u: Arrays, leaf: str, indices: tuple[tuple[int, ...], ...], *, foreign: bool) -> np.ndarray:
+def _entries(
+    trial: Trial, u: Arrays, leaf: str, indices: tuple[tuple[int, ...], ...], *, foreign: bool
+) -> np.ndarray:
     ask, sizes = estimator(trial, u, leaf, foreign=foreign), entry_sizes(trial.point[leaf])
     values = []
     for index in indices:

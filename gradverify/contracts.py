@@ -31,23 +31,17 @@ class Breach:
 def breaches(trial: Trial, u: Arrays, gradient: Gradient, seed: int) -> Iterator[Breach]:
     """Every contract that the pullback breaks at this point; what raises is left to the check itself."""
     rng = np.random.default_rng((seed, 11))
-    for contract in (_unchanged, _repeatable, _zero_for_zero, _linear, _layouts):
+    for contract in (_inputs_kept, _unchanged, _repeatable, _zero_for_zero, _linear, _layouts):
         try:
             yield from contract(trial, u, gradient, rng)
-        except Exception:  # noqa: BLE001, S112 - layouts and zeros are our idea: a refusal is no finding
+        except Exception:  # noqa: S112 - layouts and zeros are our idea: a refusal is no finding
             continue
 
 
 def _unchanged(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
-    claim = trial.target.linearize
-    if claim is None:
-        return
-    outputs, pullback = claim(trial.point, None)
-    given = {n: np.array(u.get(n, np.zeros(np.shape(y))), dtype=np.asarray(y).dtype) for n, y in outputs.items()}
+    given = _native(trial, u)
     before = {n: x.copy() for n, x in given.items()}
-    pullback(given)
-    trial.counts.forwards += 1
-    trial.counts.backwards += 1
+    trial.laid_out_gradient(given)
     for name, x in given.items():
         if not np.array_equal(x, before[name], equal_nan=True):
             i = int(np.argmax(np.ravel(x != before[name])))
@@ -57,8 +51,34 @@ def _unchanged(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Gener
             )  # fmt: skip
 
 
+def _native(trial: Trial, u: Arrays) -> Arrays:
+    dtype = "float32" if trial.target.dtype == "bfloat16" else trial.target.dtype
+    return {n: np.array(x, dtype=np.longdouble if dtype == "longdouble" else dtype) for n, x in u.items()}
+
+
+def _inputs_kept(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    if trial.target.overwritten is None:
+        return
+    for leaf, old, new in trial.target.overwritten(trial.point):
+        i = int(np.argmax(np.ravel(old != new)))
+        yield Breach(
+            "mutated-input",
+            leaf,
+            f"the forward overwrites its input {leaf}",
+            float(np.ravel(new)[i]),
+            float(np.ravel(old)[i]),
+            0.0,
+        )
+
+
 def _repeatable(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
-    yield from _compare(trial, gradient, trial.raw_gradient(u), "nondeterministic", "two identical calls give different gradients")
+    yield from _compare(
+        trial,
+        gradient,
+        trial.raw_gradient(u),
+        "nondeterministic",
+        "two identical calls give different gradients",
+    )
 
 
 def _zero_for_zero(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
@@ -79,28 +99,41 @@ def _linear(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generato
     for leaf in trial.leaves:
         sum_of_parts = gradient.value[leaf] - 2 * second.value[leaf]
         noise = gradient.noise[leaf] + 2 * second.noise[leaf] + joint.noise[leaf]
-        yield from _differs(leaf, joint.value[leaf], sum_of_parts, noise, "nonlinear", "the backward is not linear in the upstream gradient")
+        yield from _differs(
+            leaf,
+            joint.value[leaf],
+            sum_of_parts,
+            noise,
+            "nonlinear",
+            "the backward is not linear in the upstream gradient",
+        )
 
 
 def _layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
     for name, layout in _LAYOUTS.items():
-        laid_out = {n: layout(x) for n, x in u.items()}
+        laid_out = {n: layout(x) for n, x in _native(trial, u).items()}
         if all(x.flags.c_contiguous for x in laid_out.values()):
             continue
         text = f"an upstream gradient that is {name} in memory gives another gradient than the same numbers contiguous"
-        yield from _compare(trial, gradient, trial.raw_gradient(laid_out), "upstream-layout", text)
+        yield from _compare(trial, gradient, trial.laid_out_gradient(laid_out), "upstream-layout", text)
     yield from _expanded(trial, u)
 
 
 def _expanded(trial: Trial, u: Arrays) -> Iterator[Breach]:
     constant = {n: np.full(x.shape, 0.75) for n, x in u.items()}
-    views = {n: np.broadcast_to(np.float64(0.75), x.shape) for n, x in u.items()}
+    views = {
+        n: np.broadcast_to(x.reshape(-1)[:1].reshape(()), x.shape)
+        for n, x in _native(trial, constant).items()
+        if x.size
+    }
     text = "an upstream gradient expanded with stride 0, as .sum() sends it, gives another gradient than the same numbers contiguous"
-    yield from _compare(trial, trial.gradient(constant), trial.raw_gradient(views), "upstream-layout", text)
+    yield from _compare(
+        trial, trial.gradient(constant), trial.laid_out_gradient(views), "upstream-layout", text
+    )
 
 
 def _strided(x: np.ndarray) -> np.ndarray:
-    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1])) if x.ndim else np.zeros(())
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]) if x.ndim else (), dtype=x.dtype)
     view = wide[..., ::2] if x.ndim else wide
     view[...] = x
     return view
@@ -119,9 +152,18 @@ def _compare(trial: Trial, gradient: Gradient, other: Arrays, cause: str, text: 
         yield from _differs(leaf, new, gradient.value[leaf], gradient.noise[leaf], cause, text)
 
 
-def _differs(leaf: str, new: np.ndarray, old: np.ndarray, noise: np.ndarray, cause: str, text: str) -> Iterator[Breach]:
+def _differs(
+    leaf: str, new: np.ndarray, old: np.ndarray, noise: np.ndarray, cause: str, text: str
+) -> Iterator[Breach]:
     if new.shape != old.shape:
-        yield Breach(cause, leaf, f"{text}: of another shape, {new.shape} for {old.shape}", float("nan"), float("nan"), 0.0)
+        yield Breach(
+            cause,
+            leaf,
+            f"{text}: of another shape, {new.shape} for {old.shape}",
+            float("nan"),
+            float("nan"),
+            0.0,
+        )
         return
     if not np.all(np.isfinite(old)):
         return

@@ -65,7 +65,9 @@ def _checked(f: Callable[..., Any], x: Any, v: Any, oracle: str) -> tuple[np.nda
     if oracle not in ORACLES:
         raise ValueError(f"oracle={oracle!r}: must be one of {ORACLES}")
     if oracle not in ("auto", "finite", "complex"):
-        raise ValueError(f"oracle={oracle!r}: not available in this version; there are 'auto', 'finite', 'complex'")
+        raise ValueError(
+            f"oracle={oracle!r}: not available in this version; there are 'auto', 'finite', 'complex'"
+        )
     point = np.array(x)
     if point.dtype.kind in "iub" or not is_floating(point):
         raise TypeError(f"x={x!r:.80}: must be real floating numbers, not {point.dtype}")

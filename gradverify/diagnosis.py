@@ -71,7 +71,9 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
     return tuple(ranked) or (_unexplained(case),)
 
 
-def at_singular_point(reason: str, computed: float, expected: float, slopes: tuple[float, float] | None) -> Cause:
+def at_singular_point(
+    reason: str, computed: float, expected: float, slopes: tuple[float, float] | None
+) -> Cause:
     """The cause of a failure that exists only exactly at a kink or a tie."""
     if reason == "tie":
         return Cause(
@@ -128,17 +130,23 @@ def _upstream_ignored(case: Case) -> Iterator[Cause]:
 
 def _sign(case: Case) -> Iterator[Cause]:
     if case.explains(-case.expected) and np.any(case.expected):
-        yield Cause("sign", "the sign is flipped", "computed = -expected in every entry asked", "negate this gradient", 0.96)
+        yield Cause(
+            "sign",
+            "the sign is flipped",
+            "computed = -expected in every entry asked",
+            "negate this gradient",
+            0.96,
+        )
 
 
 def _factor(case: Case) -> Iterator[Cause]:
     weight = float(case.expected @ case.expected)
-    if weight == 0 or case.located.indices and len(case.expected) == 1 and not case.located.complete:
+    if weight == 0 or (case.located.indices and len(case.expected) == 1 and not case.located.complete):
         return
     c = float(case.computed @ case.expected) / weight
     if not np.isfinite(c) or c == 0 or not case.explains(c * case.expected):
         return
-    if abs(c + 1) < 1e-6:  # noqa: PLR2004 - that is the sign
+    if abs(c + 1) < 1e-6:
         return
     name = _known_factor(c, case.sizes)
     strength = 0.9 if name else 0.8
@@ -167,15 +175,20 @@ def _known_factor(c: float, sizes: Mapping[str, float]) -> str:
 
 def _factor_advice(name: str) -> str:
     if name.startswith("1/"):
-        return "a sum became a mean: do not divide by it here, the upstream gradient already carries that factor"
+        return (
+            "a sum became a mean: do not divide by it here, the upstream gradient already carries that factor"
+        )
     return "a mean became a sum, or a constant of the derivative was forgotten or doubled"
 
 
 def _transposed(case: Case) -> Iterator[Cause]:
     g = case.gradient
-    if g.ndim != 2 or g.shape[0] != g.shape[1] or g.shape[0] < 2:  # noqa: PLR2004
+    if g.ndim != 2 or g.shape[0] != g.shape[1] or g.shape[0] < 2:
         return
-    if np.all(np.abs(case.take(g.T) - case.expected) <= FAIL_FACTOR * case.located.bar + 1e-9 * np.abs(case.expected)):
+    if np.all(
+        np.abs(case.take(g.T) - case.expected)
+        <= FAIL_FACTOR * case.located.bar + 1e-9 * np.abs(case.expected)
+    ):
         yield Cause(
             "transposed", "the gradient is transposed", "computed[i, j] = expected[j, i] in every entry asked",
             "swap the factors of the matrix product, or transpose the result; square sizes hide this", 0.95,
@@ -183,10 +196,13 @@ def _transposed(case: Case) -> Iterator[Cause]:
 
 
 def _permuted(case: Case) -> Iterator[Cause]:
-    if not case.located.complete or len(case.expected) < 2:  # noqa: PLR2004
+    if not case.located.complete or len(case.expected) < 2:
         return
     close = 1e-3 * float(np.max(np.abs(case.computed - case.expected), initial=0.0))
-    if np.all(np.abs(np.sort(case.computed) - np.sort(case.expected)) <= close) and np.ptp(case.expected) > close:
+    if (
+        np.all(np.abs(np.sort(case.computed) - np.sort(case.expected)) <= close)
+        and np.ptp(case.expected) > close
+    ):
         yield Cause(
             "permuted", "the right values stand in the wrong places",
             "sorted, computed and expected agree", "check the order of axes, indices or reshapes", 0.85,
@@ -222,7 +238,7 @@ def _epsilon(case: Case) -> Iterator[Cause]:
             return
         sizes.append(float(np.linalg.norm(case.take(computed) - expected) / np.linalg.norm(expected)))
     falls = [sizes[0] / max(sizes[1], 1e-300), sizes[1] / max(sizes[2], 1e-300)]
-    if 0 < sizes[0] < 0.2 and all(8 < f < 32 for f in falls):  # noqa: PLR2004 - 1/s^2 gives 16 a step
+    if 0 < sizes[0] < 0.2 and all(8 < f < 32 for f in falls):
         yield Cause(
             "epsilon", "an epsilon of the forward (under a root or in a denominator) is missing in the backward",
             f"the relative error falls as 1/scale^2: {sizes[0]:.2g}, {sizes[1]:.2g}, {sizes[2]:.2g} at 1, 4 and 16 times {case.leaf}",
@@ -248,7 +264,7 @@ def _missing_term(case: Case) -> Iterator[Cause]:
         gap[i] = e - c
     size = float(np.linalg.norm(gap) / max(float(np.linalg.norm(case.expected)), 1e-300))
     for axis in range(case.x.ndim):
-        if case.x.shape[axis] < 3:  # noqa: PLR2004 - two numbers fit any line
+        if case.x.shape[axis] < 3:
             continue
         for name, pattern, text in _terms(case, axis):
             if _rank_one(gap, pattern, axis):
@@ -264,11 +280,19 @@ def _terms(case: Case, axis: int) -> list[tuple[str, np.ndarray, str]]:
     centred = case.x - case.x.mean(axis=axis, keepdims=True)
     (y, *_) = case.outputs.values()
     terms = [
-        ("missing-mean-term", np.ones(case.x.shape), "the same amount in every entry (the path through a mean or sum)"),
+        (
+            "missing-mean-term",
+            np.ones(case.x.shape),
+            "the same amount in every entry (the path through a mean or sum)",
+        ),
         ("missing-variance-term", centred, "proportional to x - mean(x) (the path through the variance)"),
         ("missing-norm-term", case.x, "proportional to x (the path through a norm)"),
     ]
-    return [*terms, ("missing-output-term", y, "proportional to the output")] if y.shape == case.x.shape else terms
+    return (
+        [*terms, ("missing-output-term", y, "proportional to the output")]
+        if y.shape == case.x.shape
+        else terms
+    )
 
 
 def _rank_one(gap: np.ndarray, pattern: np.ndarray, axis: int) -> bool:
@@ -285,12 +309,14 @@ def _dtype(case: Case) -> Iterator[Cause]:
         yield Cause(
             "dtype", f"the gradient is {case.gradient_dtype} for a leaf of {case.leaf_dtype}: digits are lost",
             f"relative error {_relative(case):.2g}, a rounding of {case.gradient_dtype}",
-            "compute and return the gradient in the dtype of its leaf", 0.9 if _relative(case) < 1e-2 else 0.2,  # noqa: PLR2004
+            "compute and return the gradient in the dtype of its leaf", 0.9 if _relative(case) < 1e-2 else 0.2,
         )  # fmt: skip
 
 
 def _relative(case: Case) -> float:
-    return float(np.linalg.norm(case.computed - case.expected) / max(float(np.linalg.norm(case.expected)), 1e-300))
+    return float(
+        np.linalg.norm(case.computed - case.expected) / max(float(np.linalg.norm(case.expected)), 1e-300)
+    )
 
 
 def _places(case: Case) -> Iterator[Cause]:
@@ -318,8 +344,12 @@ def _regions(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
             yield "one-slice", f"at index {i} of axis {axis}", where == i
         for i in range(min(x.shape[axis], 16)):
             yield "one-slice", f"at index {i} of axis {axis}", where == i
-    if x.size and np.abs(x).max() > 4:  # noqa: PLR2004
-        yield "wrong-in-saturation", "where |input| is large", np.abs(x) > np.abs(x[_right_mask(case)]).max(initial=0.0)
+    if x.size and np.abs(x).max() > 4:
+        yield (
+            "wrong-in-saturation",
+            "where |input| is large",
+            np.abs(x) > np.abs(x[_right_mask(case)]).max(initial=0.0),
+        )
 
 
 def _right_mask(case: Case) -> np.ndarray:

@@ -16,7 +16,7 @@ from gradverify.oracles.opinion import Opinion, confirm
 from gradverify.probes import draw_cotangent, draw_tangent, entry_sizes, equalised, unit
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
 from gradverify.trial import Gradient, Trial
-from gradverify.verdict import Decision, Scales, decide, default_require
+from gradverify.verdict import Decision, Scales, as_zero, decide, default_require
 
 _PROBES = 2  # independent cotangents; each is a full backward with its noise
 
@@ -67,7 +67,9 @@ def judge_leaves(
     return [f for part in (leaves[:half], leaves[half:]) for f in judge_leaves(trial, u, gradient, part, rng)]
 
 
-def ask(trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
+def ask(
+    trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng: np.random.Generator
+) -> list[Finding]:
     """One probe over some leaves, decided for each of them on its own scale."""
     v = draw_tangent(rng, trial.point, leaves, trial.target.dtype)
     computed, noise = gradient.probe(v)
@@ -81,8 +83,21 @@ def ask(trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng:
         decision = decide(computed, opinion.best, noise, scales[leaf], require, trial.options.tolerate)
         if decision.verdict is Verdict.FAIL and len(leaves) == 1:
             decision = stand(trial, u, v, noise, decision, opinion)
+        if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and _never_moves(trial, u, v, scales[leaf]):
+            decision = as_zero(decision, scales[leaf])
         found.append(Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name))
     return found
+
+
+def _never_moves(trial: Trial, u: Arrays, v: Arrays, scales: Scales) -> bool:
+    """Whether the output stays within a few roundings while the leaf moves by several times its own size.
+
+    Differences at small steps cannot tell a true zero from a small slope; over so wide a range a
+    slope above the rounding of the values would show.
+    """
+    phi = trial.phi(u, v)
+    start = phi(0.0)
+    return all(abs(phi(t) - start) <= 32 * trial.eps * scales.values for t in (-4.0, -1.0, 1.0, 4.0, 16.0))
 
 
 def _scales(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays, leaf: str) -> Scales:

@@ -38,10 +38,14 @@ class Located:
         gap = np.where(self.wrong, np.abs(self.computed - self.expected), -1.0)
         gap = np.where(np.isnan(gap), np.inf, gap)
         order = [i for i in np.argsort(-gap) if self.wrong[i]][:limit]
-        return tuple(Entry(self.leaf, self.indices[i], float(self.computed[i]), float(self.expected[i])) for i in order)
+        return tuple(
+            Entry(self.leaf, self.indices[i], float(self.computed[i]), float(self.expected[i])) for i in order
+        )
 
 
-def locate(leaf: str, gradient: np.ndarray, noise: np.ndarray, sizes: np.ndarray, ask: Ask, seed: int = 0) -> Located:
+def locate(
+    leaf: str, gradient: np.ndarray, noise: np.ndarray, sizes: np.ndarray, ask: Ask, seed: int = 0
+) -> Located:
     """Ask every entry of a small leaf; in a large one, split down to wrong entries and sample the rest."""
     rng = np.random.default_rng(seed)
     if gradient.size <= _EVERY_ENTRY:
@@ -60,7 +64,9 @@ def locate(leaf: str, gradient: np.ndarray, noise: np.ndarray, sizes: np.ndarray
         tuple(indices),
         np.array([gradient[i] for i in indices], dtype=float),
         np.array([e.value for e in estimates], dtype=float),
-        np.array([e.error + NOISE_FACTOR * noise[i] for e, i in zip(estimates, indices, strict=True)], dtype=float),
+        np.array(
+            [e.error + NOISE_FACTOR * noise[i] for e, i in zip(estimates, indices, strict=True)], dtype=float
+        ),
         complete and len(known) == len(asked),
     )
 
@@ -69,14 +75,23 @@ def _entry(ask: Ask, shape: tuple[int, ...], sizes: np.ndarray, index: Index) ->
     v = np.zeros(shape)
     v[index] = sizes[index]
     estimate, size = ask(v), float(sizes[index])
-    return Estimate(estimate.value / size, estimate.error / size, estimate.evaluations, estimate.oracle, estimate.reason)
+    return Estimate(
+        estimate.value / size, estimate.error / size, estimate.evaluations, estimate.oracle, estimate.reason
+    )
 
 
 def _split(
-    gradient: np.ndarray, noise: np.ndarray, sizes: np.ndarray, ask: Ask, rng: np.random.Generator, budget: int = 45
+    gradient: np.ndarray,
+    noise: np.ndarray,
+    sizes: np.ndarray,
+    ask: Ask,
+    rng: np.random.Generator,
+    budget: int = 45,
 ) -> list[int]:
     """Wrong entries found by halving: a half whose masked probe agrees is dropped."""
-    weights = np.ravel(sizes * rng.uniform(0.5, 1.5, gradient.shape) * rng.choice([-1.0, 1.0], gradient.shape))
+    weights = np.ravel(
+        sizes * rng.uniform(0.5, 1.5, gradient.shape) * rng.choice([-1.0, 1.0], gradient.shape)
+    )
     g, n = np.ravel(gradient), np.ravel(noise)
     found: list[int] = []
     queue = [np.arange(gradient.size)]

@@ -16,18 +16,18 @@ from gradverify.verdict import Decision
 
 def wide_twin(target: Target) -> Target | None:
     """The target in float64, if it is of a coarser dtype and runs there."""
-    if target.eps < 1e-12 or target.cast is None:  # noqa: PLR2004 - float64 and wider
+    if target.eps < 1e-12 or target.cast is None:
         return None
     try:
         twin = target.cast("float64")
         return twin if twin is not None and _runs_wide(twin) else None
-    except Exception:  # noqa: BLE001 - a kernel that refuses float64 is judged in its own dtype alone
+    except Exception:
         return None
 
 
 def _runs_wide(twin: Target) -> bool:
     outputs = twin.forward(twin.point)
-    return all(np.asarray(y).dtype.itemsize >= 8 for y in outputs.values())  # noqa: PLR2004
+    return all(np.asarray(y).dtype.itemsize >= 8 for y in outputs.values())
 
 
 def judge_implementation(trial: Trial, wide: Trial, seed: int) -> list[Finding]:
@@ -42,7 +42,9 @@ def judge_implementation(trial: Trial, wide: Trial, seed: int) -> list[Finding]:
     return [_compare(trial, leaf, u, computed, truth, rng) for leaf in trial.leaves]
 
 
-def _compare(trial: Trial, leaf: str, u: Arrays, computed: Gradient, truth: Gradient, rng: np.random.Generator) -> Finding:
+def _compare(
+    trial: Trial, leaf: str, u: Arrays, computed: Gradient, truth: Gradient, rng: np.random.Generator
+) -> Finding:
     v = draw_tangent(rng, trial.point, [leaf], trial.target.dtype)
     value, noise = computed.probe(v)
     expected, own = truth.probe(v)
@@ -59,6 +61,8 @@ def _compare(trial: Trial, leaf: str, u: Arrays, computed: Gradient, truth: Grad
     else:
         verdict, reason = Verdict.INCONCLUSIVE, "noise"
     if not np.isfinite(distance):
-        verdict, reason = (Verdict.FAIL, "nonfinite") if np.isfinite(expected) else (Verdict.INCONCLUSIVE, "domain")
+        verdict, reason = (
+            (Verdict.FAIL, "nonfinite") if np.isfinite(expected) else (Verdict.INCONCLUSIVE, "domain")
+        )
     decision = Decision(verdict, reason, value, expected, bar, bar / scale if scale > 0 else np.inf)
     return Finding(trial, leaf, decision, Opinion(estimate, estimate), u, v, computed, "float64 run")

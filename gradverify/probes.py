@@ -17,10 +17,15 @@ def draw_cotangent(rng: np.random.Generator, outputs: Mapping[str, np.ndarray]) 
     Never all ones (softmax and normalisations would give zero), and no output drowns another.
     Sizes are powers of two, so that scaling an output does not change the roundings.
     """
-    return {n: draw_signs(rng, np.shape(y), 10) / power_of_two(_typical(to_float64(y), 1.0)) for n, y in outputs.items()}
+    return {
+        n: draw_signs(rng, np.shape(y), 10) / power_of_two(_typical(to_float64(y), 1.0))
+        for n, y in outputs.items()
+    }
 
 
-def draw_tangent(rng: np.random.Generator, point: Mapping[str, np.ndarray], leaves: Sequence[str], dtype: str) -> Arrays:
+def draw_tangent(
+    rng: np.random.Generator, point: Mapping[str, np.ndarray], leaves: Sequence[str], dtype: str
+) -> Arrays:
     """Every entry moves by a random share, 0.5 to 1.5, of its own size: t = 1 is a relative change of one.
 
     So an entry of 1e-9 beside one of 1e9 stays inside its own domain. Zeros move by the typical
@@ -46,7 +51,9 @@ def _typical(values: np.ndarray, otherwise: float) -> float:
     return max(float(np.median(nonzero)), 2.0**-1000) if nonzero.size else otherwise
 
 
-def equalised(rng: np.random.Generator, gradient: Mapping[str, np.ndarray], noise: Mapping[str, np.ndarray]) -> Arrays:
+def equalised(
+    rng: np.random.Generator, gradient: Mapping[str, np.ndarray], noise: Mapping[str, np.ndarray]
+) -> Arrays:
     """A tangent under which every entry's term ``g_i v_i`` has the same size: v_i ~ 1 / |g_i|.
 
     Entries within a thousand times their own noise count as that large, since nothing smaller can

@@ -35,20 +35,31 @@ SPECIAL: Mapping[str, Change] = {
     "tiny values (1e-8)": _put(1e-8, -1e-8),
     "huge values (1e4)": _put(1e4, -1e4),
 }
+LARGE = ("saturating values (5 to 40)", "huge values (1e4)")
 
 
 def special_points(point: Arrays, leaves: tuple[str, ...], seed: int) -> Iterator[tuple[str, Arrays]]:
-    """One point for each special regime, all leaves changed alike; the parity of the point stays.
-
-    A leaf with a single sign keeps it: what was positive is likely to have to be.
-    """
+    """One point for each special regime, all leaves changed alike, each inside what its values look like."""
     rng = np.random.default_rng((seed, 13))
     for name, change in SPECIAL.items():
-        changed = {leaf: _same_sign(change(rng, to_float64(point[leaf])), to_float64(point[leaf])) for leaf in leaves}
+        changed = {leaf: _admissible(change(rng, to_float64(point[leaf])), to_float64(point[leaf])) for leaf in leaves}
         yield name, {**point, **{n: x.astype(point[n].dtype) for n, x in changed.items()}}
 
 
-def _same_sign(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    if old.size and np.all(old > 0):
-        return np.where(new == 0, old, np.abs(new))
+def _admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """The special values that a leaf could have had, judged by the values it has.
+
+    Whole numbers (labels, one-hot rows, counts) and shares of one stay as they are; what was
+    positive, or between 0 and 1, is likely to have to be.
+    """
+    if not old.size or np.array_equal(old, np.round(old)) and np.any(old) or _shares(old):
+        return old
+    if np.all(old > 0):
+        new = np.where(new == 0, old, np.abs(new))
+    if np.all((old >= 0) & (old <= 1)):
+        new = np.where((new < 0) | (new > 1), old, new)
     return np.asarray(new)
+
+
+def _shares(x: np.ndarray) -> bool:
+    return x.ndim > 0 and x.shape[-1] > 1 and bool(np.all(x >= 0)) and np.allclose(x.sum(axis=-1), 1.0, atol=1e-5)

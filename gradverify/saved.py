@@ -20,10 +20,15 @@ def save(target: Any, inputs: tuple[Any, ...], options: dict[str, Any], report: 
     """Write the call that failed; returns its ID, or how to repeat it where it cannot be stored."""
     try:
         content = pickle.dumps((target, inputs, options))
-    except Exception:  # noqa: BLE001 - lambdas, local classes, open handles: whatever refuses
+    except Exception:
         return _test_in_progress()
     identity = hashlib.sha256(content).hexdigest()[:8]
-    about = {"target": report.target, "verdict": report.verdict.value, "modules": _modules(target), "path": sys.path[:1]}
+    about = {
+        "target": report.target,
+        "verdict": report.verdict.value,
+        "modules": _modules(target),
+        "path": sys.path[:1],
+    }
     try:
         FOLDER.mkdir(exist_ok=True)
         _replace(FOLDER / f"{identity}.pickle", content)
@@ -48,7 +53,9 @@ def _modules(target: Any) -> dict[str, str]:
     """The files of the modules the target's code lives in, so that they can be imported from anywhere."""
     parts = [target, *getattr(target, "__dict__", {}).values(), *getattr(target, "claims", {}).values()]
     names = {getattr(part, "__module__", None) or type(part).__module__ for part in parts}
-    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names if isinstance(name, str)}
+    files = {
+        name: getattr(sys.modules.get(name), "__file__", None) for name in names if isinstance(name, str)
+    }
     return {name: file for name, file in files.items() if file and not name.startswith("gradverify.")}
 
 
@@ -60,15 +67,19 @@ def load(identity: str, folder: Path = FOLDER) -> tuple[Any, tuple[Any, ...], di
     about = folder / f"{identity}.json"
     if not identity.isalnum() or not about.exists():
         known = sorted(p.stem for p in folder.glob("*.json"))
-        raise FileNotFoundError(f"no saved failure {identity!r} in {folder}; there are {', '.join(known) or 'none'}")
+        raise FileNotFoundError(
+            f"no saved failure {identity!r} in {folder}; there are {', '.join(known) or 'none'}"
+        )
     for name, file in json.loads(about.read_text())["modules"].items():
         _import_from(name, file)
-    call: tuple[Any, tuple[Any, ...], dict[str, Any]] = pickle.loads((folder / f"{identity}.pickle").read_bytes())  # noqa: S301
+    call: tuple[Any, tuple[Any, ...], dict[str, Any]] = pickle.loads(
+        (folder / f"{identity}.pickle").read_bytes()
+    )
     return call
 
 
 def _import_from(name: str, file: str) -> None:
-    if name in sys.modules or importlib.util.find_spec(name.split(".")[0]) is not None:
+    if name in sys.modules or importlib.util.find_spec(name.split(".", maxsplit=1)[0]) is not None:
         return
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -20,7 +20,7 @@ from gradverify.oracles.opinion import Opinion
 from gradverify.probes import draw_signs, entry_sizes, tied, unit
 from gradverify.records import NOISE_FACTOR, Estimate, Verdict
 from gradverify.trial import Gradient, Trial
-from gradverify.verdict import Decision, Scales, decide, default_require
+from gradverify.verdict import Decision, Scales, decide
 
 _PAIRS = 6  # nudges and their mirror images: both sides of every kink are seen
 _SUSPECTS = 6  # entries outside everything seen nearby, judged one by one
@@ -76,7 +76,9 @@ def _along_ties(trial: Trial, finding: Finding, rng: np.random.Generator) -> Fin
         if decision.verdict is Verdict.FAIL:
             decision = stand(trial, finding.u, v, noise, decision, opinion)
         if decision.verdict is Verdict.FAIL:
-            return replace(finding, decision=replace(decision, reason="tie"), v=v, opinion=opinion, oracle=opinion.name)
+            return replace(
+                finding, decision=replace(decision, reason="tie"), v=v, opinion=opinion, oracle=opinion.name
+            )
     return None
 
 
@@ -92,20 +94,37 @@ def _wrong_coordinate(trial: Trial, finding: Finding, rng: np.random.Generator) 
         if side.kind == "smooth":
             found = ask_direction(trial, u, step, computed, noise)
             if found is not None:
-                return replace(finding, decision=found, u=u, v=step, gradient=gradient, oracle="finite differences")
+                return replace(
+                    finding, decision=found, u=u, v=step, gradient=gradient, oracle="finite differences"
+                )
         if side.kind != "kink":
             continue
         slack = max(side.left_error, side.right_error) + NOISE_FACTOR * noise
         low, high = sorted((side.left, side.right))
         if low - 4 * slack <= computed <= high + 4 * slack:
             continue
-        estimate = Estimate(high if computed > high else low, slack, side.evaluations, "finite", "kink", (side.left, side.right))
+        estimate = Estimate(
+            high if computed > high else low,
+            slack,
+            side.evaluations,
+            "finite",
+            "kink",
+            (side.left, side.right),
+        )
         single = _is_single_kink(trial, u, step, (side.left, side.right), slack, rng)
         verdict = Verdict.FAIL if single else Verdict.INCONCLUSIVE
-        decision = Decision(verdict, "kink", computed, estimate.value, slack, slack / max(abs(low), abs(high), slack))
+        decision = Decision(
+            verdict, "kink", computed, estimate.value, slack, slack / max(abs(low), abs(high), slack)
+        )
         opinion = Opinion(estimate, estimate)
         return replace(
-            finding, decision=decision, u=u, v=step, gradient=gradient, opinion=opinion, oracle="one-sided differences"
+            finding,
+            decision=decision,
+            u=u,
+            v=step,
+            gradient=gradient,
+            opinion=opinion,
+            oracle="one-sided differences",
         )
     return None
 
@@ -126,13 +145,17 @@ def _suspects(trial: Trial, finding: Finding, rng: np.random.Generator) -> list[
     leaf, at = finding.leaf, finding.gradient.value[finding.leaf]
     far, near = [], []
     for _ in range(_PAIRS):
-        shift = {n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves}
+        shift = {
+            n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves
+        }
         for sign in (1.0, -1.0):
             far.append(_gradient_at(trial, finding.u, shift, sign * _NEAR, leaf))
             near.append(_gradient_at(trial, finding.u, shift, sign * _NEAR / 8, leaf))
     everything = np.stack([*far, *near])
     # Over so short a way only a smooth change separates the two radii of one nudge.
-    slack = np.max(np.abs(np.stack(far) - np.stack(near)), axis=0) + NOISE_FACTOR * finding.gradient.noise[leaf]
+    slack = (
+        np.max(np.abs(np.stack(far) - np.stack(near)), axis=0) + NOISE_FACTOR * finding.gradient.noise[leaf]
+    )
     outside = np.maximum(everything.min(axis=0) - slack - at, at - everything.max(axis=0) - slack)
     worst = np.argsort(-np.ravel(outside), kind="stable")[:_SUSPECTS]
     return [tuple(int(k) for k in np.unravel_index(i, at.shape)) for i in worst if np.ravel(outside)[i] > 0]
@@ -164,8 +187,16 @@ def _is_single_kink(
     """
     (leaf,) = step
     for k in range(2 * _PAIRS):
-        shift = {n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves}
-        g = Gradient({leaf: _gradient_at(trial, u, shift, (-1) ** k * _NEAR / 64, leaf)}, {leaf: np.zeros_like(step[leaf])}, (), frozenset(), {})
+        shift = {
+            n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves
+        }
+        g = Gradient(
+            {leaf: _gradient_at(trial, u, shift, (-1) ** k * _NEAR / 64, leaf)},
+            {leaf: np.zeros_like(step[leaf])},
+            (),
+            frozenset(),
+            {},
+        )
         value = g.probe(step)[0]
         curvature = abs(slopes[1] - slopes[0]) * 2.0**-8
         if min(abs(value - s) for s in slopes) > slack + curvature:

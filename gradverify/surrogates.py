@@ -48,7 +48,9 @@ def compare_values(target: Target, trusted: Target, trial: Trial) -> list[Check]
     for name in trial.outputs:
         value, truth = to_float64(ours[name]), to_float64(theirs[name])
         if value.shape != truth.shape:
-            raise ValueError(f"reference=: {name} has shape {truth.shape} there and {value.shape} in {target.name}")
+            raise ValueError(
+                f"reference=: {name} has shape {truth.shape} there and {value.shape} in {target.name}"
+            )
         spread = np.max([np.abs(to_float64(m[name]) - value) for m in moved], axis=0)
         floor = target.eps * max(float(np.max(np.abs(truth), initial=0.0)), 0.0)
         rows.append(_value_row(trial, name, value, truth, NOISE_FACTOR * np.maximum(spread, floor)))
@@ -62,7 +64,13 @@ def _value_row(trial: Trial, name: str, value: np.ndarray, truth: np.ndarray, ba
     wrong = bool(excess.size) and float(excess.max()) > 0
     scale = float(np.max(np.abs(truth), initial=0.0))
     entry = Entry(name, tuple(int(k) for k in i), float(value[i]), float(truth[i])) if gap.size else None
-    cause = Cause("value", "the forward's values differ from the reference's", str(entry), "compare the forwards first", 1.0)
+    cause = Cause(
+        "value",
+        "the forward's values differ from the reference's",
+        str(entry),
+        "compare the forwards first",
+        1.0,
+    )
     return Check(
         target=trial.target.name, wrt="", output=name, verdict=Verdict.FAIL if wrong else Verdict.PASS, order=0, mode="value",
         oracle="reference in float64", dtype=trial.target.dtype, shape=value.shape, reason="value" if wrong else "",

@@ -55,7 +55,8 @@ class Trial:
     def __post_init__(self) -> None:
         outputs = self.target.forward(self.point)
         self.counts.forwards += 1
-        self.leaves = select(self.target.claimed or tuple(self.target.point), self.options.wrt, "wrt")
+        claimed = self.target.claimed if self.options.wrt is None else None
+        self.leaves = select(claimed or tuple(self.target.point), self.options.wrt, "wrt")
         self.outputs = select(outputs, self.options.outputs, "outputs")
         self.base = {name: to_float64(outputs[name]) for name in self.outputs}
 
@@ -79,7 +80,11 @@ class Trial:
         return lambda t: dot(self.forward(axpy(t, v, self.point)), u)
 
     def raw_gradient(
-        self, u: Arrays, perturb: Perturb | None = None, target: Target | None = None, point: Arrays | None = None
+        self,
+        u: Arrays,
+        perturb: Perturb | None = None,
+        target: Target | None = None,
+        point: Arrays | None = None,
     ) -> Arrays:
         """One backward pass, as the target returned it."""
         claim = (target or self.target).linearize
@@ -89,7 +94,18 @@ class Trial:
         self.counts.backwards += 1
         outputs, pullback = claim(self.point if point is None else point, perturb)
         zeros = {name: np.zeros(np.shape(y)) for name, y in outputs.items() if name not in u}
-        return pullback({name: _like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()})
+        return pullback(
+            {name: _like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()}
+        )
+
+    def laid_out_gradient(self, u: Arrays) -> Arrays:
+        """One backward pass given these very arrays, so that their strides reach the target."""
+        if self.target.linearize is None:
+            raise TypeError(f"{self.target.name}: claims no reverse mode")
+        self.counts.forwards += 1
+        self.counts.backwards += 1
+        outputs, pullback = self.target.linearize(self.point, None)
+        return pullback({**{n: np.zeros(np.shape(y)) for n, y in outputs.items()}, **u})
 
     def gradient(self, u: Arrays) -> Gradient:
         """A gradient and its noise, measured by moving everything it was made from by one rounding unit."""
@@ -98,17 +114,26 @@ class Trial:
         value = self._dense(first)
         runs = [self._dense(g) for g in self._perturbed_gradients(u)]
         eps = self.target.eps / 2
-        noise = {n: np.max([np.abs(g), *(np.abs(r[n] - g) / eps for r in runs)], axis=0) * eps for n, g in value.items()}
+        noise = {
+            n: np.max([np.abs(g), *(np.abs(r[n] - g) / eps for r in runs)], axis=0) * eps
+            for n, g in value.items()
+        }
         absent = frozenset(n for n in self.leaves if first.get(n) is None)
         dtypes = {n: dtype_name(g) for n, g in first.items() if g is not None}
         return Gradient(value, noise, tuple(runs), absent, dtypes)
 
     def _perturbed_gradients(self, u: Arrays) -> list[Arrays]:
         runs = [run for seed in range(_NOISE_RUNS) for run in self._jittered(u, seed)]
-        wide = self.target.cast("longdouble") if self.target.cast and self.target.dtype == "float64" else None
-        if wide is not None and EPS["longdouble"] < EPS["float64"]:
-            runs += _quietly(lambda: self.raw_gradient(u, target=wide))
+        if self.target.dtype == "float64" and EPS["longdouble"] < EPS["float64"]:
+            runs += _quietly(lambda: self._wider_gradient(u))
         return [run for run in runs if all_finite(run)]
+
+    def _wider_gradient(self, u: Arrays) -> Arrays:
+        """The target's own derivative code with eleven more bits: what it rounds away shows directly."""
+        twin = self.target.cast("longdouble") if self.target.cast is not None else None
+        if twin is None:
+            raise TypeError(f"{self.target.name}: does not run in longdouble")
+        return self.raw_gradient(u, target=twin)
 
     def _jittered(self, u: Arrays, seed: int) -> list[Arrays]:
         rng = np.random.default_rng((self.options.seed, seed))
@@ -130,7 +155,12 @@ class Trial:
         for name in self.leaves:
             g, shape = gradient.get(name), np.shape(self.point[name])
             if g is not None and np.shape(g) != shape:
-                raise WrongClaim("shape", name, f"the gradient of {name} has shape {np.shape(g)}, {name} has {shape}")
+                raise WrongClaim(
+                    "shape",
+                    name,
+                    f"the gradient of {name} has shape {np.shape(g)}, {name} has {shape}",
+                    np.shape(g),
+                )
 
     def expected(self, u: Arrays, v: Arrays, need: float | None) -> Opinion:
         """What the oracles say about ``<u, J v>``; `need` is the absolute error that is enough."""
@@ -148,11 +178,11 @@ def _quietly(run: Callable[[], Arrays]) -> list[Arrays]:
     # A perturbation that the target refuses (a read-only cache, say) only costs this sample of the noise.
     try:
         return [run()]
-    except Exception:  # noqa: BLE001
+    except Exception:
         return []
 
 
 def _like(u: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """The cotangent in the output's dtype, its layout (strides) kept."""
+    """A copy of the cotangent in the output's dtype: a backward may overwrite what it is given."""
     dtype = output.dtype if isinstance(output, (np.ndarray, np.generic)) else np.dtype(np.float64)
-    return u if u.dtype == dtype else u.astype(dtype, order="K")
+    return np.array(u, dtype=dtype)

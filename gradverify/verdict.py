@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
-
 
 _BROKEN = ("kink", "jump", "staircase")  # along the probe there is no derivative to compare with
 
@@ -56,7 +55,11 @@ def decide(
         return Decision(verdict, reason, computed, expected.value, bar, resolution)
 
     if not math.isfinite(computed):
-        return outcome(Verdict.FAIL, "nonfinite") if math.isfinite(expected.error) else outcome(Verdict.INCONCLUSIVE, "domain")
+        return (
+            outcome(Verdict.FAIL, "nonfinite")
+            if math.isfinite(expected.error)
+            else outcome(Verdict.INCONCLUSIVE, "domain")
+        )
     if expected.reason in _BROKEN:
         still = expected.reason == "staircase" and abs(computed) <= NOISE_FACTOR * noise
         return outcome(Verdict.PASS if still else Verdict.INCONCLUSIVE, expected.reason)
@@ -72,8 +75,14 @@ def decide(
     zero = max(abs(computed), abs(expected.value)) <= max(bar, math.ulp(0.0))
     certifies = not expected.native or (expected.reason == "flat" and expected.error == 0.0)
     if zero and certifies and bar <= require * scales.values:
-        return outcome(Verdict.PASS, "zero")
+        return as_zero(outcome(Verdict.PASS, "zero"), scales)
     return outcome(Verdict.INCONCLUSIVE, "zero" if zero and not certifies else _what_limits(expected, noise))
+
+
+def as_zero(decision: Decision, scales: Scales) -> Decision:
+    """A pass because nothing is there: its resolution is in units of the values, not of a gradient."""
+    resolution = decision.bar / scales.values if scales.values > 0 else 0.0
+    return replace(decision, verdict=Verdict.PASS, resolution=resolution)
 
 
 def _what_limits(expected: Estimate, noise: float) -> str:

@@ -26,7 +26,9 @@ def softmax_vjp(x, dy):
 
 
 def layernorm(x, eps=1e-5):
-    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(np.var(x, axis=-1, keepdims=True) + x.dtype.type(eps))
+    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(
+        np.var(x, axis=-1, keepdims=True) + x.dtype.type(eps)
+    )
 
 
 def layernorm_vjp(x, dy, eps=1e-5):
@@ -113,7 +115,9 @@ def test_relu_at_a_whole_zero_vector_never_fails():
 
 @pytest.mark.parametrize("slope", [-1.0, 2.0, 5.0])
 def test_a_wrong_value_exactly_at_a_kink_fails(slope):
-    relu = gv.function(lambda x: np.maximum(x, 0), derivative=lambda x: np.where(x == 0, slope, (x > 0).astype(float)))
+    relu = gv.function(
+        lambda x: np.maximum(x, 0), derivative=lambda x: np.where(x == 0, slope, (x > 0).astype(float))
+    )
     assert gv.check(relu, np.zeros(4)).verdict is gv.Verdict.FAIL
 
 
@@ -121,7 +125,9 @@ def test_a_gradient_given_to_every_tied_maximum_fails():
     def vjp(x, dy):
         return (x == x.max(axis=-1, keepdims=True)) * dy[..., None]
 
-    assert gv.check(gv.function(lambda x: x.max(axis=-1), vjp=vjp), np.ones((2, 3))).verdict is gv.Verdict.FAIL
+    assert (
+        gv.check(gv.function(lambda x: x.max(axis=-1), vjp=vjp), np.ones((2, 3))).verdict is gv.Verdict.FAIL
+    )
 
 
 def test_a_gradient_given_to_the_first_tied_maximum_does_not_fail():
@@ -129,7 +135,9 @@ def test_a_gradient_given_to_the_first_tied_maximum_does_not_fail():
         first = np.arange(x.shape[-1]) == x.argmax(axis=-1, keepdims=True)
         return first * dy[..., None]
 
-    assert gv.check(gv.function(lambda x: x.max(axis=-1), vjp=vjp), np.ones((2, 3))).verdict is gv.Verdict.PASS
+    assert (
+        gv.check(gv.function(lambda x: x.max(axis=-1), vjp=vjp), np.ones((2, 3))).verdict is gv.Verdict.PASS
+    )
 
 
 def test_a_relu_network_at_the_origin_does_not_fail():

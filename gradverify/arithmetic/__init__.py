@@ -1,1 +1,1 @@
-"""Other numbers a forward can run on, behind NumPy's protocols; what nobody listed is refused, not guessed."""
+"""Other numbers a forward can run on, behind NumPy's protocols; what nobody listed is refused."""

@@ -27,9 +27,11 @@ from gradverify.arithmetic.functions import (
     write,
 )
 
-REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min,
-              np.logical_and: np.all, np.logical_or: np.any}
-ACCUMULATIONS = {np.add: np.cumsum, np.multiply: np.cumprod}
+REDUCTIONS: dict[Any, Any] = {
+    np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min,
+    np.logical_and: np.all, np.logical_or: np.any,
+}
+ACCUMULATIONS: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
 IN_PLACE = (np.add, np.subtract)
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,41 +39,41 @@ class Watch:
     rng: np.random.Generator | None = None
     ties: int = 0
     jumps: int = 0
-    signs: np.ndarray = field(default_factory=lambda: np.empty(0))
-
-    def __post_init__(self) -> None:
-        if self.rng is not None:
-            self.signs = 2.0 * self.rng.integers(0, 2, 2**16) - 1
 
     def jitter(self, z: Any, ulps: float = 1.0) -> Any:
         """`z` with the last bits of both parts moved at random; itself in an ordinary run."""
         if self.rng is None:
             return z
         parts = np.array(z, np.complex128, order="C", ndmin=1)
-        parts.view(np.float64)[...] *= 1 + ulps * ULP * self._signs(parts.view(np.float64).shape)
+        parts.view(np.float64)[...] *= self._factors(parts.view(np.float64).shape, ulps)
         return parts.reshape(np.shape(z))
 
     def nearby(self, constant: Any) -> Any:
         """A plain floating array with its last bits moved."""
         if self.rng is None or not isinstance(constant, np.ndarray) or constant.dtype.kind != "f":
             return constant
-        return constant * (1 + ULP * self._signs(constant.shape))
+        return constant * self._factors(constant.shape)
 
     def shake(self, a: Any, ulps: float) -> Any:
         """Matrices moved by ulps of each row's largest entry: the backward error of an elimination."""
         if self.rng is None:
             return a
-        shift = np.max(np.abs(real(a)), axis=-1, keepdims=True) * self._signs(a.shape)
-        turn = np.max(np.abs(imag(a)), axis=-1, keepdims=True) * self._signs(a.shape)
-        return a + ulps * ULP * join(shift, turn)
+        shift = np.max(np.abs(real(a)), axis=-1, keepdims=True) * (self._factors(a.shape) - 1)
+        turn = np.max(np.abs(imag(a)), axis=-1, keepdims=True) * (self._factors(a.shape) - 1)
+        return a + ulps * join(shift, turn)
 
-    def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
-        # A window into one pool: drawing afresh for every operation would cost more than tanh does.
+    def _factors(self, shape: tuple[int, ...], ulps: float = 1.0) -> np.ndarray:
         assert self.rng is not None
-        size = math.prod(shape)
-        start = int(self.rng.integers(0, self.signs.size // 2))
-        window = self.signs[start : start + size]
-        return (window if window.size == size else np.resize(self.signs[start:], size)).reshape(shape)
+        pool, size = _pool(ulps), math.prod(shape)
+        start = int(self.rng.integers(0, pool.size // 2))
+        window = pool[start : start + size]
+        return (window if window.size == size else np.resize(pool[start:], size)).reshape(shape)
+
+
+@cache
+def _pool(ulps: float) -> np.ndarray:
+    # Every operation of every run takes a window of it: drawing afresh would cost more than tanh does.
+    return 1 + ulps * ULP * (2.0 * np.random.default_rng(0).integers(0, 2, 2**16) - 1)
 
 
 def real(z: Any) -> Any:
@@ -101,17 +102,20 @@ def exact_real(z: Any, compute: Callable[[], Any]) -> np.ndarray:
 
 
 def native(ufunc: np.ufunc) -> Rule:
-    """NumPy's complex function, with the real function's zeros."""
-    return lambda watch, z: exact_real(ufunc(z), lambda: ufunc(z.real))
+    """NumPy's complex function; for odd ones and those without zeros h^2 never reaches the real part."""
+    return lambda watch, z: ufunc(z)
 
 
 def inside(ufunc: np.ufunc, open_: Callable[[Any], Any]) -> Rule:
-    """NumPy's complex function where `open_` holds of the real part; the imaginary part elsewhere is NaN."""
+    """The real function, and the complex one's imaginary part where `open_` holds of a; NaN elsewhere.
+
+    NumPy's complex logarithm loses the real part near |z| = 1, hence the real one.
+    """
 
     def rule(watch: Watch, z: Any) -> Any:
         within = open_(z.real)
         if np.all(within):
-            return exact_real(ufunc(z), lambda: ufunc(z.real))
+            return join(ufunc(z.real), ufunc(z).imag)
         return join(ufunc(z.real), np.where(within, ufunc(np.where(within, z, 0.5)).imag, np.nan))
 
     return rule
@@ -239,7 +243,7 @@ def fmin(watch: Watch, a: Any, b: Any) -> Any:
 
 
 def absolute(watch: Watch, z: Any) -> Any:
-    """z or -z by the sign of the real part, and at zero by where the tangent moves."""
+    """Either z or -z by the sign of the real part, and at zero by where the tangent moves."""
     below, _ = order(watch, np.zeros(()), z)
     return np.where(below, -z, z)
 

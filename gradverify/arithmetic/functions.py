@@ -251,8 +251,9 @@ DERIVED = _table([
     ("percentile", lambda a, q, *args, **kwargs: quantile(a, q / 100, *args, **kwargs)),
     ("clip", clip), ("pad", pad), ("nan_to_num", nan_to_num), ("average", average),
     ("trapezoid", trapezoid), ("trapz", trapezoid),
-    ("linalg.vector_norm", lambda x, axis=None, keepdims=False, **p: norm(x, p.get("ord", 2), axis, keepdims)),
-    ("linalg.matrix_norm", lambda x, keepdims=False, **p: norm(x, p.get("ord", "fro"), (-2, -1), keepdims)),
+    ("linalg.vector_norm", lambda x, axis=None, keepdims=False, **p:
+        norm(np.ravel(x) if axis is None else x, p.get("ord", 2), axis, keepdims)),
+    ("linalg.matrix_norm", lambda x, keepdims=False, **p: norm(x, p.get("ord"), (-2, -1), keepdims)),
     ("vdot", lambda a, b: np.dot(np.ravel(a), np.ravel(b))),
     ("linalg.vecdot", lambda a, b, axis=-1: np.sum(a * b, axis=axis)),
     ("ptp", lambda a, axis=None, keepdims=False: np.max(a, axis=axis, keepdims=keepdims)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -44,15 +44,11 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
     )
     try:
         report, convention = _judge(candidate, seed)
-    except NotTriable as reason:
-        return _with(entry, reason=str(reason))
+    except NotTriable as why:
+        return replace(entry, reason=why.reason, remedy=why.remedy)
     except Exception as error:
-        return _with(entry, reason=f"{type(error).__name__}: {error}")
-    return _with(entry, report=report, convention=convention)
-
-
-def _with(entry: AuditEntry, **changes: Any) -> AuditEntry:
-    return AuditEntry(**{**{name: getattr(entry, name) for name in entry.__dataclass_fields__}, **changes})
+        return replace(entry, reason=f"{type(error).__name__}: {error}")
+    return replace(entry, report=report, convention=convention)
 
 
 def _judge(candidate: Candidate, seed: int) -> tuple[Report, str]:
@@ -65,9 +61,8 @@ def _judge(candidate: Candidate, seed: int) -> tuple[Report, str]:
                 return last
     if last is not None:
         return last
-    raise NotTriable(
-        f"no inputs found that {candidate.forward} accepts ({search.complaint}); {advice(candidate)}"
-    )
+    complaint = f"no inputs found that {candidate.forward} accepts ({search.complaint})"
+    raise NotTriable(complaint, advice(candidate))
 
 
 def _check(trial: _Trial, arguments: Arguments, seed: int) -> tuple[Report, str]:
@@ -90,10 +85,10 @@ def advice(candidate: Candidate) -> str:
     """The command that tries a candidate by hand."""
     module, inputs = candidate.source.module, "--input x=float64[5,3]"
     if candidate.kind == "layer":
-        return f"try: gradverify check {module}:{candidate.owner} {inputs}"
+        return f"gradverify check {module}:{candidate.owner} {inputs}"
     prefix = f"{module}:{candidate.owner}." if candidate.owner else f"{module}:"
     option = "--backward" if candidate.kind == "pair" else "--derivative"
-    return f"try: gradverify check {prefix}{candidate.forward} {option} {prefix}{candidate.backward} {inputs}"
+    return f"gradverify check {prefix}{candidate.forward} {option} {prefix}{candidate.backward} {inputs}"
 
 
 def _trials(candidate: Candidate, seed: int) -> Iterator[_Trial]:

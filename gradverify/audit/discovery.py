@@ -113,12 +113,14 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
         return
     found = _by_methods(file.source, name, whole, node.lineno)
     candidates = [found] if found is not None else list(_by_name(file.source, name, whole))
-    blocker = _framework(file, name)
+    package = _framework(file, name)
+    why = f"a class of {package}, and this audit runs NumPy code" if package else ""
+    instead = f"in a test: gv.check({name}(...), x)" if package else ""
     own = set(_functions(node.body))
     for candidate in candidates:
         # A class that only inherits both is tried where they stand; one that inherits one is itself.
         if own & {candidate.forward, candidate.backward} or (node.bases and "__init__" in own):
-            yield replace(candidate, blocker=blocker)
+            yield replace(candidate, blocker=why, remedy=instead)
 
 
 def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Candidate | None:
@@ -162,15 +164,13 @@ def _does_nothing(node: ast.stmt) -> bool:
 
 
 def _framework(file: _File, name: str, depth: int = 8) -> str:
-    """Why this audit cannot run a class: it belongs to a framework."""
+    """The framework whose adapter has to run a class, by its bases; empty for none."""
     for base in file.classes[name].bases if name in file.classes and depth else []:
         head, *rest = ast.unparse(base).split(".")
         dotted = ".".join([file.imported.get(head, head), *rest])
         package = FRAMEWORK_BASES.get(dotted.split(".")[0])
         if package is not None:
-            return (
-                f"a class of {package}, and this audit runs NumPy code; in a test: gv.check({name}(...), x)"
-            )
+            return package
         inherited = _framework(file, ast.unparse(base), depth - 1)
         if inherited:
             return inherited

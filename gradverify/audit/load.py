@@ -22,13 +22,19 @@ _MOST = 40  # constructor calls for one class
 
 
 class NotTriable(Exception):  # noqa: N818 - not an error of the program: the reason of an entry
-    """Why a candidate could not be tried."""
+    """Why a candidate could not be tried, and what would try it."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
 
 
 def load(source: Source) -> ModuleType:
     """The module of a source, imported as its own project would; raises `NotTriable`."""
     if sys.path[:1] != [source.root]:
         sys.path.insert(0, source.root)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last: a random.py there must not stand in for the library's
     try:
         with silence():
             return _import(source)
@@ -38,32 +44,32 @@ def load(source: Source) -> ModuleType:
 
 def _import(source: Source) -> ModuleType:
     top = source.module.split(".")[0]
-    known = sys.modules.get(top)
-    if known is not None and not _lies_under(known, source.root):
-        _forget(top)
-    if "." in source.module or Path(source.path).name == "__init__.py":
+    is_package = "." in source.module or Path(source.path).name == "__init__.py"
+    name = top if is_package or top not in sys.stdlib_module_names else f"{top}_"
+    file = Path(source.root, top, "__init__.py") if is_package else Path(source.path)
+    known = sys.modules.get(name)
+    if known is not None and not _is_from(known, file):
+        _forget(name)
+    if is_package:
         return importlib.import_module(source.module)
-    loaded = sys.modules.get(source.module)
-    return loaded if loaded is not None else _import_file(source)
+    return sys.modules.get(name) or _import_file(name, source.path)
 
 
-def _lies_under(module: ModuleType, root: str) -> bool:
+def _is_from(module: ModuleType, file: Path) -> bool:
     location = getattr(module, "__file__", None)
-    return location is not None and Path(location).resolve().is_relative_to(root)
+    return location is not None and Path(location).resolve() == file.resolve()
 
 
 def _forget(top: str) -> None:
-    # Two projects may both have a module "layers". The standard library keeps its names.
-    if top not in sys.stdlib_module_names:
-        for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
-            del sys.modules[name]
+    # Two projects may both have a module "layers"; each is to import its own.
+    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+        del sys.modules[name]
 
 
-def _import_file(source: Source) -> ModuleType:
-    name = f"{source.module}_" if source.module in sys.stdlib_module_names else source.module
-    spec = importlib.util.spec_from_file_location(name, source.path)
+def _import_file(name: str, path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"no loader for {source.path}")
+        raise ImportError(f"no loader for {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -49,7 +49,8 @@ class Worker:
     def _running(self) -> subprocess.Popen[str]:
         if self.process is None or self.process.poll() is not None:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gradverify.audit.worker"],
+                # -P: a random.py in the working folder must not stand in for the library's.
+                [sys.executable, "-P", "-m", "gradverify.audit.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -78,7 +79,12 @@ def _expire(expired: threading.Event, process: subprocess.Popen[str]) -> None:
 def unreported(candidate: Candidate, reason: str) -> AuditEntry:
     """The entry of a candidate without a report."""
     return AuditEntry(
-        candidate.symbol, candidate.convention, None, reason, candidate.source.path, candidate.line
+        symbol=candidate.symbol,
+        convention=candidate.convention,
+        reason=reason,
+        remedy=candidate.remedy,
+        path=candidate.source.path,
+        line=candidate.line,
     )
 
 

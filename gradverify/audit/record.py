@@ -26,7 +26,7 @@ class Candidate:
 
     `kind` says what the derivative takes: ``layer`` and ``pair`` a cotangent, ``point`` the inputs
     of the forward. `owner` is the class, or empty for functions of the module. A `blocker` is the
-    reason why it cannot be tried at all.
+    reason why it cannot be tried at all, the `remedy` what to do instead.
     """
 
     source: Source
@@ -36,6 +36,7 @@ class Candidate:
     backward: str
     line: int
     blocker: str = ""
+    remedy: str = ""
 
     @property
     def symbol(self) -> str:
@@ -56,12 +57,13 @@ WHOLE_CLASS = ("__call__", "forward", "fn", "f", "loss", "function", "value", "a
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One candidate after its trial: a report, or the reason why there is none."""
+    """One candidate after its trial: a report, or the reason why there is none and what would help."""
 
     symbol: str
     convention: str
     report: Report | None = None
     reason: str = ""
+    remedy: str = ""
     path: str = ""
     line: int = 0
 
@@ -74,8 +76,16 @@ class AuditEntry:
         """The report under the entry's symbol; one without checks for what could not be tried."""
         meta = {"symbol": self.symbol, "convention": self.convention, "path": self.path, "line": self.line}
         if self.report is None:
-            return Report(self.symbol, (), notes=(f"not tried: {self.reason}",), meta=meta)
-        return replace(self.report, target=self.symbol, meta={**self.report.meta, **meta})
+            remedy = (f"to try it: {self.remedy}",) if self.remedy else ()
+            return Report(self.symbol, (), notes=(f"not tried: {self.reason}", *remedy), meta=meta)
+        checks = tuple(replace(check, target=self.symbol) for check in self.report.checks)
+        return replace(self.report, target=self.symbol, checks=checks, meta={**self.report.meta, **meta})
+
+    def __str__(self) -> str:
+        if self.report is not None:
+            return str(self.as_report())
+        remedy = f"\n      try    {self.remedy}" if self.remedy else ""
+        return f"-     {self.symbol}  not tried: {self.reason}{remedy}"
 
 
 @dataclass(frozen=True)
@@ -129,9 +139,7 @@ class AuditReport:
 
     def frame(self) -> Any:
         """A `pandas.DataFrame`, one row a check, `target` being the symbol."""
-        checks = [
-            replace(check, target=report.target) for report in self.reports() for check in report.checks
-        ]
+        checks = [check for report in self.reports() for check in report.checks]
         return import_module("gradverify.report.frame").checks_frame(checks)
 
     def to_json(self, path: str | PathLike[str]) -> None:
@@ -143,10 +151,4 @@ class AuditReport:
         import_module("gradverify.report.html").write(self.reports(), path)
 
     def __str__(self) -> str:
-        return "\n".join([*map(_line, self.entries), self.summary])
-
-
-def _line(entry: AuditEntry) -> str:
-    if entry.report is None:
-        return f"-     {entry.symbol}  not tried: {entry.reason}"
-    return str(entry.as_report())
+        return "\n".join([*map(str, self.entries), self.summary])

@@ -12,7 +12,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from gradverify import __version__
-from gradverify.cli.values import UsageError
 
 FAILED, USAGE, NOTHING = 1, 2, 5
 
@@ -54,17 +53,17 @@ _CHECK_HELP = """Check one object at given inputs.
 OBJECT is module:object or file.py:object: a layer, a function with --derivative, a forward with --backward.
 'module:Dense(3, 7)' makes an instance; so does a function without parameters.
 
-An input is name=dtype[shape] (standard normal; integers are 0 or 1, or below n with <n), name=file.npy,
+An input is name=dtype\\[shape] (standard normal; integers are 0 or 1, or below n with <n), name=file.npy,
 name=file.npz:key, or name=0.5.
 
 [bold]Examples[/bold]
 
-  gradverify check 'layers:Dense(3, 7)' --input x=float64[5,3]
+  gradverify check 'layers:Dense(3, 7)' --input x=float64\\[5,3]
 
-  gradverify check layers:swish --derivative swish_prime --input x=float64[20]
+  gradverify check layers:swish --derivative swish_prime --input x=float64\\[20]
 
   gradverify check layers:conv_forward --backward conv_backward --input x=data.npz:images \
---input w=float64[4,3,3,3] --input b=float64[4]
+--input w=float64\\[4,3,3,3] --input b=float64\\[4]
 """
 
 
@@ -158,6 +157,7 @@ def _check(
     strict: Strict = False,
 ) -> None:
     from gradverify.cli.single import judge
+    from gradverify.cli.values import UsageError
 
     claims = {"derivative": derivative, "gradient": gradient, "jacobian": jacobian, "backward": backward}
     options = {
@@ -187,6 +187,7 @@ def _again(
 ) -> None:
     """Run a saved failure again, at the very point where it failed."""
     from gradverify.cli.single import rerun
+    from gradverify.cli.values import UsageError
 
     try:
         report = rerun(name)

@@ -16,7 +16,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from gradverify.audit.record import AuditEntry, AuditReport
@@ -75,9 +74,8 @@ def show_audit(report: AuditReport, *, quiet: bool) -> None:
         show_lines(screen, str(entry.as_report()))
         screen.print(f"      at     {words.clean(entry.path)}:{entry.line}", style="dim", soft_wrap=True)
         screen.print()
-    if report.untried and not quiet:
-        screen.print(_untried(report.untried))
-        screen.print()
+    for entry in () if quiet else report.untried:
+        _show_untried(screen, entry)
     screen.print(report.summary, style="bold red" if report.failed else "bold", soft_wrap=True)
 
 
@@ -97,10 +95,7 @@ def show_lines(screen: Console, lines: str) -> None:
         screen.print(shown, soft_wrap=True)
 
 
-def _untried(entries: tuple[AuditEntry, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
-    table.add_column("not tried", overflow="fold")
-    table.add_column("why, and the line that would try it", overflow="fold")
-    for entry in entries:
-        table.add_row(Text(words.cut(entry.symbol, 60)), Text(words.clean(entry.reason)))
-    return table
+def _show_untried(screen: Console, entry: AuditEntry) -> None:
+    screen.print(f"-     {words.cut(entry.symbol, 60)}  not tried: {words.clean(entry.reason)}", soft_wrap=True)
+    if entry.remedy:
+        screen.print(f"      try    {words.clean(entry.remedy)}", soft_wrap=True)

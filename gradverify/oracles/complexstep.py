@@ -124,6 +124,8 @@ def _answer(question: _Question, rng: np.random.Generator) -> Estimate:
         return question.estimate(value, np.inf, "kink" if finite else "domain")
     others = [question.run(h * OTHER_STEP, Watch())]
     others += [question.jittered(h * (3 + k), rng) for k in range(JITTERED_RUNS)]
+    if not _same_values(base.values, others[0], []):
+        return question.estimate(value, np.inf, "nondeterministic")
     error = _bound(question.u, base, others, h)
     if not np.isfinite(error) or not _same_values(plain, base, others):
         return question.estimate(value, np.inf, "kink" if base.tied else "unsupported")
@@ -192,8 +194,8 @@ def _same_values(plain: Arrays, base: _Run, others: list[_Run]) -> bool:
                for name, expected in plain.items())
 
 
-def _close(expected: np.ndarray, seen: Any, jittered: list[Any]) -> bool:
-    if np.shape(seen) != expected.shape:
+def _close(expected: Any, seen: Any, jittered: list[Any]) -> bool:
+    if np.shape(seen) != np.shape(expected):
         return False
     noise = max((_largest(values - seen) for values in jittered), default=0.0)
     return _largest(seen - expected) <= REAL_ULPS * EPS * _largest(expected) + SPREAD_FACTOR * noise

@@ -106,7 +106,8 @@ def conclude(ladder: Ladder) -> Finding:
 
 
 def _merge(ladder: Ladder) -> Finding:
-    _dismiss_pieces(ladder)
+    while _dismiss_pieces(ladder):
+        pass
     best = Finding(0.0, math.inf, "resolution")
     finest = True
     for rung in ladder.usable:
@@ -115,7 +116,7 @@ def _merge(ladder: Ladder) -> Finding:
             return _at_split(split)
         finest = False
         if ladder.believed(rung):
-            if abs(rung.value - best.value) > rung.error + best.error:
+            if _contradict(rung, best):
                 break
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
@@ -123,31 +124,42 @@ def _merge(ladder: Ladder) -> Finding:
     return best
 
 
-def _dismiss_pieces(ladder: Ladder) -> None:
+def _dismiss_pieces(ladder: Ladder) -> bool:
     """Drop the rungs inside one piece of a computation that is rounded to a narrower type on its way.
 
     There phi is smooth but for the parts that were rounded away: its slope is that of the rest. Jumps at
-    a scale below `COARSE` tell this from a fine oscillation.
+    a scale of some `COARSE` at most tell this from a fine oscillation and from real steps.
     """
-    usable = ladder.usable
-    if not usable or usable[0].radius > COARSE:
-        return
-    fine = usable[0]
-    rough = [r for r in usable if r.noise > 8.0 * max(fine.noise, EXPLAINED * ladder.line.floor)]
-    trend = [r for r in rough if r.decay <= STEEP and abs(r.value - fine.value) > r.error + fine.error]
-    if not trend or rough[0].radius > 8.0 * COARSE:
-        return
-    around = rough[0].t
-    if find_jump(ladder.line, float(around[0]), float(around[-1]), max(rough[0].noise / 64.0, 64.0 * ladder.line.floor)):
-        ladder.rungs = [r for r in ladder.rungs if r.radius >= trend[0].radius]
-        ladder.rounding = trend[0].noise
+    rough = [r for r in ladder.usable if r.noise > 8.0 * EXPLAINED * ladder.line.floor]
+    broken = next((r for r in rough if r.decay > STEEP), None)
+    if broken is None or broken.radius > 8.0 * COARSE:
+        return False
+    smooth = [r for r in ladder.usable if r.radius < broken.radius and r.noise < broken.noise / 8.0]
+    if not smooth:
+        return False
+    fine = min(smooth, key=lambda r: r.error)
+    trend = [r for r in rough if r.decay <= STEEP and r.radius > broken.radius and _contradict(r, fine)]
+    least = max(broken.noise / 64.0, 8.0 * fine.noise, EXPLAINED * ladder.line.floor)
+    if not trend or not find_jump(ladder.line, float(broken.t[0]), float(broken.t[-1]), least, fine.value):
+        return False
+    ladder.rungs = [r for r in ladder.rungs if r.radius >= trend[0].radius]
+    ladder.rounding = trend[0].noise
+    return True
 
 
-def find_jump(line: Line, a: float, b: float, least: float) -> bool:
-    """Whether phi jumps by so much between a and b: bisection into the half that changes more."""
+def _contradict(a: Rung, b: Rung | Finding) -> bool:
+    return abs(a.value - b.value) > a.error + b.error
+
+
+def find_jump(line: Line, a: float, b: float, least: float, slope: float = 0.0) -> bool:
+    """Whether phi less a slope jumps by so much between a and b: bisection into the half that changes more."""
+
+    def height(t: float) -> float:
+        return line(t) - slope * t
+
     while abs(b - a) > 16.0 * line.eps * max(1.0, abs(a)):
         middle = (a + b) / 2
-        left, right = abs(line(middle) - line(a)), abs(line(b) - line(middle))
+        left, right = abs(height(middle) - height(a)), abs(height(b) - height(middle))
         a, b = (a, middle) if left > right else (middle, b)
         if not max(left, right) > least:
             return False

@@ -22,7 +22,7 @@ WIDEST = 2.0**10
 COARSE = 2.0**-14  # few values within a larger radius than this are a quantiser's, not rounding's
 PATIENCE = 8.0  # a further rung must promise to shrink the bound so many times
 NARROW = 2.0**-30  # dtypes coarser than this are averaged, and every factor is worth a rung
-POOL = 8  # rungs of different nodes in an average
+POOL = 16  # rungs of different nodes in an average
 
 
 @dataclass
@@ -139,7 +139,8 @@ def _past_steps(ladder: Ladder, last: Rung) -> float:
 
 def _scaled(ladder: Ladder, last: Rung) -> float | None:
     if ladder.explained(last):
-        return _wider(last, PATIENCE if ladder.line.eps < NARROW else 2.0)
+        wider = _wider(last, PATIENCE if ladder.line.eps < NARROW else 2.0)
+        return min(wider, 1.0) if wider is not None and ladder.line.eps >= NARROW else wider
     coarser = [r for r in ladder.usable if r.radius >= 4.0 * last.radius]
     if coarser and last.noise > coarser[0].noise / 4.0 and not ladder.seen(ladder.deep):
         return ladder.deep

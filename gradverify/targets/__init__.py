@@ -52,7 +52,10 @@ def framework_of(obj: Any, inputs: tuple[Any, ...]) -> str | None:
     bases = obj.__mro__ if isinstance(obj, type) else type(obj).__mro__
     modules = {cls.__module__.split(".")[0] for leaf in leaves for cls in type(leaf).__mro__}
     modules |= {cls.__module__.split(".")[0] for cls in bases}
-    return next((folder for module, folder in _FRAMEWORKS.items() if module in modules and module in sys.modules), None)
+    return next(
+        (folder for module, folder in _FRAMEWORKS.items() if module in modules and module in sys.modules),
+        None,
+    )
 
 
 def _from_object(obj: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
@@ -66,7 +69,9 @@ def _from_object(obj: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     return _from_callable(forward, name_of(obj), inputs, kwargs)
 
 
-def _from_callable(forward: Callable[..., Any], name: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
+def _from_callable(
+    forward: Callable[..., Any], name: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Target:
     target = pullback_target(forward, name, inputs, kwargs)
     if returns_pullback(forward(*inputs, **kwargs)):
         return target

@@ -99,6 +99,30 @@ def _kind(leaf: Any) -> str:
     return f"{leaf.dtype} array" if hasattr(leaf, "dtype") else type(leaf).__name__
 
 
+def overwritten(
+    function: Callable[..., Any],
+    call: Call,
+    point: Mapping[str, Any],
+    calm: Replay,
+    kwargs: Mapping[str, Any],
+) -> list[tuple[str, Any, Any]]:
+    """The inputs that one call changes in place: (leaf, before, after)."""
+    arguments = call.arguments(point)
+    with calm():
+        function(*arguments, **kwargs)
+    after = {
+        n: x
+        for value, name in zip(arguments, call.names, strict=True)
+        for n, x in flatten(value, name)[0].items()
+    }
+    pairs = [(name, np.asarray(point[name]), np.asarray(after[name])) for name in call.point]
+    return [
+        (n, old, new)
+        for n, old, new in pairs
+        if not np.array_equal(old.astype(new.dtype), new, equal_nan=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Replay:
     """Runs user code again and again from the same global random state, and puts the caller's back."""
@@ -140,7 +164,11 @@ def quiet() -> Iterator[io.StringIO]:
 
 
 def substituted(
-    other: Callable[..., Any], call: Call, calm: Replay, kwargs: Mapping[str, Any], params: tuple[str, ...] = ()
+    other: Callable[..., Any],
+    call: Call,
+    calm: Replay,
+    kwargs: Mapping[str, Any],
+    params: tuple[str, ...] = (),
 ) -> Callable[[Arrays], Arrays]:
     """Another function of the same inputs; parameters go to it by name where it takes them."""
     accepted = set(inspect.signature(other).parameters)

@@ -8,15 +8,25 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays
-from gradverify.targets.calling import Call, Replay, make_call, named_outputs, replay, substituted
-from gradverify.targets.gradients import WrongClaim, assign, as_gradient
+from gradverify.targets.calling import (
+    Call,
+    Replay,
+    make_call,
+    named_outputs,
+    overwritten,
+    replay,
+    substituted,
+)
+from gradverify.targets.gradients import WrongClaim, as_gradient, assign
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import FunctionSpec
 
 Claim = Callable[..., Any]
 
 
-def function_target(spec: FunctionSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], wrt: Any) -> Target:
+def function_target(
+    spec: FunctionSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], wrt: Any
+) -> Target:
     """A target whose pullback, pushforward and Hessian product come from the claims of `spec`."""
     return _build(spec, make_call(spec.forward, inputs), replay(), dict(kwargs), wrt)
 
@@ -29,6 +39,10 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
     def forward(point: Arrays) -> Arrays:
         return named_outputs(run(spec.forward, point))
 
+    if not call.point:
+        raise TypeError(
+            f"nothing to check: no input of {spec.name} is floating (integers and booleans are constants)"
+        )
     leaves = tuple(wrt or call.point)
     reverse = next((_REVERSE[name] for name in _REVERSE if name in spec.claims), None)
     name = next((name for name in _REVERSE if name in spec.claims), "")
@@ -58,7 +72,7 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
         cast=lambda dtype: _build(spec, call.cast(dtype), calm, kwargs, wrt),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),
         foreign=True,
-        closed_form=True,
+        overwritten=lambda point: overwritten(spec.forward, call, point, calm, kwargs),
         claimed=_claimed(spec, run, leaves, call),
     )
 
@@ -70,7 +84,10 @@ def _claimed(spec: FunctionSpec, run: Any, leaves: tuple[str, ...], call: Call) 
     name = next(name for name in ("derivative", "gradient", "jacobian", "hessian") if name in spec.claims)
     if name == "hessian":
         return leaves[:1]
-    found = tuple(assign(run(spec.claims[name], call.point), leaves, call.point, call.names))
+    try:
+        found = tuple(assign(run(spec.claims[name], call.point), leaves, call.point, call.names))
+    except Exception:  # noqa: BLE001 - the check itself will meet it again and report it
+        found = ()
     return found or leaves[:1]
 
 
@@ -89,7 +106,9 @@ def _pull_derivative(g: np.ndarray, u: Any, leaf: str, x: Any) -> np.ndarray:
 
 def _pull_gradient(g: np.ndarray, u: Any, leaf: str, x: Any) -> np.ndarray:
     if np.size(u) != 1:
-        raise WrongClaim("shape", leaf, f"gradient= needs a scalar forward; the output has shape {np.shape(u)}")
+        raise WrongClaim(
+            "shape", leaf, f"gradient= needs a scalar forward; the output has shape {np.shape(u)}"
+        )
     return np.asarray(g * np.reshape(u, ()))
 
 
@@ -97,7 +116,9 @@ def _pull_jacobian(g: np.ndarray, u: Any, leaf: str, x: Any) -> np.ndarray:
     rows, columns = np.size(u), np.size(x)
     if g.shape not in (np.shape(u) + np.shape(x), (rows, columns)):
         raise WrongClaim(
-            "shape", leaf, f"jacobian= returned shape {g.shape}; {np.shape(u)} + {np.shape(x)} is out.shape + {leaf}.shape"
+            "shape",
+            leaf,
+            f"jacobian= returned shape {g.shape}; {np.shape(u)} + {np.shape(x)} is out.shape + {leaf}.shape",
         )
     return np.asarray((np.reshape(u, rows) @ np.reshape(g, (rows, columns))).reshape(np.shape(x)))
 
@@ -120,7 +141,11 @@ def _pushforward(spec: FunctionSpec, run: Any, leaves: tuple[str, ...], forward:
         pushed = named_outputs(run(claim, point, *tangents))
         for name, out in forward(point).items():
             if np.shape(pushed.get(name)) != np.shape(out):
-                raise WrongClaim("shape", leaves[0], f"jvp= returned {np.shape(pushed.get(name))} for an output {np.shape(out)}")
+                raise WrongClaim(
+                    "shape",
+                    leaves[0],
+                    f"jvp= returned {np.shape(pushed.get(name))} for an output {np.shape(out)}",
+                )
         return pushed
 
     return pushforward
@@ -132,7 +157,11 @@ def _hessian_product(spec: FunctionSpec, run: Any, leaves: tuple[str, ...], call
     def from_matrix(point: Arrays, v: Arrays) -> Arrays:
         matrix, n = as_gradient(run(spec.claims["hessian"], point)), np.size(point[leaf])
         if matrix.shape not in (np.shape(point[leaf]) * 2, (n, n)):
-            raise WrongClaim("shape", leaf, f"hessian= returned shape {matrix.shape} for {leaf} of shape {np.shape(point[leaf])}")
+            raise WrongClaim(
+                "shape",
+                leaf,
+                f"hessian= returned shape {matrix.shape} for {leaf} of shape {np.shape(point[leaf])}",
+            )
         return {leaf: (matrix.reshape(n, n) @ np.ravel(v[leaf])).reshape(np.shape(point[leaf]))}
 
     def from_product(point: Arrays, v: Arrays) -> Arrays:

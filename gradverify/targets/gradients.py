@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays
+from gradverify.targets.record import Linearize
 
 
 class WrongClaim(Exception):  # noqa: N818 - not an error of the program: a finding about the target
     """The claimed derivative breaks its contract before any number is compared."""
 
-    def __init__(self, cause: str, leaf: str, text: str) -> None:
+    def __init__(self, cause: str, leaf: str, text: str, shape: tuple[int, ...] | None = None) -> None:
         super().__init__(text)
+        self.shape = shape
         self.cause = cause
         self.leaf = leaf
         self.text = text
@@ -31,8 +33,12 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
     if isinstance(result, (tuple, list)):
         order = inputs if len(result) == len(inputs) else leaves
         if len(result) > len(order):
-            raise WrongClaim("shape", leaves[0], f"the backward returned {len(result)} gradients for {len(leaves)} leaves")
-        return {n: as_gradient(g) for n, g in zip(order, result, strict=False) if n in point and g is not None}
+            raise WrongClaim(
+                "shape", leaves[0], f"the backward returned {len(result)} gradients for {len(leaves)} leaves"
+            )
+        return {
+            n: as_gradient(g) for n, g in zip(order, result, strict=False) if n in point and g is not None
+        }
     return {leaves[0]: as_gradient(result)} if result is not None else {}
 
 
@@ -48,9 +54,33 @@ def _by_name(result: Mapping[str, Any], leaves: Sequence[str]) -> Arrays:
 def as_gradient(value: Any) -> np.ndarray:
     """The gradient as an array; anything that is not numbers is a broken contract."""
     array = np.asarray(value)
-    if array.dtype == object or array.dtype.kind in "USVOc" and array.dtype.name != "bfloat16":
-        raise WrongClaim("dtype", "", f"the backward returned {array.dtype} ({type(value).__name__}), not real numbers")
+    if array.dtype == object or (array.dtype.kind in "USVOc" and array.dtype.name != "bfloat16"):
+        raise WrongClaim(
+            "dtype", "", f"the backward returned {array.dtype} ({type(value).__name__}), not real numbers"
+        )
     return array
+
+
+def claimed_leaves(
+    linearize: Linearize, point: Arrays, params: tuple[str, ...] = ()
+) -> tuple[str, ...] | None:
+    """The leaves a backward speaks of: what it returns once, and every parameter; None if that shows nothing.
+
+    An input it says nothing about (the labels of a loss) is data, not a wrong zero.
+    """
+    try:
+        outputs, pullback = linearize(point, None)
+        found = pullback({n: np.ones(np.shape(y), dtype=np.asarray(y).dtype) for n, y in outputs.items()})
+    except Exception:
+        return None
+    return tuple(leaf for leaf in point if leaf in found or leaf in params) if found else None
+
+
+def unclaimed_notes(point: Arrays, claimed: tuple[str, ...] | None) -> tuple[str, ...]:
+    """A word on every input taken as data."""
+    data = [leaf for leaf in point if claimed is not None and leaf not in claimed]
+    text = "no gradient is returned for it, so it is taken as data; name it in wrt= to have that judged"
+    return tuple(f"{leaf}: {text}" for leaf in data)
 
 
 _SHORT = {"weights": "w", "weight": "w", "biases": "b", "bias": "b", "kernel": "k", "kernels": "k"}

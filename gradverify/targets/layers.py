@@ -10,16 +10,57 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays, flatten, is_floating
-from gradverify.targets.calling import Call, Replay, argument_names, as_leaf, make_call, named_outputs, replay, substituted
-from gradverify.targets.gradients import WrongClaim, as_gradient, assign, decorated, plain
+from gradverify.targets.calling import (
+    Call,
+    Replay,
+    as_leaf,
+    make_call,
+    named_outputs,
+    overwritten,
+    replay,
+    substituted,
+)
+from gradverify.targets.gradients import (
+    WrongClaim,
+    as_gradient,
+    assign,
+    claimed_leaves,
+    decorated,
+    plain,
+    unclaimed_notes,
+)
 from gradverify.targets.graph import arrays_of, clone, fetch, floating_of
 from gradverify.targets.pairs import mirrored, returns_pullback
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import LayerSpec
 
-FORWARD = ("forward", "forward_pass", "fprop", "forward_propagation", "feedforward", "compute", "loss", "fn", "call", "__call__")
-BACKWARD = ("backward", "backward_pass", "bprop", "backprop", "back_propagation", "backward_propagation", "gradient", "grad", "derivative")
-_CONTAINERS = {"params": ("grads", "gradients", "grad", "dparams", "dparams", "paramgrads", "g"), "parameters": ("grads", "gradients", "grad")}
+FORWARD = (
+    "forward",
+    "forward_pass",
+    "fprop",
+    "forward_propagation",
+    "feedforward",
+    "compute",
+    "loss",
+    "fn",
+    "call",
+    "__call__",
+)
+BACKWARD = (
+    "backward",
+    "backward_pass",
+    "bprop",
+    "backprop",
+    "back_propagation",
+    "backward_propagation",
+    "gradient",
+    "grad",
+    "derivative",
+)
+_CONTAINERS = {
+    "params": ("grads", "gradients", "grad", "dparams", "dparams", "paramgrads", "g"),
+    "parameters": ("grads", "gradients", "grad"),
+}
 _RATES = ("lr", "learning_rate", "eta", "rate", "alpha", "step_size")
 
 
@@ -42,22 +83,32 @@ def method_names(obj: Any, forward: str | None = None, backward: str | None = No
 
 
 def _is_method(obj: Any, name: str) -> bool:
-    return callable(getattr(type(obj), name, None)) or callable(vars(obj).get(name)) if hasattr(obj, "__dict__") else callable(getattr(obj, name, None))
+    return (
+        callable(getattr(type(obj), name, None)) or callable(vars(obj).get(name))
+        if hasattr(obj, "__dict__")
+        else callable(getattr(obj, name, None))
+    )
 
 
 def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
     """A target whose leaves are the inputs and every parameter that has a gradient after a backward."""
     names = method_names(spec.obj, spec.forward, spec.backward)
     if names is None:
-        raise TypeError(f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)")
+        raise TypeError(
+            f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)"
+        )
     call, calm = make_call(getattr(spec.obj, names[0]), inputs), replay()
     trial = clone(spec.obj, {})
     with calm():
         result = getattr(trial, names[0])(*call.arguments(call.point), **kwargs)
-        obj = spec.obj if set(floating_of(trial)) == set(floating_of(spec.obj)) else _warm(spec, names, call, kwargs)
+        obj = (
+            spec.obj
+            if set(floating_of(trial)) == set(floating_of(spec.obj))
+            else _warm(spec, names, call, kwargs)
+        )
         if spec.params is None and not returns_pullback(result):
             _try_backward(trial, names, call, result)
-    params = {p: None for p in spec.params or ()} if spec.params is not None else _find_parameters(obj, trial)
+    params = dict.fromkeys(spec.params or ()) if spec.params is not None else _find_parameters(obj, trial)
     if spec.grads is not None:
         params = dict(zip(params or _find_parameters(obj, trial), spec.grads, strict=False))
     return _build(_Methods(obj, *names, params), spec.name, call, calm, dict(kwargs))
@@ -73,7 +124,7 @@ def _warm(spec: LayerSpec, names: tuple[str, str], call: Call, kwargs: Mapping[s
 def _try_backward(trial: Any, names: tuple[str, str], call: Call, result: Any) -> None:
     try:
         _backward(trial, names[1], call, _ones_like(result), call.arguments(call.point))
-    except Exception:  # noqa: BLE001 - only looking for gradients here; the check itself will report it
+    except Exception:
         return
 
 
@@ -133,7 +184,9 @@ def _build(methods: _Methods, name: str, call: Call, calm: Replay, kwargs: dict[
     def linearize(point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
         twin, result, arguments = run(point)
         if returns_pullback(result):
-            return named_outputs(result[0]), lambda u: mirrored(result[1](flatten(result[0], "out")[1](u)), call)
+            return named_outputs(result[0]), lambda u: mirrored(
+                result[1](flatten(result[0], "out")[1](u)), call
+            )
         if perturb is not None:
             _perturb_residuals(twin, perturb)
         outputs, rebuild = named_outputs(result), flatten(result, "out")[1]
@@ -147,14 +200,23 @@ def _build(methods: _Methods, name: str, call: Call, calm: Replay, kwargs: dict[
 
         return outputs, pullback
 
+    point = {**call.point, **{path: np.array(array) for path, array in own.items()}}
+    claimed = claimed_leaves(linearize, point, tuple(own))
     return Target(
         name=name,
-        point={**call.point, **{path: np.array(array) for path, array in own.items()}},
+        point=point,
+        claimed=claimed,
+        findings=lambda: unclaimed_notes(point, claimed),
         dtype=_coarsest(call, own),
         forward=forward,
         linearize=linearize,
         cast=lambda dtype: _cast(methods, name, call, calm, kwargs, dtype),
-        substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs, tuple(own)),
+        substitute=lambda other, dtype: substituted(
+            other, call.cast(dtype) if dtype else call, calm, kwargs, tuple(own)
+        ),
+        overwritten=lambda point: overwritten(
+            getattr(instance(point), methods.forward), call, point, calm, kwargs
+        ),
         foreign=True,
     )
 
@@ -163,7 +225,9 @@ def _coarsest(call: Call, own: Arrays) -> str:
     return Call(call.names, {**call.point, **own}, {}, call.rebuild, frozenset()).dtype
 
 
-def _cast(methods: _Methods, name: str, call: Call, calm: Replay, kwargs: dict[str, Any], dtype: str) -> Target:
+def _cast(
+    methods: _Methods, name: str, call: Call, calm: Replay, kwargs: dict[str, Any], dtype: str
+) -> Target:
     # Buffers move along with the parameters: a float32 running mean would cap the twin's precision.
     wider = {id(a): a.astype(np.dtype(dtype)) for a in floating_of(methods.obj).values()}
     twin = _Methods(clone(methods.obj, wider), methods.forward, methods.backward, methods.params)
@@ -223,7 +287,9 @@ def _backward(layer: Any, name: str, call: Call, u: Any, arguments: list[Any]) -
     if not given:
         return _times(method(), u)
     if set(given) & set(_RATES):
-        raise TypeError(f"{name}({', '.join(given)}) updates the parameters itself; say which gradients it leaves: gv.layer(...)")
+        raise TypeError(
+            f"{name}({', '.join(given)}) updates the parameters itself; say which gradients it leaves: gv.layer(...)"
+        )
     if len(given) == len(call.names) > 1 and all(n in by_name for n in given):
         return _times(method(*arguments), u)
     values = [by_name[n] if n in by_name and len(given) > 1 else u for n in given]

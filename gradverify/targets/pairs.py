@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays, flatten
-from gradverify.targets.calling import Call, Replay, argument_names, make_call, named_outputs, replay, substituted
-from gradverify.targets.gradients import WrongClaim, assign
+from gradverify.targets.calling import (
+    Call,
+    Replay,
+    argument_names,
+    make_call,
+    named_outputs,
+    overwritten,
+    replay,
+    substituted,
+)
+from gradverify.targets.gradients import WrongClaim, assign, claimed_leaves, unclaimed_notes
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import PairSpec
 
@@ -43,14 +52,18 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
 
         return named_outputs(out), pullback
 
+    claimed = claimed_leaves(linearize, call.point)
     return Target(
         name=spec.name,
         point=call.point,
+        claimed=claimed,
+        findings=lambda: unclaimed_notes(call.point, claimed),
         dtype=call.dtype,
         forward=lambda point: named_outputs(run(point)[0]),
         linearize=linearize,
         cast=lambda dtype: _build(spec, call.cast(dtype), calm, kwargs),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),
+        overwritten=lambda point: overwritten(spec.forward, call, point, calm, kwargs),
         foreign=True,
     )
 
@@ -79,12 +92,16 @@ def returns_pullback(result: Any) -> bool:
     return isinstance(result, tuple) and len(result) == 2 and callable(result[1])
 
 
-def pullback_target(function: Callable[..., Any], name: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
+def pullback_target(
+    function: Callable[..., Any], name: str, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Target:
     """A target from ``f(*inputs) -> (y, pullback)``, where ``pullback(dy)`` mirrors the inputs."""
     return _build_pullback(function, name, make_call(function, inputs), replay(), dict(kwargs))
 
 
-def _build_pullback(function: Callable[..., Any], name: str, call: Call, calm: Replay, kwargs: dict[str, Any]) -> Target:
+def _build_pullback(
+    function: Callable[..., Any], name: str, call: Call, calm: Replay, kwargs: dict[str, Any]
+) -> Target:
     def run(point: Mapping[str, Any]) -> tuple[Any, Any]:
         with calm():
             result: tuple[Any, Any] = function(*call.arguments(point), **kwargs)
@@ -103,14 +120,18 @@ def _build_pullback(function: Callable[..., Any], name: str, call: Call, calm: R
 
         return named_outputs(out), pullback
 
+    claimed = claimed_leaves(linearize, call.point)
     return Target(
         name=name,
         point=call.point,
+        claimed=claimed,
+        findings=lambda: unclaimed_notes(call.point, claimed),
         dtype=call.dtype,
         forward=lambda point: named_outputs(run(point)[0]),
         linearize=linearize,
         cast=lambda dtype: _build_pullback(function, name, call.cast(dtype), calm, kwargs),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),
+        overwritten=lambda point: overwritten(function, call, point, calm, kwargs),
         foreign=True,
     )
 
@@ -119,7 +140,11 @@ def mirrored(result: Any, call: Call) -> Arrays:
     """Gradients given as nests that mirror the inputs, in their order; a lone one is the first's."""
     parts = result if isinstance(result, (tuple, list)) and len(call.names) > 1 else (result,)
     if len(parts) > len(call.names):
-        raise WrongClaim("shape", call.names[0], f"the pullback returned {len(parts)} gradients for {len(call.names)} inputs")
+        raise WrongClaim(
+            "shape",
+            call.names[0],
+            f"the pullback returned {len(parts)} gradients for {len(call.names)} inputs",
+        )
     named = [flatten(part, name)[0] for part, name in zip(parts, call.names, strict=False)]
     found = {name: leaf for leaves in named for name, leaf in leaves.items()}
     return {name: np.asarray(found[name]) for name in call.point if found.get(name) is not None}
@@ -134,7 +159,9 @@ def with_perturbed_closure(function: Any, perturb: Perturb, depth: int = 6) -> A
     if not cells or depth == 0:
         return function
     fresh = tuple(type(cell)(_perturb_cell(cell, perturb, depth)) for cell in cells)
-    twin = type(function)(function.__code__, function.__globals__, function.__name__, function.__defaults__, fresh)
+    twin = type(function)(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, fresh
+    )
     twin.__kwdefaults__ = function.__kwdefaults__
     return twin
 
@@ -147,4 +174,9 @@ def _perturb_cell(cell: Any, perturb: Perturb, depth: int) -> Any:
     if callable(content):
         return with_perturbed_closure(content, perturb, depth - 1)
     leaves, rebuild = flatten(content, "cell")
-    return rebuild({k: with_perturbed_closure(x, perturb, depth - 1) if callable(x) else perturb(x) for k, x in leaves.items()})
+    return rebuild(
+        {
+            k: with_perturbed_closure(x, perturb, depth - 1) if callable(x) else perturb(x)
+            for k, x in leaves.items()
+        }
+    )

@@ -29,6 +29,7 @@ class Target:
     pushforward(point, v) -> J v, as outputs.
     hessian_product(point, v) -> H v, as leaves, of a scalar output.
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
+    overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
     """
 
@@ -41,9 +42,9 @@ class Target:
     hessian_product: Callable[[Arrays, Arrays], Arrays] | None = None
     cast: Callable[[str], Target | None] | None = None
     substitute: Substitute | None = None
+    overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
-    closed_form: bool = False  # the derivative is a function of the point alone: nothing is saved
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all
     findings: Callable[[], tuple[str, ...]] = field(default=lambda: ())
 

@@ -40,7 +40,7 @@ class LayerSpec:
     name: str
 
 
-def function(  # noqa: PLR0913 - one keyword for each kind of derivative people write
+def function(
     f: Function | None = None,
     *,
     derivative: Function | None = None,
@@ -79,7 +79,9 @@ def function(  # noqa: PLR0913 - one keyword for each kind of derivative people 
     joint = value_and_grad or value_and_jacobian
     forward = f if f is not None else _first(joint)
     if forward is None:
-        raise TypeError("function(): no forward given; only value_and_grad= and value_and_jacobian= need none")
+        raise TypeError(
+            "function(): no forward given; only value_and_grad= and value_and_jacobian= need none"
+        )
     _must_be_callable("f", forward)
     return FunctionSpec(forward, given, name_of(f if f is not None else joint))
 

@@ -8,16 +8,13 @@ import pytest
 
 from gradverify.audit.sources import find_sources
 
-
-FILES = """
-pkg/__init__.py pkg/sub/__init__.py pkg/sub/layers.py script.py notes.txt
-.hidden/x.py venv/x.py node_modules/x.py custom/pyvenv.cfg custom/x.py
-""".split()
+FILES = ("pkg/__init__.py", "pkg/sub/__init__.py", "pkg/sub/layers.py", "script.py", "notes.txt")
+LEFT_OUT = (".hidden/x.py", "venv/x.py", "node_modules/x.py", "custom/pyvenv.cfg", "custom/x.py")
 
 
 @pytest.fixture
 def project(tmp_path):
-    for name in FILES:
+    for name in FILES + LEFT_OUT:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -251,7 +251,11 @@ def ulps(scale: float) -> Callable[[Any], Any]:
     return lambda a: (a * (1 - scale * np.finfo(a.dtype).eps)).astype(a.dtype)
 
 
-@pytest.mark.parametrize("function", [Tanh, TanhOfAttribute, torch.tanh, nn.Tanh()])
+def deep_inside(x: Any) -> Any:
+    return TanhOfAttribute.apply(x * 1) * 1
+
+
+@pytest.mark.parametrize("function", [Tanh, TanhOfAttribute, deep_inside, torch.tanh, nn.Tanh()])
 def test_rounding_in_the_residuals_changes_the_gradient_in_saturation(function: Any) -> None:
     target = target_of(function, torch.tensor([12.0], dtype=torch.float64))
     (exact,), (moved,) = gradients(target).values(), gradients(target, ulps(1.0)).values()
@@ -374,6 +378,13 @@ def test_a_shared_parameter_is_one_leaf_with_the_whole_gradient() -> None:
     v = {"0.weight": np.eye(2)}
     jv = target.pushforward(target.point, v)
     assert dot(gradients(target), v) == pytest.approx(dot(ones_like(jv), jv))
+
+
+def test_a_module_reached_under_two_names_is_one() -> None:
+    first = second = nn.Linear(2, 2).double()
+    computed = gradients(target_of(lambda x: first(x) + second(x), drawn(3, 2)))
+    assert list(computed) == ["x", "first.weight", "first.bias"]
+    np.testing.assert_array_equal(computed["first.bias"], [6.0, 6.0])
 
 
 def test_frozen_parameters_integers_and_generators_are_constants() -> None:
@@ -607,5 +618,18 @@ def test_the_parameters_of_a_reference_are_matched_by_name_and_shape() -> None:
     seen: list[Any] = []
     target.cast("float32").substitute(lambda x: seen.append(x.dtype) or x, None)(expected)
     assert seen == [torch.float32]
-    with pytest.raises(ValueError, match=r"its parameter net.weight of shape \(5, 3\) is not among those of Linear"):
+    with pytest.raises(ValueError, match=r"net.weight of shape \(5, 3\) is not among those of Linear"):
         target.substitute(closed_over(nn.Linear(3, 5)), "float64")
+
+
+class Overwriting(Tanh):
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        return dy.mul_(1 - ctx.saved_tensors[0] ** 2)
+
+
+@pytest.mark.parametrize(("function", "written"), [(Overwriting, True), (Tanh, False)])
+def test_an_overwritten_cotangent_is_overwritten_for_the_caller(function: Any, written: bool) -> None:
+    target, u = target_of(function, drawn(3, dtype=torch.float32)), {"out": np.full(3, 0.1)}
+    computed = target.linearize(target.point, None)[1](u)["x"]
+    np.testing.assert_array_equal(u["out"], computed if written else 0.1)

@@ -27,9 +27,10 @@ def test_inconclusive_may_be_an_expected_failure(run_tests) -> None:
 
 def test_inconclusive_may_be_a_warning_and_the_test_goes_on(run_tests) -> None:
     result = run_tests(UNDECIDED, "-s", "-W", "default", "-o", "gradverify_inconclusive=warn")
-    result.assert_outcomes(passed=2, warnings=2)
+    result.assert_outcomes(passed=2)
     assert result.stdout.str().count("went on") == 2
-    result.stdout.fnmatch_lines(["*test_it.py:*GradientInconclusiveWarning: *"])
+    for line in (3, 7):  # where the two tests begin
+        result.stdout.fnmatch_lines([f"*test_it.py:{line}: GradientInconclusiveWarning: *"])
 
 
 @pytest.mark.parametrize("policy", ["xfail", "warn"])

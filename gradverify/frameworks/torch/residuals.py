@@ -27,12 +27,11 @@ def perturb_contexts(outputs: Iterable[Tensor], perturb: Perturb) -> None:
 
     ``ctx.x = x`` is common, and no saved-tensor hook sees it. The context is the node of the graph.
     """
-    for node in _nodes(outputs):
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            for name, value in list(vars(node).items()):
-                leaves, rebuild = flatten(value, name)
-                if any(floating(leaf) for leaf in leaves.values()):
-                    setattr(node, name, rebuild({n: _moved(perturb, leaf) for n, leaf in leaves.items()}))
+    contexts = [n for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)]
+    for context, (name, value) in [(c, item) for c in contexts for item in vars(c).items()]:
+        leaves, rebuild = flatten(value, name)
+        if any(floating(leaf) for leaf in leaves.values()):
+            setattr(context, name, rebuild({n: _moved(perturb, leaf) for n, leaf in leaves.items()}))
 
 
 def _moved(perturb: Perturb, value: Any) -> Any:

@@ -25,9 +25,9 @@ def make_substitute(program: Program, function: Any, dtype: str | None) -> tuple
     pairs = {name: twin for name in theirs if (twin := _twin(name, other.tensors[name], ours)) is not None}
     for name in other.leaves:
         if name not in other.inputs and name not in pairs:
-            shape = tuple(other.tensors[name].shape)
+            shape, known = tuple(other.tensors[name].shape), ", ".join(ours) or "it has none"
             raise ValueError(f"{other.name}: its parameter {name} of shape {shape} is not among those of "
-                             f"{program.name} ({', '.join(ours) or 'it has none'}); name them alike, or freeze it")
+                             f"{program.name} ({known}); name them alike, or freeze it")
     pairs |= dict(zip(_leaf_inputs(other), _leaf_inputs(program), strict=True))
     shared = other.tensors | {name: program.tensors[twin] for name, twin in pairs.items()}
     # A parameter frozen there still has to move with the target's.

@@ -171,10 +171,19 @@ def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors,
         return dict.fromkeys(leaves)
     with _running(program, graph=True):
         seeds = [from_host(u[n], y.dtype, y.device, host_strides(np.asarray(u[n]))) for n, y in asked.items()]
+        sent = [to_host(seed) for seed in seeds]
         ask = partial(torch.autograd.grad, tuple(asked.values()), tuple(leaves.values()), seeds,
                       retain_graph=True, allow_unused=True)
         grads = program.within({n: t if n in leaves else t.clone() for n, t in given.items()}, ask)
+        for name, seed, before in zip(asked, seeds, sent, strict=True):
+            _write_back(u[name], to_host(seed), before)
         return {name: None if g is None else to_host64(g) for name, g in zip(leaves, grads, strict=True)}
+
+
+def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
+    """What the code wrote into its upstream gradient stands in the caller's, who looks for that."""
+    if not np.array_equal(after, before, equal_nan=True) and np.asarray(u).flags.writeable:
+        np.copyto(u, after)
 
 
 def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
