@@ -58,7 +58,7 @@ class Native:
 
     @staticmethod
     def maximum(a: Any, b: Any) -> Any:
-        return a if a >= b else b
+        return max(a, b)
 
     @staticmethod
     def solve(a: list[list[Any]], b: list[Any]) -> list[Any]:
@@ -81,7 +81,7 @@ class Exact:
 
     @staticmethod
     def maximum(a: Any, b: Any) -> Any:
-        return a if a >= b else b
+        return max(a, b)
 
     @staticmethod
     def abs(x: Any) -> Any:
@@ -120,17 +120,22 @@ def _few_bits(rng: np.random.Generator, x: float) -> float:
     return float(rng.choice([-1.0, 1.0])) * size * round(rng.uniform(0.5, 1.5) * 2**20) / 2**20
 
 
-def _truth(formula: Formula, x: list[float], v: list[float], c: list[float]) -> tuple[tuple[float, float], float]:
+def _truth(
+    formula: Formula, x: list[float], v: list[float], c: list[float]
+) -> tuple[tuple[float, float], float]:
     exact = [mpmath.mpf(value) for value in c]
 
     def at(t: Any, along: list[float]) -> Any:
-        return formula(Exact(), [mpmath.mpf(a) + t * mpmath.mpf(b) for a, b in zip(x, along, strict=True)], exact)
+        moved = [mpmath.mpf(a) + t * mpmath.mpf(b) for a, b in zip(x, along, strict=True)]
+        return formula(Exact(), moved, exact)
 
     # Steps are relative to the point: error 1e-28 one-sided, far below any bound in double precision.
     here = at(mpmath.mpf(0), v)
     left, right = (float((at(s * TRUTH_STEP, v) - here) / (s * TRUTH_STEP)) for s in (-1, 1))
+    if len(v) > MOST_PARTS:
+        return (left, right), max(abs(left), abs(right))
     single = [[b if i == j else 0.0 for j, b in enumerate(v)] for i in range(len(v))]
-    parts = [float((at(TRUTH_STEP, along) - here) / TRUTH_STEP) for along in single] if len(v) <= MOST_PARTS else [right]
+    parts = [float((at(TRUTH_STEP, along) - here) / TRUTH_STEP) for along in single]
     return (left, right), math.hypot(*parts)
 
 
@@ -153,13 +158,13 @@ def draw_entire(rng: np.random.Generator) -> Any:
 def draw_pole(rng: np.random.Generator) -> Any:
     distance = _size(rng, -4, 0.3)
     p = 1.0 + distance * rng.choice([-1, 1])
-    return lambda m, x, c: x[1] / (x[0] - c[0]) + x[0] * x[0], [1.0, *_normal(rng, 1)], [p], f"{distance:.1e}"
+    return lambda _, x, c: x[1] / (x[0] - c[0]) + x[0] * x[0], [1.0, *_normal(rng, 1)], [p], f"{distance:.1e}"
 
 
 def draw_lorentz(rng: np.random.Generator) -> Any:
     width = _size(rng, -4, 0)
     x = [float(rng.uniform(0.5, 2.0))]
-    return (lambda m, x, c: c[0] / ((x[0] - c[1]) * (x[0] - c[1]) + c[0]), x,
+    return (lambda _, x, c: c[0] / ((x[0] - c[1]) * (x[0] - c[1]) + c[0]), x,
             [width * width, x[0] + width * rng.normal()], f"{width:.1e}")
 
 
@@ -180,12 +185,14 @@ def draw_ripple(rng: np.random.Generator) -> Any:
 
 def draw_offset(rng: np.random.Generator) -> Any:
     offset = _size(rng, 3, 9)
-    return lambda m, x, c: c[3] + _entire(m, x, c), _normal(rng, 3), [*_normal(rng, 3), offset], f"{offset:.1e}"
+    c = [*_normal(rng, 3), offset]
+    return lambda m, x, c: c[3] + _entire(m, x, c), _normal(rng, 3), c, f"{offset:.1e}"
 
 
 def draw_cancel(rng: np.random.Generator) -> Any:
     offset = _size(rng, 3, 10)
-    return lambda m, x, c: (c[3] + _entire(m, x, c)) - c[3], _normal(rng, 3), [*_normal(rng, 3), offset], f"{offset:.1e}"
+    c = [*_normal(rng, 3), offset]
+    return lambda m, x, c: (c[3] + _entire(m, x, c)) - c[3], _normal(rng, 3), c, f"{offset:.1e}"
 
 
 def draw_exponents(rng: np.random.Generator) -> Any:
@@ -207,16 +214,16 @@ def draw_sqrt(rng: np.random.Generator) -> Any:
 def draw_flat(rng: np.random.Generator) -> Any:
     kind, x = rng.integers(4), float(rng.uniform(0.5, 2.0))
     formula = [lambda m, x, c: m.tanh(c[0] * x[0]), lambda m, x, c: m.maximum(c[1], x[0] - c[0]),
-               lambda m, x, c: c[0] + c[1] * x[0], lambda m, x, c: m.exp(-c[0] * c[0] * x[0])][kind]
+               lambda _, x, c: c[0] + c[1] * x[0], lambda m, x, c: m.exp(-c[0] * c[0] * x[0])][kind]
     return formula, [x], [float(rng.uniform(40, 60)), 0.0], ["tanh", "dead", "constant", "underflow"][kind]
 
 
 def draw_staircase(rng: np.random.Generator) -> Any:
-    bits = int(rng.integers(2, 13))
-    if rng.random() < 0.5:
-        return (lambda m, x, c: m.round(x[0] * c[0]) / c[0], [float(rng.uniform(0.5, 2))], [2.0**bits], f"{bits} bits")
-    return (lambda m, x, c: m.tanh(m.round(x[0] * c[0]) / c[0]) * c[1], [float(rng.uniform(0.5, 2))],
-            [2.0**bits, *_normal(rng, 1)], f"{bits} bits inside")
+    bits, inside, x = int(rng.integers(2, 13)), rng.random() < 0.5, float(rng.uniform(0.5, 2))
+    if inside:
+        c = [2.0**bits, *_normal(rng, 1)]
+        return lambda m, x, c: m.tanh(m.round(x[0] * c[0]) / c[0]) * c[1], [x], c, f"{bits} bits inside"
+    return lambda m, x, c: m.round(x[0] * c[0]) / c[0], [x], [2.0**bits], f"{bits} bits"
 
 
 def _bent(m: Any, x: list[Any], c: list[Any]) -> Any:
@@ -230,8 +237,8 @@ def draw_kink(rng: np.random.Generator) -> Any:
 
 def draw_near_kink(rng: np.random.Generator) -> Any:
     x, gap, away = float(rng.uniform(0.5, 2)), _size(rng, -2.5, 1), _size(rng, -12, -0.5)
-    return (_bent, [x], [*_normal(rng, 1), gap, x * (1 + away * rng.choice([-1, 1])), gap * rng.uniform(0, 1)],
-            f"gap {gap:.1e} away {away:.1e}")
+    c = [*_normal(rng, 1), gap, x * (1 + away * rng.choice([-1, 1])), gap * rng.uniform(0, 1)]
+    return _bent, [x], c, f"gap {gap:.1e} away {away:.1e}"
 
 
 def _softmax(m: Any, x: list[Any], c: list[Any]) -> Any:
@@ -281,7 +288,7 @@ def draw_tanh_network(rng: np.random.Generator) -> Any:
 def draw_relu_network(rng: np.random.Generator) -> Any:
     depth, width = int(rng.integers(1, 11)), 8
     c = [a * math.sqrt(2 / width) for a in _normal(rng, depth * width * width)]
-    return (_network(depth, width, lambda m, z: m.maximum(z, z * 0)), _normal(rng, width), c, f"depth {depth}")
+    return _network(depth, width, lambda m, z: m.maximum(z, z * 0)), _normal(rng, width), c, f"depth {depth}"
 
 
 def draw_single_inside(rng: np.random.Generator) -> Any:
@@ -290,7 +297,7 @@ def draw_single_inside(rng: np.random.Generator) -> Any:
 
 
 def draw_newton(rng: np.random.Generator) -> Any:
-    def formula(m: Any, x: list[Any], c: list[Any]) -> Any:
+    def formula(_: Any, x: list[Any], c: list[Any]) -> Any:
         y = c[0]
         for _ in range(9):
             y = (y + x[0] / y) / c[1]
@@ -301,7 +308,7 @@ def draw_newton(rng: np.random.Generator) -> Any:
 
 def draw_low(rng: np.random.Generator) -> Any:
     formula = [_entire, lambda m, x, c: m.tanh(x[0] * x[1]) + c[0] * x[2],
-               lambda m, x, c: x[0] * x[1] / (c[0] * c[0] + x[2] * x[2]) + x[0]][int(rng.integers(3))]
+               lambda _, x, c: x[0] * x[1] / (c[0] * c[0] + x[2] * x[2]) + x[0]][int(rng.integers(3))]
     return formula, _normal(rng, 3), _normal(rng, 3), ""
 
 

@@ -50,11 +50,11 @@ def _kind(check: Check, report: Report) -> str:
 
 
 def _broken(check: Check) -> str:
-    where = "" if check.regime == "given" else f" at {check.regime}"
-    order = " (second order)" if check.order > 1 else ""
-    reason = f" {check.reason}" if check.reason else ""
-    off = f"off by {check.discrepancy / max(abs(check.expected), 1e-300):.1g} of the expected {check.expected:.6g}"
-    return f"{check.wrt}{order}{where}{reason}: {off}"
+    order = ", second order" if check.order > 1 else ""
+    if check.worst is not None:
+        return f"{check.worst}{order}"
+    reason = f" ({check.reason})" if check.reason else ""
+    return f"{check.wrt}{order}{reason}: computed {check.computed:.6g}, expected {check.expected:.6g}"
 
 
 def show(facts: Iterable[Fact]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from facts import Fact, show
@@ -41,7 +42,7 @@ def cases() -> dict[str, tuple[losses.BaseLoss, np.ndarray, np.ndarray]]:
     }
 
 
-def elementwise(loss: losses.BaseLoss, y: np.ndarray) -> tuple[gv.Report, ...]:
+def elementwise(loss: losses.BaseLoss, y: np.ndarray) -> tuple[Any, Any]:
     """What is checked of a loss of one-dimensional targets: its values' and its gradients' derivative."""
 
     def value(raw):
@@ -56,7 +57,7 @@ def elementwise(loss: losses.BaseLoss, y: np.ndarray) -> tuple[gv.Report, ...]:
     return gv.function(value, derivative=gradient), gv.function(gradient, derivative=hessian)
 
 
-def multinomial(y: np.ndarray, raw: np.ndarray) -> tuple[gv.Report, ...]:
+def multinomial(y: np.ndarray, raw: np.ndarray) -> tuple[Any, Any]:
     """The softmax loss; its Hessian is the diagonal alone, so each class moves while the others rest."""
     loss = losses.HalfMultinomialLoss(n_classes=CLASSES)
     which, diagonal = np.repeat(y, CLASSES), np.tile(np.eye(CLASSES, dtype=bool), (SAMPLES, 1))

@@ -15,7 +15,11 @@ import gradverify as gv
 
 
 def facts() -> Iterator[Fact]:
-    points = {"the usual start": [-1.2, 1.0], "the minimum": [1.0] * 5, "anywhere": [0.3, 2.0, -0.7, 1.1, -1.6, 0.4]}
+    points = {
+        "the usual start": [-1.2, 1.0],
+        "the minimum's edge": [1.0, 1.001, 0.999, 1.0, 1.002],
+        "anywhere": [0.3, 2.0, -0.7, 1.1, -1.6, 0.4],
+    }
     for name, values in points.items():
         x = np.array(values)
         by_matrix = gv.function(rosen, gradient=rosen_der, hessian=rosen_hess)

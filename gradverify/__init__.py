@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradverify.audit import audit
     from gradverify.checking import assert_gradients, check
-    from gradverify.derivative import derivative
+    from gradverify.deriving import derivative
     from gradverify.records import (
         Cause,
         Check,
@@ -31,7 +31,7 @@ _HOME = {
     "audit": "gradverify.audit",
     "assert_gradients": "gradverify.checking",
     "check": "gradverify.checking",
-    "derivative": "gradverify.derivative",
+    "derivative": "gradverify.deriving",
     "Cause": "gradverify.records",
     "Check": "gradverify.records",
     "Estimate": "gradverify.records",

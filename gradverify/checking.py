@@ -15,6 +15,7 @@ from gradverify.arrays import Arrays, all_finite, dtype_name, to_float64
 from gradverify.cases import make_case
 from gradverify.contracts import Breach, breaches
 from gradverify.diagnosis import at_singular_point, diagnose
+from gradverify.domains import entries_are_free
 from gradverify.judging import Finding, judge, locate_in
 from gradverify.precision import judge_implementation, wide_twin
 from gradverify.records import Cause, Check, GradientInconclusive, GradientMismatch, Options, Report, Verdict
@@ -26,7 +27,7 @@ from gradverify.tangents import judge_forward, judge_hessian
 from gradverify.targets import Target, make_targets
 from gradverify.targets.calling import quiet
 from gradverify.targets.gradients import WrongClaim
-from gradverify.trial import Counts, Trial
+from gradverify.trial import BudgetSpent, Counts, Trial
 
 _EVERYTHING = frozenset(Options.__dataclass_fields__)
 
@@ -43,19 +44,37 @@ def check(target: Any, *inputs: Any, **options: Any) -> Report:
     'fail'
     """
     started = time.perf_counter()
+    options = events.with_defaults(options)
     chosen = make_options(options)
     counts = Counts()
     with quiet() as printed:
         targets = make_targets(target, inputs, chosen)
-        checks = tuple(c for each in targets for c in _check_target(each, chosen, counts))
+        checks = [c for each in targets for c in _check_target(each, chosen, counts)]
+        checks += _drawn_checks(target, chosen, counts)
     report = Report(
-        target=targets[0].name, checks=checks, notes=_notes(targets, printed.getvalue()), skipped=tuple(counts.skipped),
+        target=targets[0].name, checks=tuple(checks), skipped=tuple(counts.skipped),
+        notes=_notes(targets, printed.getvalue()),
         forwards=counts.forwards, backwards=counts.backwards, seconds=time.perf_counter() - started,
     )  # fmt: skip
     if report.verdict is Verdict.FAIL:
         report = replace(report, again=save(target, inputs, options, report))
     events.publish(report)
     return report
+
+
+def _drawn_checks(target: Any, options: Options, counts: Counts) -> Iterator[Check]:
+    """Points that only the user can make: judged like his own, but only a failure is a row."""
+    if options.draw is None:
+        return
+    for k in range(32 if options.search == "deep" else 8):
+        drawn = options.draw(np.random.default_rng((options.seed, k)))
+        inputs = drawn if isinstance(drawn, tuple) else (drawn,)
+        for each in make_targets(target, inputs, options):
+            rows = _check_target(each, replace(options, search="none", draw=None), counts)
+            failed = [replace(c, regime=f"drawn point {k}") for c in rows if c.verdict is Verdict.FAIL]
+            yield from failed
+            if failed:
+                return
 
 
 def _notes(targets: tuple[Target, ...], printed: str) -> tuple[str, ...]:
@@ -69,7 +88,7 @@ def assert_gradients(target: Any, *inputs: Any, **options: Any) -> Report:
     report = check(target, *inputs, **options)
     if report.verdict is Verdict.FAIL:
         raise GradientMismatch(report)
-    if report.verdict is Verdict.INCONCLUSIVE:
+    if report.verdict is Verdict.INCONCLUSIVE and not events.excused(report):
         raise GradientInconclusive(report)
     return report
 
@@ -135,9 +154,14 @@ def _reverse(trial: Trial, wide: Trial) -> Iterator[Check]:
         run = lambda: judge_implementation(trial, wide, trial.options.seed)  # noqa: E731
         given += _judged(trial, run, regime="implementation")
     yield from given
-    if trial.options.search != "none" and not any(c.verdict is Verdict.FAIL for c in given):
+    settled = all(c.verdict is not Verdict.FAIL and c.reason not in ("error", "budget") for c in given)
+    if trial.options.search == "none" or not settled:
+        return
+    try:
         yield from _contract_checks(trial)
         yield from _special_checks(wide)
+    except BudgetSpent:
+        trial.counts.skipped.append("the rest: budget spent")
 
 
 def _at_point(trial: Trial, probes: int = 2) -> list[Finding]:
@@ -165,6 +189,8 @@ def _judged(trial: Trial, run: Callable[[], list[Finding]], **row: Any) -> list[
         findings = run()
     except WrongClaim as claim:
         return [_claim_check(trial, claim, where)]
+    except BudgetSpent:
+        return [_blank(trial, ", ".join(trial.leaves), Verdict.INCONCLUSIVE, where, reason="budget")]
     except Exception:
         text = traceback.format_exc()
         return [
@@ -193,6 +219,8 @@ def _explained(finding: Finding, known: Check) -> Check:
             known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),)
         )
     leaf, believed = finding.leaf, finding.opinion.best is finding.opinion.foreign
+    if not entries_are_free(finding.trial.regions.get(leaf)):
+        return known
     located = finding.located or locate_in(finding.trial, finding.u, finding.gradient, leaf, foreign=believed)
     causes = diagnose(make_case(finding, located))
     entries = located.entries()
@@ -227,7 +255,7 @@ def _claim_cause(trial: Trial, claim: WrongClaim) -> str:
     own = np.shape(trial.point[claim.leaf])
     more = len(claim.shape) > len(own) and claim.shape[len(claim.shape) - len(own) :] == own
     ones = len(claim.shape) == len(own) and all(
-        a == b or b == 1 for a, b in zip(claim.shape, own, strict=True)
+        b in (a, 1) for a, b in zip(claim.shape, own, strict=True)
     )
     return "not-summed" if more or ones else claim.cause
 
@@ -277,21 +305,22 @@ def _special_checks(trial: Trial) -> Iterator[Check]:
     """Regimes nobody asked for: only a failure is a row, everything else is counted as skipped or fine."""
     rounds = 8 if trial.options.search == "deep" else 1
     for k in range(rounds):
-        for name, point in special_points(trial.point, trial.leaves, trial.options.seed + k):
-            yield from _special_check(trial, name, point)
+        for name, point in special_points(trial, trial.options.seed + k):
+            found = _special_check(trial, name, point)
+            yield from found
+            if found:  # one special point explained says more than five
+                return
 
 
 def _special_check(trial: Trial, name: str, point: Arrays) -> list[Check]:
     try:
         there = trial.at(point)
-        if not all_finite(there.base):
-            raise ValueError(name)
-        checks = _judged(there, lambda: _at_point(there, probes=1), regime=name)
+        checks = _judged(there, lambda: _at_point(there, probes=1), regime=name) if all_finite(there.base) else []
     except Exception:
         trial.counts.skipped.append(name)
         return []
     failed = [c for c in checks if c.verdict is Verdict.FAIL and not _proves_nothing(trial, name, c)]
-    if len(failed) < sum(c.verdict is not Verdict.PASS for c in checks):
+    if not checks or len(failed) < sum(c.verdict is not Verdict.PASS for c in checks):
         trial.counts.skipped.append(name)
     return failed
 

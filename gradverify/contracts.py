@@ -126,7 +126,7 @@ def _expanded(trial: Trial, u: Arrays) -> Iterator[Breach]:
         for n, x in _native(trial, constant).items()
         if x.size
     }
-    text = "an upstream gradient expanded with stride 0, as .sum() sends it, gives another gradient than the same numbers contiguous"
+    text = "an upstream gradient expanded with stride 0, as .sum() sends it, gives another gradient than its copy"
     yield from _compare(
         trial, trial.gradient(constant), trial.laid_out_gradient(views), "upstream-layout", text
     )

@@ -91,7 +91,7 @@ def at_singular_point(
 
 def _unexplained(case: Case) -> Cause:
     gap = np.abs(case.computed - case.expected)
-    rel = float(np.linalg.norm(gap) / max(float(np.linalg.norm(case.expected)), 1e-300))
+    rel = float(np.linalg.norm(gap) / max(float(np.linalg.norm(case.expected)), float(np.linalg.norm(gap)), 1e-300))
     return Cause(
         "unexplained", "the gradient differs by no known pattern",
         f"{int(case.located.wrong.sum())} of {len(gap)} entries asked differ, by {rel:.2g} of the gradient's size",
@@ -115,6 +115,15 @@ def _zero(case: Case) -> Iterator[Cause]:
             "zero-gradient", "the gradient is zero (detached) though the output depends on this leaf",
             f"expected entries up to {np.abs(case.expected).max():.3g}, computed all zero",
             "look for a missing accumulation, a detached or copied tensor, or a branch that returns zeros", 0.98,
+        )  # fmt: skip
+
+
+def _spurious(case: Case) -> Iterator[Cause]:
+    if not np.any(case.expected) and case.located.complete and np.any(case.gradient):
+        yield Cause(
+            "spurious-gradient", "there is a gradient though the output does not depend on this leaf here",
+            f"expected zero in every entry, computed up to {np.abs(case.gradient).max():.3g}",
+            "look for a forward that uses a copy or another array, or is clipped or saturated at this point", 0.92,
         )  # fmt: skip
 
 
@@ -241,7 +250,7 @@ def _epsilon(case: Case) -> Iterator[Cause]:
     if 0 < sizes[0] < 0.2 and all(8 < f < 32 for f in falls):
         yield Cause(
             "epsilon", "an epsilon of the forward (under a root or in a denominator) is missing in the backward",
-            f"the relative error falls as 1/scale^2: {sizes[0]:.2g}, {sizes[1]:.2g}, {sizes[2]:.2g} at 1, 4 and 16 times {case.leaf}",
+            f"the relative error at 1, 4 and 16 times {case.leaf} is " + ", ".join(f"{s:.2g}" for s in sizes),
             "use the same epsilon in the backward: 1/sqrt(var + eps), not 1/sqrt(var)", 0.9,
         )  # fmt: skip
 
@@ -327,7 +336,8 @@ def _places(case: Case) -> Iterator[Cause]:
         inside = case.take(mask.astype(float)) > 0
         if inside.any() and np.array_equal(inside, wrong):
             yield Cause(
-                name, f"wrong only {text}", f"{int(wrong.sum())} entries there are wrong, {int(right.sum())} elsewhere are right",
+                name, f"wrong only {text}",
+                f"{int(wrong.sum())} entries there are wrong, {int(right.sum())} elsewhere are right",
                 "look at the branch or slice that handles exactly these entries", 0.7,
             )  # fmt: skip
             return
@@ -360,6 +370,6 @@ def _right_mask(case: Case) -> np.ndarray:
 
 
 EXPLANATIONS: tuple[Callable[[Case], Iterator[Cause]], ...] = (
-    _nonfinite, _zero, _upstream_ignored, _at_activation, _sign, _transposed, _diagonal_only, _factor,
+    _nonfinite, _zero, _spurious, _upstream_ignored, _at_activation, _sign, _transposed, _diagonal_only, _factor,
     _epsilon, _dtype, _permuted, _missing_term, _places,
 )  # fmt: skip

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradverify.arrays import Arrays, dot, magnitude, norm, to_float64
+from gradverify.arrays import Arrays, axpy, dot, magnitude, norm, to_float64
+from gradverify.domains import entries_are_free
 from gradverify.localize import Located, locate
 from gradverify.oracles.complexstep import complex_step
 from gradverify.oracles.finite import finite
@@ -71,7 +72,7 @@ def ask(
     trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng: np.random.Generator
 ) -> list[Finding]:
     """One probe over some leaves, decided for each of them on its own scale."""
-    v = draw_tangent(rng, trial.point, leaves, trial.target.dtype)
+    v = trial.admissible(draw_tangent(rng, trial.point, leaves, trial.target.dtype))
     computed, noise = gradient.probe(v)
     require = default_require(trial.options.require, trial.target.eps)
     scales = {leaf: _scales(trial, u, gradient, v, leaf) for leaf in leaves}
@@ -83,21 +84,27 @@ def ask(
         decision = decide(computed, opinion.best, noise, scales[leaf], require, trial.options.tolerate)
         if decision.verdict is Verdict.FAIL and len(leaves) == 1:
             decision = stand(trial, u, v, noise, decision, opinion)
-        if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and _never_moves(trial, u, v, scales[leaf]):
-            decision = as_zero(decision, scales[leaf])
+        if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and len(leaves) == 1:
+            decision = _certified_zero(trial, u, v, scales[leaf], decision)
         found.append(Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name))
     return found
 
 
-def _never_moves(trial: Trial, u: Arrays, v: Arrays, scales: Scales) -> bool:
-    """Whether the output stays within a few roundings while the leaf moves by several times its own size.
+def _certified_zero(trial: Trial, u: Arrays, v: Arrays, scales: Scales, decision: Decision) -> Decision:
+    """A zero that differences alone see: right if the output never moves, or if it is a stationary point.
 
-    Differences at small steps cannot tell a true zero from a small slope; over so wide a range a
-    slope above the rounding of the values would show.
+    Small steps cannot tell a true zero from a small slope. Over a range of several times the leaf's
+    size a slope above the rounding of the values would show; and beside a stationary point the
+    gradient has a size that the bar can be held against.
     """
     phi = trial.phi(u, v)
     start = phi(0.0)
-    return all(abs(phi(t) - start) <= 32 * trial.eps * scales.values for t in (-4.0, -1.0, 1.0, 4.0, 16.0))
+    if all(abs(phi(t) - start) <= 32 * trial.eps * scales.values for t in (-4.0, -1.0, 1.0, 4.0, 16.0)):
+        return as_zero(decision, scales)
+    beside = trial.at(axpy(2.0**-4, v, trial.point))
+    nearby = magnitude(beside.gradient(u).value, v)
+    require = default_require(trial.options.require, trial.target.eps)
+    return as_zero(decision, Scales(0.0, nearby)) if decision.bar <= require * nearby else decision
 
 
 def _scales(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays, leaf: str) -> Scales:
@@ -115,7 +122,8 @@ def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, 
         witness = confirm(trial.phi(u, v), trial.eps, trial.options.seed)
     if _finds(decision.computed, witness, noise):
         return decision
-    if opinion.best is opinion.foreign and _entry_confirms(trial, u, v, decision):
+    free = all(entries_are_free(trial.regions.get(leaf)) for leaf in v)
+    if free and opinion.best is opinion.foreign and _entry_confirms(trial, u, v, decision):
         return decision
     return replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
 
@@ -175,9 +183,10 @@ def estimator(trial: Trial, u: Arrays, leaf: str, *, foreign: bool) -> Callable[
 
 def entry_by_entry(trial: Trial, finding: Finding, rng: np.random.Generator) -> Finding:
     """A passing leaf asked again with all its entries' terms made equal, where complex step can do so."""
-    if finding.decision.verdict is not Verdict.PASS or not finding.opinion.corroborated:
-        return finding
     leaf, gradient = finding.leaf, finding.gradient
+    free = entries_are_free(trial.regions.get(leaf))
+    if finding.decision.verdict is not Verdict.PASS or not finding.opinion.corroborated or not free:
+        return finding
     v = equalised(rng, {leaf: gradient.value[leaf]}, {leaf: gradient.noise[leaf]})
     estimate = complex_step(trial.forward, trial.point, finding.u, v, seed=trial.options.seed)
     if estimate.reason or not math.isfinite(estimate.error):

@@ -45,7 +45,7 @@ def judge_implementation(trial: Trial, wide: Trial, seed: int) -> list[Finding]:
 def _compare(
     trial: Trial, leaf: str, u: Arrays, computed: Gradient, truth: Gradient, rng: np.random.Generator
 ) -> Finding:
-    v = draw_tangent(rng, trial.point, [leaf], trial.target.dtype)
+    v = trial.admissible(draw_tangent(rng, trial.point, [leaf], trial.target.dtype))
     value, noise = computed.probe(v)
     expected, own = truth.probe(v)
     rounding = trial.target.eps * norm({n: y * u[n] for n, y in trial.base.items()})

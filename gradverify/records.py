@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -33,15 +33,12 @@ SEARCHES = ("none", "quick", "deep")
 DOMAINS = ("positive", "symmetric", "spd", "simplex")
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """What a check concluded; compares equal to its lower-case name."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

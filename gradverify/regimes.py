@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from gradverify.arrays import Arrays, to_float64
+from gradverify.domains import settle
+from gradverify.trial import Trial
 
 Change = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
@@ -38,12 +40,19 @@ SPECIAL: Mapping[str, Change] = {
 LARGE = ("saturating values (5 to 40)", "huge values (1e4)")
 
 
-def special_points(point: Arrays, leaves: tuple[str, ...], seed: int) -> Iterator[tuple[str, Arrays]]:
+def special_points(trial: Trial, seed: int) -> Iterator[tuple[str, Arrays]]:
     """One point for each special regime, all leaves changed alike, each inside what its values look like."""
     rng = np.random.default_rng((seed, 13))
     for name, change in SPECIAL.items():
-        changed = {leaf: _admissible(change(rng, to_float64(point[leaf])), to_float64(point[leaf])) for leaf in leaves}
-        yield name, {**point, **{n: x.astype(point[n].dtype) for n, x in changed.items()}}
+        new = {leaf: _changed(trial, leaf, change, rng) for leaf in trial.leaves}
+        if any(not np.array_equal(x, trial.point[leaf]) for leaf, x in new.items()):
+            yield name, {**trial.point, **new}
+
+
+def _changed(trial: Trial, leaf: str, change: Change, rng: np.random.Generator) -> np.ndarray:
+    old, region = to_float64(trial.point[leaf]), trial.regions.get(leaf)
+    new = settle(region, old, _admissible(change(rng, old), old))
+    return np.asarray(new.astype(trial.point[leaf].dtype))
 
 
 def _admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -52,7 +61,8 @@ def _admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     Whole numbers (labels, one-hot rows, counts) and shares of one stay as they are; what was
     positive, or between 0 and 1, is likely to have to be.
     """
-    if not old.size or np.array_equal(old, np.round(old)) and np.any(old) or _shares(old):
+    labels = old.size > 1 and np.array_equal(old, np.round(old)) and np.ptp(old) > 0
+    if not old.size or labels or _shares(old):
         return old
     if np.all(old > 0):
         new = np.where(new == 0, old, np.abs(new))

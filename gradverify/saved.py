@@ -70,16 +70,26 @@ def load(identity: str, folder: Path = FOLDER) -> tuple[Any, tuple[Any, ...], di
         raise FileNotFoundError(
             f"no saved failure {identity!r} in {folder}; there are {', '.join(known) or 'none'}"
         )
-    for name, file in json.loads(about.read_text())["modules"].items():
-        _import_from(name, file)
-    call: tuple[Any, tuple[Any, ...], dict[str, Any]] = pickle.loads(
-        (folder / f"{identity}.pickle").read_bytes()
-    )
+    modules: dict[str, str] = json.loads(about.read_text())["modules"]
+    for name, file in modules.items():
+        _import_from(_ALIAS.get(name, name), file)
+    with (folder / f"{identity}.pickle").open("rb") as stream:
+        call: tuple[Any, tuple[Any, ...], dict[str, Any]] = _Unpickler(stream).load()
     return call
 
 
+# A script's own functions are pickled as those of ``__main__``, which by then is somebody else.
+_ALIAS = {"__main__": "__gradverify_main__"}
+
+
+class _Unpickler(pickle.Unpickler):  # the way the standard library offers to rename a module
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(_ALIAS.get(module, module), name)
+
+
 def _import_from(name: str, file: str) -> None:
-    if name in sys.modules or importlib.util.find_spec(name.split(".", maxsplit=1)[0]) is not None:
+    root = name.split(".", maxsplit=1)[0]
+    if name in sys.modules or (name not in _ALIAS.values() and importlib.util.find_spec(root)):
         return
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradverify.arrays import Arrays, magnitude, to_float64
+from gradverify.arrays import Arrays, draw_signs, magnitude, to_float64
 from gradverify.judging import Finding, judge, moved_outputs, stand
 from gradverify.oracles.finite import finite
 from gradverify.oracles.kinks import classify
 from gradverify.oracles.opinion import Opinion
-from gradverify.probes import draw_signs, entry_sizes, tied, unit
+from gradverify.probes import entry_sizes, tied, unit
 from gradverify.records import NOISE_FACTOR, Estimate, Verdict
 from gradverify.trial import Gradient, Trial
 from gradverify.verdict import Decision, Scales, decide
@@ -43,16 +43,11 @@ def at_kink(trial: Trial, finding: Finding, seed: int) -> Finding:
     return replace(nearby, decision=replace(decision, expected=decision.computed), gradient=finding.gradient)
 
 
-def nudge(rng: np.random.Generator, x: np.ndarray, size: float) -> np.ndarray:
-    """A point nearby: every entry moved by its own random share of its own size."""
-    return np.asarray(to_float64(x) + size * draw_signs(rng, np.shape(x)) * entry_sizes(x))
-
-
 def _judge_nearby(trial: Trial, finding: Finding, rng: np.random.Generator) -> Finding:
     result = finding
     for size in (2.0**-5, 2.0**-8, 2.0**-3):
-        moved = {n: nudge(rng, trial.point[n], size) for n in trial.leaves}
-        near = trial.at({**trial.point, **moved})
+        shift = {n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves}
+        near = trial.at(trial.moved(size, trial.admissible(shift)))
         only = replace(near.options, wrt=(finding.leaf,))
         result = judge(Trial(near.target, only, near.point, near.counts), int(rng.integers(2**31)))[0]
         if result.decision.verdict is not Verdict.INCONCLUSIVE:
@@ -64,7 +59,7 @@ def _along_ties(trial: Trial, finding: Finding, rng: np.random.Generator) -> Fin
     """A failure along a direction that moves equal entries together, if the forward is smooth along it."""
     leaf = finding.leaf
     for hold_zeros in (False, True):
-        v = {leaf: tied(rng, trial.point[leaf], hold_zeros=hold_zeros)}
+        v = trial.admissible({leaf: tied(rng, trial.point[leaf], hold_zeros=hold_zeros)})
         if not np.any(v[leaf]):
             continue
         computed, noise = finding.gradient.probe(v)

@@ -72,7 +72,8 @@ def _value_row(trial: Trial, name: str, value: np.ndarray, truth: np.ndarray, ba
         1.0,
     )
     return Check(
-        target=trial.target.name, wrt="", output=name, verdict=Verdict.FAIL if wrong else Verdict.PASS, order=0, mode="value",
+        target=trial.target.name, wrt="", output=name, order=0, mode="value",
+        verdict=Verdict.FAIL if wrong else Verdict.PASS,
         oracle="reference in float64", dtype=trial.target.dtype, shape=value.shape, reason="value" if wrong else "",
         computed=float(value[i]) if gap.size else 0.0, expected=float(truth[i]) if gap.size else 0.0,
         discrepancy=float(gap[i]) if gap.size else 0.0, bar=float(bar[i]) if gap.size else 0.0,

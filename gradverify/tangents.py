@@ -38,15 +38,12 @@ def _forward_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding
     if push is None:
         raise TypeError(f"{trial.target.name}: claims no forward mode")
     u = draw_cotangent(rng, trial.base)
-    v = draw_tangent(rng, trial.point, [leaf], trial.target.dtype)
+    v = trial.admissible(draw_tangent(rng, trial.point, [leaf], trial.target.dtype))
     pushed = push(trial.point, v)
     for name, y in trial.base.items():
-        if np.shape(pushed.get(name)) != y.shape:
-            raise WrongClaim(
-                "shape",
-                leaf,
-                f"the pushforward returned {np.shape(pushed.get(name))} for {name} of shape {y.shape}",
-            )
+        shape = np.shape(pushed[name]) if name in pushed else None
+        if shape != y.shape:
+            raise WrongClaim("shape", leaf, f"the pushforward returned shape {shape} for {name} of shape {y.shape}")
     computed, noise = _with_noise(trial, lambda x: dot(push(x, v), u), rng)
     terms = {n: to_float64(pushed[n]) for n in u}
     noise = max(noise, trial.target.eps / 2 * magnitude(terms, u))
@@ -66,8 +63,9 @@ def _adjoint(trial: Trial, finding: Finding, noise: float) -> Finding:
     bar = NOISE_FACTOR * (noise + own)
     if abs(value - finding.decision.computed) > bar:
         return finding
-    scale = magnitude(gradient.value, finding.v)
-    resolution = bar / scale if scale > 0 else float("inf")
+    values = magnitude(trial.base, finding.u)
+    scale = max(magnitude(gradient.value, finding.v), default_require(None, trial.eps) * values)
+    resolution = bar / scale if scale > 0 else 0.0
     decision = Decision(Verdict.PASS, "adjoint", finding.decision.computed, value, bar, resolution)
     return replace(finding, decision=decision, oracle="pullback")
 
@@ -116,7 +114,7 @@ def _hessian_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding
     if product is None:
         raise TypeError(f"{trial.target.name}: claims no second derivative")
     u = {n: np.ones(y.shape) for n, y in trial.base.items()}
-    v, w = (draw_tangent(rng, trial.point, [leaf], trial.target.dtype) for _ in range(2))
+    v, w = (trial.admissible(draw_tangent(rng, trial.point, [leaf], trial.target.dtype)) for _ in range(2))
     computed, noise = _with_noise(trial, lambda x: dot(product(x, v), w), rng)
     pushed = {leaf: to_float64(product(trial.point, v)[leaf])}
     noise = max(noise, trial.target.eps / 2 * magnitude(pushed, w))

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, one_ulp, select, to_float64
+from gradverify.domains import Region, move, project
 from gradverify.oracles.opinion import Opinion, consult
 from gradverify.records import Options
 from gradverify.targets.gradients import WrongClaim
 from gradverify.targets.record import Perturb, Target
 
 _NOISE_RUNS = 3
+
+
+class BudgetSpent(Exception):  # noqa: N818 - not an error: an agreed end
+    """The forward evaluations that `budget` allows have been used."""
 
 
 @dataclass
@@ -58,7 +63,16 @@ class Trial:
         claimed = self.target.claimed if self.options.wrt is None else None
         self.leaves = select(claimed or tuple(self.target.point), self.options.wrt, "wrt")
         self.outputs = select(outputs, self.options.outputs, "outputs")
+        self.regions: Mapping[str, Region] = self.options.domain or {}
+        select(tuple(self.target.point), tuple(self.regions) or None, "domain")
         self.base = {name: to_float64(outputs[name]) for name in self.outputs}
+
+    def spend(self, backwards: int = 0) -> None:
+        """Count one forward; raises BudgetSpent when the user's budget is used up."""
+        if self.options.budget is not None and self.counts.forwards >= self.options.budget:
+            raise BudgetSpent
+        self.counts.forwards += 1
+        self.counts.backwards += backwards
 
     @property
     def eps(self) -> float:
@@ -71,13 +85,24 @@ class Trial:
 
     def forward(self, point: Arrays) -> Arrays:
         """The outputs under differentiation."""
-        self.counts.forwards += 1
+        self.spend()
         outputs = self.target.forward(point)
         return {name: outputs[name] for name in self.outputs}
 
     def phi(self, u: Arrays, v: Arrays) -> Callable[[float], float]:
         """``t -> <u, f(x + t v)>``, the forward run in its own dtype."""
-        return lambda t: dot(self.forward(axpy(t, v, self.point)), u)
+        return lambda t: dot(self.forward(self.moved(t, v)), u)
+
+    def moved(self, t: float, v: Arrays) -> Arrays:
+        """The point at ``x + t v``, inside the domains the user declared."""
+        if not self.regions:
+            return axpy(t, v, self.point)
+        x = {name: to_float64(self.point[name]) for name in v}
+        return {**self.point, **{n: move(self.regions.get(n), x[n], t * v[n]) for n in v}}
+
+    def admissible(self, v: Arrays) -> Arrays:
+        """The direction, inside the domains the user declared."""
+        return {n: project(self.regions.get(n), to_float64(self.point[n]), x) for n, x in v.items()}
 
     def raw_gradient(
         self,
@@ -90,8 +115,7 @@ class Trial:
         claim = (target or self.target).linearize
         if claim is None:
             raise TypeError(f"{self.target.name}: claims no reverse mode")
-        self.counts.forwards += 1
-        self.counts.backwards += 1
+        self.spend(backwards=1)
         outputs, pullback = claim(self.point if point is None else point, perturb)
         zeros = {name: np.zeros(np.shape(y)) for name, y in outputs.items() if name not in u}
         return pullback(
@@ -102,8 +126,7 @@ class Trial:
         """One backward pass given these very arrays, so that their strides reach the target."""
         if self.target.linearize is None:
             raise TypeError(f"{self.target.name}: claims no reverse mode")
-        self.counts.forwards += 1
-        self.counts.backwards += 1
+        self.spend(backwards=1)
         outputs, pullback = self.target.linearize(self.point, None)
         return pullback({**{n: np.zeros(np.shape(y)) for n, y in outputs.items()}, **u})
 
@@ -178,6 +201,8 @@ def _quietly(run: Callable[[], Arrays]) -> list[Arrays]:
     # A perturbation that the target refuses (a read-only cache, say) only costs this sample of the noise.
     try:
         return [run()]
+    except BudgetSpent:
+        raise
     except Exception:
         return []
 

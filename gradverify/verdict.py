@@ -10,6 +10,9 @@ from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
 _BROKEN = ("kink", "jump", "staircase")  # along the probe there is no derivative to compare with
 
 
+_FINEST = 2.0**-53  # nobody's gradient is known to less than a rounding
+
+
 @dataclass(frozen=True)
 class Scales:
     """What a discrepancy is measured against, all in units of the probe ``<u, J v>``.
@@ -49,7 +52,7 @@ def decide(
     """
     bar = expected.error + NOISE_FACTOR * noise
     distance = abs(computed - expected.value)
-    resolution = bar / scales.leaf if scales.leaf > 0 else math.inf
+    resolution = max(bar / scales.leaf, _FINEST) if scales.leaf > 0 else math.inf
 
     def outcome(verdict: Verdict, reason: str = "") -> Decision:
         return Decision(verdict, reason, computed, expected.value, bar, resolution)
@@ -81,7 +84,7 @@ def decide(
 
 def as_zero(decision: Decision, scales: Scales) -> Decision:
     """A pass because nothing is there: its resolution is in units of the values, not of a gradient."""
-    resolution = decision.bar / scales.values if scales.values > 0 else 0.0
+    resolution = max(decision.bar / scales.values, _FINEST) if scales.values > 0 else _FINEST
     return replace(decision, verdict=Verdict.PASS, resolution=resolution)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import median, quantiles
@@ -62,6 +63,9 @@ NUMPY_ONLY = {"records", "arrays"}
 STDLIB_ONLY = {"events", "__init__"}
 
 
+parsed = cache(ast.parse)
+
+
 def read_package() -> Modules:
     paths = sorted(ROOT.rglob("*.py"))
     return {_dotted(path): path.read_text(encoding="utf-8") for path in paths}
@@ -85,7 +89,7 @@ def is_in(part: str, parts: set[str]) -> bool:
 def imports(source: str, modules: Modules) -> set[str]:
     """The full names imported anywhere in the source, function bodies and type-checking blocks included."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -100,7 +104,7 @@ def _imported(module: str, name: str, modules: Modules) -> str:
 
 def functions(source: str) -> Iterator[tuple[str, int]]:
     """Every function's name and its lines without the docstring, decorators not counted."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, Function):
             yield node.name, (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
 
@@ -137,7 +141,7 @@ def oversized(modules: Modules) -> list[str]:
 
 def too_deep(modules: Modules) -> list[str]:
     return [f"{name}.{node.name}: nested {depth(node)} deep" for name, source in modules.items()
-            for node in ast.walk(ast.parse(source)) if isinstance(node, Function) and depth(node) > DEPTH]
+            for node in ast.walk(parsed(source)) if isinstance(node, Function) and depth(node) > DEPTH]
 
 
 def broken_layers(modules: Modules) -> list[str]:
@@ -174,7 +178,7 @@ def import_cycle(modules: Modules) -> list[str]:
 
 
 def inherited(modules: Modules) -> list[str]:
-    trees = {name: ast.parse(source) for name, source in modules.items()}
+    trees = {name: parsed(source) for name, source in modules.items()}
     own = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     return [f"{name}.{node.name}({ast.unparse(base)})" for name, tree in trees.items()
             for node in ast.walk(tree) if isinstance(node, ast.ClassDef)

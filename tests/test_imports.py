@@ -63,6 +63,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         gradverify.chek  # noqa: B018 - the access is what is tested
 
 
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    # Importing a submodule binds its name in the package, over the function of the same name.
+    assert {name for name in gradverify.__all__ if f"gradverify.{name}" in modules()} == {"audit"}
+
+
 def test_audit_can_be_called_although_a_package_has_its_name() -> None:
     run = "import gradverify.audit\nimport gradverify as gv\nassert callable(gv.audit)"
     assert "gradverify" in loaded_by(run)

@@ -5,7 +5,7 @@ Rows are called with the wrapper array first and then NumPy's own arguments, wra
 get the real part of the real product where h^2 could show. The rest is written out.
 """
 
-# ruff: noqa: ARG001 - the rows have NumPy's signatures, after the array whose run this is
+
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ complex functions are used where they are analytic and accurate. What they are n
 - at the edge of a domain the imaginary part becomes NaN rather than 1/sqrt(h).
 """
 
-# ruff: noqa: ARG001, ARG005 - every rule is called with the watch of the run, whether it looks at it or not
+
 
 from __future__ import annotations
 

@@ -9,12 +9,11 @@ because it only moves entries (`STRUCTURE`), or because its answer is about the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 Function = Callable[..., Any]
-T = TypeVar("T")
 
 
 class Refused(TypeError):  # noqa: N818 - it reports a decision, not a defect of the caller
@@ -272,17 +271,3 @@ DERIVED = _table([
 METHODS = named(*_names("""
     sum mean var std prod max min argmax argmin argsort cumsum cumprod dot ravel squeeze swapaxes
     repeat take trace diagonal any all nonzero ptp compress"""))
-
-
-def with_methods(cls: type[T]) -> type[T]:
-    """The class with ndarray's methods, each of them the NumPy function of the same name."""
-    for func, name in METHODS.items():
-        setattr(cls, name, _method(func))
-    return cls
-
-
-def _method(func: Function) -> Function:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return func(self, *args, **kwargs)
-
-    return method

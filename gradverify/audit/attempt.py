@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.conventions import in_conventions
+from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable, find_attribute, instances, load
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.search import Search, silence, twin_call
 from gradverify.checking import check
-from gradverify.records import Report, Verdict
-from gradverify.targets import function, layer, pair
+from gradverify.records import Options, Report, Verdict
+from gradverify.targets import function, layer, make_targets, pair
+from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
+from gradverify.targets.specs import FunctionSpec
 
 _INSTANCES = 4  # instances of a class that the search for inputs looks at
 _POINTS = 3  # accepted inputs at which a backward may raise before that is the result
@@ -66,13 +70,27 @@ def _judge(candidate: Candidate, seed: int) -> tuple[Report, str]:
 
 
 def _check(trial: _Trial, arguments: Arguments, seed: int) -> tuple[Report, str]:
+    target = trial.build(arguments)
     options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed}
-    report = check(trial.build(arguments), *arguments.inputs, **options)
+    options["wrt"] = _without_labels(target, trial.forward, arguments)
+    report = check(target, *arguments.inputs, **options)
     if report.verdict is Verdict.FAIL and trial.retry is not None:
         second = check(trial.retry(arguments), *arguments.inputs, **options)
         if second.verdict is Verdict.PASS:
             return second, trial.retried_as
-    return report, ""
+    of_scalar = isinstance(target, FunctionSpec) and "gradient" in target.claims
+    return (in_conventions(report) if of_scalar else report), ""
+
+
+def _without_labels(target: Any, forward: Callable[..., Any], arguments: Arguments) -> tuple[str, ...] | None:
+    """The leaves without real-valued labels: nobody claims a derivative by those."""
+    names = argument_names(forward, len(arguments.inputs))
+    roles = zip(names, roles_of(required_names(forward)), arguments.inputs, strict=False)
+    labels = {name for name, role, value in roles if role == "label" and is_floating(value)}
+    if not labels:
+        return None
+    leaves = make_targets(target, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0].point
+    return tuple(leaf for leaf in leaves if leaf not in labels)
 
 
 def _only_errors(report: Report) -> bool:
@@ -82,13 +100,20 @@ def _only_errors(report: Report) -> bool:
 
 
 def advice(candidate: Candidate) -> str:
-    """The command that tries a candidate by hand."""
+    """The line that tries a candidate by hand."""
     module, inputs = candidate.source.module, "--input x=float64[5,3]"
     if candidate.kind == "layer":
-        return f"gradverify check {module}:{candidate.owner} {inputs}"
-    prefix = f"{module}:{candidate.owner}." if candidate.owner else f"{module}:"
-    option = "--backward" if candidate.kind == "pair" else "--derivative"
-    return f"gradverify check {prefix}{candidate.forward} {option} {prefix}{candidate.backward} {inputs}"
+        return f"gradverify check '{module}:{candidate.owner}(...)' {inputs}"
+    if candidate.owner:
+        claim = f"obj.{candidate.forward}, {_keyword(candidate)}=obj.{candidate.backward}"
+        maker = "pair" if candidate.kind == "pair" else "function"
+        return f"gv.check(gv.{maker}({claim}), x) with obj = {candidate.owner}(...)"
+    option = f"--{_keyword(candidate)} {candidate.backward}"
+    return f"gradverify check {module}:{candidate.forward} {option} {inputs}"
+
+
+def _keyword(candidate: Candidate) -> str:
+    return "backward" if candidate.kind == "pair" else "derivative"
 
 
 def _trials(candidate: Candidate, seed: int) -> Iterator[_Trial]:
@@ -119,7 +144,9 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> _
 def _of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple[np.ndarray, ...]) -> _Trial:
     forward, backward = fetch(candidate.forward), fetch(candidate.backward)
     if candidate.kind == "pair":
-        return _Trial(forward, held, lambda _: pair(forward, backward))
+        swapped = _takes_cotangent_last(backward)
+        target = function(forward, vjp=backward) if swapped else pair(forward, backward)
+        return _Trial(forward, held, lambda _: target)
     # tanh_prime(a) = 1 - a^2 is a right derivative that wants the output: a convention, not a bug.
     unary = len(required_names(forward)) == 1
     return _Trial(
@@ -142,3 +169,13 @@ def _claim(forward: Callable[..., Any], derivative: Callable[..., Any], argument
     if out.ndim and claimed == out.shape + leaf != leaf:
         return function(forward, jacobian=derivative)
     return function(forward, derivative=derivative)
+
+
+def _takes_cotangent_last(backward: Callable[..., Any]) -> bool:
+    """Whether ``relu_backward(x, dout)`` has its arguments in the order of a VJP."""
+    names = required_names(backward)
+    first, last = names[0].lower(), names[-1].lower()
+    return last.startswith(_COTANGENTS) and not first.startswith((*_COTANGENTS, "cache"))
+
+
+_COTANGENTS = ("d", "g", "up", "delta")

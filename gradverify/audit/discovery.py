@@ -99,10 +99,18 @@ def _by_name(source: Source, owner: str, functions: Methods) -> Iterator[Candida
     whole = {n: f for n, f in functions.items() if not _is_abstract(f)}
     for name, node in whole.items():
         pairs = [("pair", other) for other in cotangent_partners(name, whole)]
-        others = [other for other in point_partners(name, whole) if _takes_inputs(whole[other], owner)]
-        points = [("pair" if other.endswith(("backward", "bwd")) else "point", other) for other in others]
+        points = [(_kind(node, whole[other]), other) for other in point_partners(name, whole)]
         for kind, backward in pairs or points:
-            yield Candidate(source, kind, owner, name, backward, node.lineno)
+            if kind:
+                yield Candidate(source, kind, owner, name, backward, node.lineno)
+
+
+def _kind(forward: Function, derivative: Function) -> str:
+    """``point`` if both take the same inputs, ``pair`` with a cotangent on top, else empty."""
+    if derivative.name.endswith(("backward", "bwd")):
+        return "pair"
+    taken, given = _required_arguments(derivative), _required_arguments(forward)
+    return {0: "point", 1: "pair"}.get(taken - given, "") if taken else ""
 
 
 def _in_class(file: _File, name: str) -> Iterator[Candidate]:
@@ -120,25 +128,38 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
     for candidate in candidates:
         # A class that only inherits both is tried where they stand; one that inherits one is itself.
         if own & {candidate.forward, candidate.backward} or (node.bases and "__init__" in own):
-            yield replace(candidate, blocker=why, remedy=instead)
+            yield replace(candidate, blocker=why or candidate.blocker, remedy=instead)
 
 
 def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Candidate | None:
     for forward, backward in LAYER_METHODS:
         if forward in methods and backward in methods:
-            return Candidate(source, "layer", owner, forward, backward, line)
+            blocker = _own_loss(methods[forward], methods[backward])
+            return Candidate(source, "layer", owner, forward, backward, line, blocker)
     for forward, backward in POINT_METHODS:
-        if forward in methods and backward in methods and _takes_inputs(methods[backward], owner):
+        usable = forward in methods and backward in methods
+        if usable and _kind(methods[forward], methods[backward]) == "point":
             return Candidate(source, "point", owner, forward, backward, line)
     return None
 
 
-def _takes_inputs(node: Function, owner: str) -> bool:
-    # A spline's derivative(nu=1) makes a new spline; a derivative at a point needs the point.
-    static = any(ast.unparse(d).endswith("staticmethod") for d in node.decorator_list)
-    positional = [*node.args.posonlyargs, *node.args.args]
-    own = 1 if owner and not static else 0
-    return len(positional) - own > len(node.args.defaults)
+def _own_loss(forward: Function, backward: Function) -> str:
+    """Why ``backprop(x, y)`` is no pullback of ``feedforward(a)``: it takes targets that it alone sees."""
+    foreign = _LABELS & {name.lower() for name in _positional(backward)} - set(_positional(forward))
+    taken = ", ".join(_positional(backward))
+    return f"{backward.name}({taken}) differentiates a loss of its own, not {forward.name}" if foreign else ""
+
+
+_LABELS = {"y", "t", "target", "targets", "label", "labels", "y_true"}
+
+
+def _required_arguments(node: Function) -> int:
+    return len(_positional(node)) - len(node.args.defaults)
+
+
+def _positional(node: Function) -> list[str]:
+    names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
 def _methods(file: _File, name: str, seen: set[str]) -> Methods:

@@ -96,6 +96,7 @@ def show_lines(screen: Console, lines: str) -> None:
 
 
 def _show_untried(screen: Console, entry: AuditEntry) -> None:
-    screen.print(f"-     {words.cut(entry.symbol, 60)}  not tried: {words.clean(entry.reason)}", soft_wrap=True)
+    why = words.clean(entry.reason)
+    screen.print(f"-     {words.cut(entry.symbol, 60)}  not tried: {why}", soft_wrap=True)
     if entry.remedy:
         screen.print(f"      try    {words.clean(entry.remedy)}", soft_wrap=True)

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
+from gradverify.oracles.climb import climb
 from gradverify.oracles.halves import Split, find_split
-from gradverify.oracles.ladder import COARSE, EXPLAINED, FEW, STEEP, Ladder, climb
-from gradverify.oracles.sampling import Line, Rung, take
+from gradverify.oracles.ladder import COARSE, FEW, Ladder
+from gradverify.oracles.pieces import dismiss_pieces, find_jump, unsettled
+from gradverify.oracles.sampling import Line, take
 from gradverify.records import Estimate
 
 Phi = Callable[[float], float]
 
-MOST_RUNGS = 10
+MOST_RUNGS = 12
 RADIUS = 0.125
 VISIBLE = 4.0  # a kink is farther off if a finer bound is so many times smaller than its gap
 UNSTEADY = 64.0  # roundings by which two runs may differ before that is a finding
@@ -32,7 +32,7 @@ class Finding:
     split: Split | None = None
 
 
-def finite(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1,
+def finite(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1, *,
            max_rungs: int = MOST_RUNGS, seed: int = 0, radius: float = RADIUS) -> Estimate:
     """The derivative of phi at 0 of order 1, 2 or 3, within a bound that phi's own values give.
 
@@ -46,11 +46,11 @@ def finite(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order:
     True
     """
     line = Line(phi, eps)
-    finding = investigate(line, require, order, max_rungs, radius, seed)
+    finding = investigate(Ladder(line, order, require or 0.0, seed), max_rungs, radius)
     return _estimate(line, finding, "finite")
 
 
-def second_opinion(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1,
+def second_opinion(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1, *,
                    max_rungs: int = MOST_RUNGS, seed: int = 1, radius: float = 0.7 * RADIUS) -> Estimate:
     """The same from other nodes and radii, held against plain central differences.
 
@@ -58,7 +58,7 @@ def second_opinion(phi: Phi, eps: float = 2.0**-52, require: float | None = None
     if no central difference agrees with the fit within both errors, the bound is infinite.
     """
     line = Line(phi, eps)
-    finding = investigate(line, require, order, max_rungs, radius, seed)
+    finding = investigate(Ladder(line, order, require or 0.0, seed), max_rungs, radius)
     if math.isfinite(finding.error) and not finding.reason and not _central_agrees(line, finding, order):
         finding = Finding(finding.value, math.inf, "resolution")
     return _estimate(line, finding, "finite central")
@@ -69,7 +69,8 @@ CENTRAL_WEIGHTS = {1: (-0.5, 0.0, 0.5), 2: (1.0, -2.0, 1.0), 3: (-0.5, 1.0, 0.0,
 
 def _central_agrees(line: Line, finding: Finding, order: int) -> bool:
     radii = sorted({abs(t) for t in line.known if t})
-    steps = [step for step in (0.9 * radii[-1] * 4.0**-k for k in range(24)) if step > radii[0]]
+    widest, finest = 0.9 * radii[-1], min(radii[0], radii[-1] / 64.0)
+    steps = [widest * 4.0**-k for k in range(24) if widest * 4.0**-k > finest]
     found = [_central(line, step, order) for step in steps]
     # A quotient and the one of a quarter of the step differ by 15/16 of the truncation, or by noise.
     own = [abs(a - b) * 4.0 for a, b in pairwise(found) if math.isfinite(a - b)]
@@ -83,12 +84,11 @@ def _central(line: Line, step: float, order: int) -> float:
     return sum(w * line(k * step) for k, w in zip(places, weights, strict=True) if w) / step**order
 
 
-def investigate(line: Line, require: float | None, order: int, most: int, radius: float, seed: int = 0) -> Finding:
+def investigate(ladder: Ladder, most: int = MOST_RUNGS, radius: float = RADIUS) -> Finding:
     """Climb the ladder and judge its rungs."""
-    if not math.isfinite(line(0.0)):
+    if not math.isfinite(ladder.line(0.0)):
         return Finding(math.nan, math.inf, "domain")
-    line.repeat()
-    ladder = Ladder(line, order, require if require is not None else 0.0, seed)
+    ladder.line.repeat()
     climb(ladder, radius, most)
     return conclude(ladder)
 
@@ -106,8 +106,10 @@ def conclude(ladder: Ladder) -> Finding:
 
 
 def _merge(ladder: Ladder) -> Finding:
-    while _dismiss_pieces(ladder):
+    while dismiss_pieces(ladder):
         pass
+    if unsettled(ladder):
+        return Finding(0.0, math.inf, "resolution")
     best = Finding(0.0, math.inf, "resolution")
     finest = True
     for rung in ladder.usable:
@@ -116,7 +118,7 @@ def _merge(ladder: Ladder) -> Finding:
             return _at_split(split)
         finest = False
         if ladder.believed(rung):
-            if _contradict(rung, best):
+            if abs(rung.value - best.value) > rung.error + best.error:
                 break
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
@@ -124,52 +126,10 @@ def _merge(ladder: Ladder) -> Finding:
     return best
 
 
-def _dismiss_pieces(ladder: Ladder) -> bool:
-    """Drop the rungs inside one piece of a computation that is rounded to a narrower type on its way.
-
-    There phi is smooth but for the parts that were rounded away: its slope is that of the rest. Jumps at
-    a scale of some `COARSE` at most tell this from a fine oscillation and from real steps.
-    """
-    rough = [r for r in ladder.usable if r.noise > 8.0 * EXPLAINED * ladder.line.floor]
-    broken = next((r for r in rough if r.decay > STEEP), None)
-    if broken is None or broken.radius > 8.0 * COARSE:
-        return False
-    smooth = [r for r in ladder.usable if r.radius < broken.radius and r.noise < broken.noise / 8.0]
-    if not smooth:
-        return False
-    fine = min(smooth, key=lambda r: r.error)
-    trend = [r for r in rough if r.decay <= STEEP and r.radius > broken.radius and _contradict(r, fine)]
-    least = max(broken.noise / 64.0, 8.0 * fine.noise, EXPLAINED * ladder.line.floor)
-    if not trend or not find_jump(ladder.line, float(broken.t[0]), float(broken.t[-1]), least, fine.value):
-        return False
-    ladder.rungs = [r for r in ladder.rungs if r.radius >= trend[0].radius]
-    ladder.rounding = trend[0].noise
-    return True
-
-
-def _contradict(a: Rung, b: Rung | Finding) -> bool:
-    return abs(a.value - b.value) > a.error + b.error
-
-
-def find_jump(line: Line, a: float, b: float, least: float, slope: float = 0.0) -> bool:
-    """Whether phi less a slope jumps by so much between a and b: bisection into the half that changes more."""
-
-    def height(t: float) -> float:
-        return line(t) - slope * t
-
-    while abs(b - a) > 16.0 * line.eps * max(1.0, abs(a)):
-        middle = (a + b) / 2
-        left, right = abs(height(middle) - height(a)), abs(height(b) - height(middle))
-        a, b = (a, middle) if left > right else (middle, b)
-        if not max(left, right) > least:
-            return False
-    return True
-
-
 def _at_split(split: Split) -> Finding:
     left, right = split.left, split.right
-    error = abs(right.slope - left.slope) / 2 + split.slope_error
-    return Finding((left.slope + right.slope) / 2, math.inf if split.kind == "jump" else error, split.kind, split)
+    error = math.inf if split.kind == "jump" else abs(right.slope - left.slope) / 2 + split.slope_error
+    return Finding((left.slope + right.slope) / 2, error, split.kind, split)
 
 
 def _flat(ladder: Ladder, radius: float) -> Finding:
@@ -190,8 +150,10 @@ def _flat_piece(ladder: Ladder) -> Finding | None:
         return None
     here = line(0.0)
     edge = min((t for t, y in line.known.items() if y != here), key=abs)
-    if find_jump(line, 0.0, edge, abs(line(edge) - here) / 8.0):
-        return Finding(0.0, math.inf, "staircase")
+    jump = find_jump(line, 0.0, edge, abs(line(edge) - here) / 8.0)
+    if jump is not None:
+        at_point = abs(jump) <= ladder.lowest
+        return Finding(0.0, math.inf, "jump" if at_point else "staircase")
     still = _still(line)
     return _flat(ladder, still) if still > 0.0 else None
 

@@ -52,15 +52,19 @@ class Split:
 def fit_half(t: Array, y: Array, floor: float, *, anchored: bool) -> Half:
     """The parabola on one side of 0; `anchored` passes it through the origin."""
     radius = float(np.max(np.abs(t)))
-    s = t / radius
+    size = max(float(np.max(np.abs(y))), floor)
+    if size == 0.0:
+        return Half(0.0, 0.0, 0.0, 0.0)
+    s, y = t / radius, y / size  # squares of tiny or huge values would leave the range
     basis = np.stack([s**k for k in range(1 if anchored else 0, HALF_DEGREE + 1)], axis=1)
     inverse = np.linalg.pinv(basis)
     c = inverse @ y
     residual = float(np.linalg.norm(y - basis @ c)) / math.sqrt(len(t) - len(c))
-    spread = HALF_QUANTILE * max(residual, floor) * np.linalg.norm(inverse, axis=1)
+    spread = HALF_QUANTILE * max(residual, floor / size) * np.linalg.norm(inverse, axis=1)
     k = 0 if anchored else 1
     height, height_error = (0.0, 0.0) if anchored else (float(c[0]), float(spread[0]))
-    return Half(height, height_error, float(c[k]) / radius, float(spread[k]) / radius)
+    unit = size / radius
+    return Half(height * size, height_error * size, float(c[k]) * unit, float(spread[k]) * unit)
 
 
 def find_split(rung: Rung, line: Line) -> Split | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gradverify.oracles.finite import MOST_RUNGS, RADIUS, Finding, investigate
+from gradverify.oracles.ladder import Ladder
 from gradverify.oracles.sampling import Line
 
 SHARP = 2.5e-4  # a bound below this share of the slope rules out a kink whose gap is 1e-3 of it
@@ -43,10 +44,11 @@ def classify(phi: Callable[[float], float], eps: float = 2.0**-52, radius: float
     ('kink', 2.0, 4.0)
     """
     line = Line(phi, eps)
-    finding = investigate(line, None, 1, MOST_RUNGS, radius)
+    finding = investigate(Ladder(line, order=1, require=0.0), MOST_RUNGS, radius)
     if finding.split is not None:
         left, right = finding.split.left, finding.split.right
-        return Side(finding.reason, left.slope, right.slope, left.slope_error, right.slope_error, line.evaluations)
+        errors = left.slope_error, right.slope_error
+        return Side(finding.reason, left.slope, right.slope, *errors, line.evaluations)
     kind = finding.reason or ("smooth" if _sharp(finding, line) else "undecided")
     known = kind if kind in KINDS else "undecided"
     return Side(known, finding.value, finding.value, finding.error, finding.error, line.evaluations)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradverify.oracles.fit import Array, Design, fit, make_design, make_nodes
+from gradverify.oracles.fit import Array, Design, Fit, fit, make_design, make_nodes
 
 Phi = Callable[[float], float]
 
@@ -38,7 +38,7 @@ class Line:
                 y = float(self.phi(t))
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 - a forward refuses what is outside its domain in its own way
+        except Exception:  # a forward refuses what is outside its domain in its own way
             return math.nan
         if not math.isfinite(y):
             return math.nan
@@ -99,14 +99,16 @@ def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at:
         away = y - line(0.0)
     if not np.all(np.isfinite(away)):
         return Rung(radius, t, y)
-    return _read(line, Rung(radius, t, y), away, half, order, make_design(nodes, order, at))
+    read = _read(line, away, make_design(nodes, order, at))
+    value, error = read.value / half**order, read.error / half**order
+    return Rung(radius, t, y, value, error, read.noise, read.head, read.decay, read.reach)
 
 
-def _read(line: Line, rung: Rung, away: Array, half: float, order: int, design: Design) -> Rung:
+def _read(line: Line, away: Array, design: Design) -> Fit:
     # Brought to about 1 by a power of two: squares of tiny or huge values must not leave the range.
     exponent = int(math.frexp(max(float(np.max(np.abs(away))), line.floor))[1])
     floor = float(np.ldexp(line.floor, -exponent))
     found = fit(design, np.ldexp(away, -exponent), floor)
-    unit = float(np.ldexp(1.0, exponent))
-    return Rung(rung.radius, rung.t, rung.y, found.value * unit / half**order, found.error * unit / half**order,
-                found.noise * unit, found.head * unit, found.decay, found.reach)
+    sizes = np.ldexp([found.value, found.error, found.noise, found.head], exponent)
+    value, error, noise, head = map(float, sizes)
+    return Fit(value, error, noise, head, found.decay, found.reach)

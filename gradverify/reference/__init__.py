@@ -18,17 +18,26 @@ from __future__ import annotations
 
 from gradverify.reference.activations import Activation
 from gradverify.reference.chain import Explanation, Factor, Link, explain, explain_network
+from gradverify.reference.convolution import Conv, ConvTransposed
 from gradverify.reference.dense import Dense
+from gradverify.reference.dropout import Dropout
+from gradverify.reference.duals import hessian_product, push_pullback
 from gradverify.reference.initialisers import INITIALISERS
 from gradverify.reference.layer import Layer, Loss
 from gradverify.reference.losses import MSE, CrossEntropy
+from gradverify.reference.modes import advanced, evaluating
 from gradverify.reference.networks import Network, Objective, sequential
+from gradverify.reference.normalisation import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from gradverify.reference.optimizers import SGD, Optimizer
+from gradverify.reference.pooling import AveragePool, GlobalPool, MaxPool
+from gradverify.reference.shaping import Embedding, Flatten, Reshape
 from gradverify.reference.softmax import LogSoftmax, Softmax
 from gradverify.reference.training import History, Step, train
 
 __all__ = [
-    "INITIALISERS", "MSE", "SGD", "Activation", "CrossEntropy", "Dense", "Explanation", "Factor", "History",
-    "Layer", "Link", "LogSoftmax", "Loss", "Network", "Objective", "Optimizer", "Softmax", "Step", "explain",
-    "explain_network", "sequential", "train",
+    "INITIALISERS", "MSE", "SGD", "Activation", "AveragePool", "BatchNorm", "Conv", "ConvTransposed",
+    "CrossEntropy", "Dense", "Dropout", "Embedding", "Explanation", "Factor", "Flatten", "GlobalPool",
+    "GroupNorm", "History", "Layer", "LayerNorm", "Link", "LogSoftmax", "Loss", "MaxPool", "Network",
+    "Objective", "Optimizer", "RMSNorm", "Reshape", "Softmax", "Step", "advanced", "evaluating", "explain",
+    "explain_network", "hessian_product", "push_pullback", "sequential", "train",
 ]

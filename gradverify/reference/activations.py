@@ -76,6 +76,12 @@ def softplus(x: Array) -> Valued:
     return np.maximum(x, 0) + log1p(e), lambda d: d * expit(x)
 
 
+def log_sigmoid(x: Array) -> Valued:
+    """The logarithm of the logistic function f = -softplus(-x) = min(x, 0) - log1p(e^-|x|),  f' = sigmoid(-x)."""
+    _, e = decay(x)
+    return np.minimum(x, 0) - log1p(e), lambda d: d * expit(-x)
+
+
 def silu(x: Array) -> Valued:
     """The sigmoid-weighted unit f = x s, s = sigmoid(x),  f' = s + x s (1 - s).
 
@@ -110,7 +116,7 @@ def gelu_tanh(x: Array) -> Valued:
 
 
 FUNCTIONS: dict[str, Callable[..., Valued]] = {
-    f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softplus, silu, gelu, gelu_tanh)
+    f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softplus, log_sigmoid, silu, gelu, gelu_tanh)
 }
 SETTABLE = ("leaky_relu",)
 

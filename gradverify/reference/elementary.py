@@ -52,6 +52,13 @@ def erfc(x: Array) -> Array:
     return _ufunc_or_method(special.erfc, "erfc", x, None)
 
 
+def erf(x: Array) -> Array:
+    """``1 - erfc(x)`` with the digits of small x, likewise."""
+    from scipy import special
+
+    return _ufunc_or_method(special.erf, "erf", x, None)
+
+
 def _ufunc_or_method(ufunc: Any, name: str, x: Array, fallback: Any) -> Array:
     if getattr(x, "dtype", None) != np.dtype(object) or not isinstance(x, np.ndarray):
         return ufunc(x)

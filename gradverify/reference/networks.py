@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradverify.reference.layer import Array, Layer, Loss, Params, Pullback
+from gradverify.reference.modes import advanced
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Network:
         for layer, its_params, its_dparams in zip(self.layers, params, dparams, strict=True):
             x, dx = layer.pushforward(its_params, x, its_dparams, dx)
         return x, dx
+
+    def advance(self, params: Params, x: Array) -> Params:
+        """The parameters of every layer after a training pass over x; see `modes`."""
+        after: list[Params] = []
+        for layer, its_params in zip(self.layers, params, strict=True):
+            after.append(advanced(layer, its_params, x))
+            x, _ = layer.forward(its_params, x)
+        return tuple(after)
 
     def _require(self, params: Params) -> None:
         if not isinstance(params, Sequence) or len(params) != len(self.layers):

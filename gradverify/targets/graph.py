@@ -19,6 +19,19 @@ def arrays_of(obj: Any) -> Arrays:
     return {path: value for path, value in _walk(obj, "", set()) if isinstance(value, np.ndarray)}
 
 
+def paths_of(obj: Any) -> dict[int, list[str]]:
+    """Every path under which each array is held: ``W`` may also be ``params[0]``."""
+    found: dict[int, list[str]] = {}
+    stack: list[tuple[str, Any, int]] = [("", obj, 6)]
+    while stack:
+        path, value, depth = stack.pop()
+        if isinstance(value, np.ndarray):
+            found.setdefault(id(value), []).append(path)
+        elif depth and not isinstance(value, _SIMPLE):
+            stack += [(child_path, child, depth - 1) for child_path, child in _members(value, path)]
+    return found
+
+
 def floating_of(obj: Any) -> Arrays:
     """The floating ones among them."""
     return {path: value for path, value in arrays_of(obj).items() if is_floating(value)}

@@ -1,10 +1,10 @@
-"""Objects with a forward and a backward method, parameters inside, gradients left wherever people leave them."""
+"""Objects with a forward and a backward, parameters inside, gradients left wherever people leave them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from gradverify.targets.gradients import (
     plain,
     unclaimed_notes,
 )
-from gradverify.targets.graph import arrays_of, clone, fetch, floating_of
+from gradverify.targets.graph import arrays_of, clone, fetch, floating_of, paths_of
 from gradverify.targets.pairs import mirrored, returns_pullback
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import LayerSpec
@@ -57,10 +57,8 @@ BACKWARD = (
     "grad",
     "derivative",
 )
-_CONTAINERS = {
-    "params": ("grads", "gradients", "grad", "dparams", "dparams", "paramgrads", "g"),
-    "parameters": ("grads", "gradients", "grad"),
-}
+_CONTAINERS = ("params", "parameters", "weights", "p", "theta")
+_GRADIENT_BOXES = ("grads", "gradients", "grad", "dparams", "paramgrads", "paramsgrads", "dweights", "g", "dtheta")
 _RATES = ("lr", "learning_rate", "eta", "rate", "alpha", "step_size")
 
 
@@ -98,27 +96,42 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
             f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)"
         )
     call, calm = make_call(getattr(spec.obj, names[0]), inputs), replay()
-    trial = clone(spec.obj, {})
+    obj, trial, kept = spec.obj, *_after_forward(spec.obj, names[0], call, kwargs, calm)
+    if not kept and spec.params is None:
+        # Parameters may be made by the first forward: an instance that has run once holds them.
+        obj = clone(trial.layer, {})
+        trial, kept = _after_forward(obj, names[0], call, kwargs, calm)
+    if not returns_pullback(trial.result):
+        _try_backward(trial.layer, names, call, trial.result)
+    params = _parameters(spec, obj, trial.layer, kept)
+    return _build(_Bound(_Methods(obj, *names, params), spec.name, call, calm, dict(kwargs)))
+
+
+@dataclass(frozen=True)
+class _Run:
+    layer: Any
+    result: Any
+
+
+def _after_forward(
+    obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any], calm: Replay
+) -> tuple[_Run, frozenset[str]]:
+    """A copy that has run forward once, and the arrays that this left alone: the others are caches."""
+    layer = clone(obj, {})
+    held = {path: (array, array.copy()) for path, array in floating_of(layer).items()}
     with calm():
-        result = getattr(trial, names[0])(*call.arguments(call.point), **kwargs)
-        obj = (
-            spec.obj
-            if set(floating_of(trial)) == set(floating_of(spec.obj))
-            else _warm(spec, names, call, kwargs)
-        )
-        if spec.params is None and not returns_pullback(result):
-            _try_backward(trial, names, call, result)
-    params = dict.fromkeys(spec.params or ()) if spec.params is not None else _find_parameters(obj, trial)
-    if spec.grads is not None:
-        params = dict(zip(params or _find_parameters(obj, trial), spec.grads, strict=False))
-    return _build(_Methods(obj, *names, params), spec.name, call, calm, dict(kwargs))
+        result = getattr(layer, forward)(*call.arguments(call.point), **kwargs)
+    after = floating_of(layer)
+    kept = frozenset(p for p, (array, old) in held.items() if after.get(p) is array and np.array_equal(array, old))
+    return _Run(layer, result), kept
 
 
-def _warm(spec: LayerSpec, names: tuple[str, str], call: Call, kwargs: Mapping[str, Any]) -> Any:
-    # Parameters may be made by the first forward; a second instance that has run once holds them.
-    warm = clone(spec.obj, {})
-    getattr(warm, names[0])(*call.arguments(call.point), **kwargs)
-    return warm
+def _parameters(spec: LayerSpec, obj: Any, trial: Any, kept: frozenset[str]) -> dict[str, str | None]:
+    """The parameters, as spelled out or as found, and where the gradient of each is."""
+    found = _find_parameters(obj, trial, kept)
+    if spec.params is not None:
+        found = {path: found.get(path) for path in spec.params}
+    return found if spec.grads is None else dict(zip(found, spec.grads, strict=True))
 
 
 def _try_backward(trial: Any, names: tuple[str, str], call: Call, result: Any) -> None:
@@ -133,90 +146,125 @@ def _ones_like(result: Any) -> Any:
     return rebuild({n: np.ones_like(x) if is_floating(x) else x for n, x in leaves.items()})
 
 
-def _find_parameters(obj: Any, trial: Any) -> dict[str, str | None]:
-    """Arrays held before the forward that have a gradient after the backward, or that are declared."""
-    before, after = floating_of(obj), arrays_of(trial)
-    slots = {path: slot for path in before if (slot := _slot(path, after)) is not None}
+def _find_parameters(obj: Any, trial: Any, kept: frozenset[str]) -> dict[str, str | None]:
+    """Arrays that a forward keeps and that have a gradient after the backward, or that are declared."""
+    before = {path: array for path, array in floating_of(obj).items() if path in kept}
+    after, aliases = _all_paths(trial), paths_of(obj)
+    names = {path: sorted(aliases[id(array)], key=len) for path, array in before.items()}
+    slots = {path: slot for path in before if (slot := _first_slot(names[path], after)) is not None}
     taken = set(slots.values())
-    declared = {p: None for p in before if _in_container(p) and p not in slots}
+    declared = {p: None for p in before if p not in slots and any(_in_container(alias) for alias in names[p])}
     return {p: s for p, s in {**slots, **declared}.items() if p not in taken}
 
 
+def _all_paths(obj: Any) -> tuple[str, ...]:
+    return tuple(path for paths in paths_of(obj).values() for path in paths)
+
+
+def _first_slot(names: list[str], paths: tuple[str, ...]) -> str | None:
+    return next((slot for name in names if (slot := _slot(name, paths)) is not None), None)
+
+
 def _in_container(path: str) -> bool:
-    parts = path.split(".")
-    return len(parts) > 1 and parts[-2].split("[")[0].lower() in _CONTAINERS
+    head, name = _split(path)
+    return bool(head) and (_split(head)[1].lower() in _CONTAINERS or name.split("[")[0].lower() in _CONTAINERS)
 
 
-def _slot(path: str, arrays: Mapping[str, Any]) -> str | None:
+def _split(path: str) -> tuple[str, str]:
+    """``layers[0].params.W`` -> (``layers[0].params``, ``W``); ``params[1]`` -> (``params``, ``[1]``)."""
+    if path.endswith("]"):
+        cut = path.rindex("[")
+        return path[:cut], path[cut:]
     head, _, name = path.rpartition(".")
-    holder, _, container = head.rpartition(".")
-    same = [p for p in arrays if p.rpartition(".")[0] == head and decorated(p.rpartition(".")[2], name)]
-    if same:
-        return same[0]
+    return head, name
+
+
+def _slot(path: str, paths: tuple[str, ...]) -> str | None:
+    """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
+    head, name = _split(path)
+    siblings = [p for p in paths if _split(p)[0] == head and not name.startswith("[") and decorated(_split(p)[1], name)]
+    if siblings:
+        return siblings[0]
+    holder, container = _split(head)
     base = holder if container.lower() in _CONTAINERS else head
-    for other in arrays:
-        place, _, key = other.rpartition(".")
-        parent, _, box = place.rpartition(".")
-        is_box = plain(box) in {g for grads in _CONTAINERS.values() for g in grads}
-        if is_box and parent == base and (plain(key) == plain(name) or decorated(key, name)):
+    if name.startswith("[") and container.lower() not in _CONTAINERS:
+        return None
+    for other in paths:
+        place, key = _split(other)
+        parent, box = _split(place)
+        same = plain(key) == plain(name) or decorated(key, name)
+        if same and parent == base and plain(box) in _GRADIENT_BOXES:
             return other
-    return f"{path}.grad" if f"{path}.grad" in arrays else None
+    return f"{path}.grad" if f"{path}.grad" in paths else None
 
 
-def _build(methods: _Methods, name: str, call: Call, calm: Replay, kwargs: dict[str, Any]) -> Target:
-    own = methods.leaves()
+@dataclass(frozen=True)
+class _Bound:
+    """A layer together with how it is called: everything its target's closures need."""
 
-    def instance(point: Mapping[str, Any]) -> Any:
+    methods: _Methods
+    name: str
+    call: Call
+    calm: Replay
+    kwargs: dict[str, Any]
+
+    def instance(self, point: Mapping[str, Any]) -> Any:
+        own = self.methods.leaves()
         replaced = {id(array): as_leaf(point[path], array.dtype) for path, array in own.items()}
-        twin = _written(methods.obj, own, replaced)
-        _zero_gradients(twin, methods.params)
+        twin = _written(self.methods.obj, own, replaced)
+        _zero_gradients(twin, self.methods.params)
         return twin
 
-    def run(point: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
-        twin, arguments = instance(point), call.arguments(point)
-        with calm():
-            return twin, getattr(twin, methods.forward)(*arguments, **kwargs), arguments
+    def run(self, point: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
+        twin, arguments = self.instance(point), self.call.arguments(point)
+        with self.calm():
+            return twin, getattr(twin, self.methods.forward)(*arguments, **self.kwargs), arguments
 
-    def forward(point: Arrays) -> Arrays:
-        result = run(point)[1]
+    def forward(self, point: Arrays) -> Arrays:
+        result = self.run(point)[1]
         return named_outputs(result[0] if returns_pullback(result) else result)
 
-    def linearize(point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
-        twin, result, arguments = run(point)
+    def linearize(self, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
+        twin, result, arguments = self.run(point)
         if returns_pullback(result):
-            return named_outputs(result[0]), lambda u: mirrored(
-                result[1](flatten(result[0], "out")[1](u)), call
-            )
+            return named_outputs(result[0]), lambda u: mirrored(result[1](flatten(result[0], "out")[1](u)), self.call)
         if perturb is not None:
             _perturb_residuals(twin, perturb)
         outputs, rebuild = named_outputs(result), flatten(result, "out")[1]
+        return outputs, lambda u: self.pull(twin, rebuild({**outputs, **u}), arguments)
 
-        def pullback(u: Arrays) -> Arrays:
-            layer = clone(twin, {})
-            with calm():
-                returned = _backward(layer, methods.backward, call, rebuild({**outputs, **u}), arguments)
-            found = assign(returned, (*call.point, *own), {**call.point, **own}, call.names)
-            return {**found, **_stored(layer, methods.params)}
+    def pull(self, twin: Any, u: Any, arguments: list[Any]) -> Arrays:
+        """One backward on a copy of the layer as the forward left it."""
+        layer, own = clone(twin, {}), self.methods.leaves()
+        with self.calm():
+            returned = _backward(layer, self.methods.backward, self.call, u, arguments)
+        found = assign(returned, (*self.call.point, *own), {**self.call.point, **own}, self.call.names)
+        return {**found, **_stored(layer, self.methods.params)}
 
-        return outputs, pullback
+    def overwritten(self, point: Arrays) -> list[tuple[str, Any, Any]]:
+        method = getattr(self.instance(point), self.methods.forward)
+        return overwritten(method, self.call, point, self.calm, self.kwargs)
 
-    point = {**call.point, **{path: np.array(array) for path, array in own.items()}}
-    claimed = claimed_leaves(linearize, point, tuple(own))
+    def substitute(self, other: Callable[..., Any], dtype: str | None) -> Callable[[Arrays], Arrays]:
+        call = self.call.cast(dtype) if dtype else self.call
+        return substituted(other, call, self.calm, self.kwargs, tuple(self.methods.params))
+
+
+def _build(bound: _Bound) -> Target:
+    own = bound.methods.leaves()
+    point = {**bound.call.point, **{path: np.array(array) for path, array in own.items()}}
+    claimed = claimed_leaves(bound.linearize, point, tuple(own))
     return Target(
-        name=name,
+        name=bound.name,
         point=point,
+        dtype=_coarsest(bound.call, own),
         claimed=claimed,
         findings=lambda: unclaimed_notes(point, claimed),
-        dtype=_coarsest(call, own),
-        forward=forward,
-        linearize=linearize,
-        cast=lambda dtype: _cast(methods, name, call, calm, kwargs, dtype),
-        substitute=lambda other, dtype: substituted(
-            other, call.cast(dtype) if dtype else call, calm, kwargs, tuple(own)
-        ),
-        overwritten=lambda point: overwritten(
-            getattr(instance(point), methods.forward), call, point, calm, kwargs
-        ),
+        forward=bound.forward,
+        linearize=bound.linearize,
+        cast=lambda dtype: _cast(bound, dtype),
+        substitute=bound.substitute,
+        overwritten=bound.overwritten,
         foreign=True,
     )
 
@@ -225,13 +273,11 @@ def _coarsest(call: Call, own: Arrays) -> str:
     return Call(call.names, {**call.point, **own}, {}, call.rebuild, frozenset()).dtype
 
 
-def _cast(
-    methods: _Methods, name: str, call: Call, calm: Replay, kwargs: dict[str, Any], dtype: str
-) -> Target:
+def _cast(bound: _Bound, dtype: str) -> Target:
     # Buffers move along with the parameters: a float32 running mean would cap the twin's precision.
-    wider = {id(a): a.astype(np.dtype(dtype)) for a in floating_of(methods.obj).values()}
-    twin = _Methods(clone(methods.obj, wider), methods.forward, methods.backward, methods.params)
-    return _build(twin, name, call.cast(dtype), calm, kwargs)
+    wider = {id(a): a.astype(np.dtype(dtype)) for a in floating_of(bound.methods.obj).values()}
+    twin = replace(bound.methods, obj=clone(bound.methods.obj, wider))
+    return _build(replace(bound, methods=twin, call=bound.call.cast(dtype)))
 
 
 def _written(obj: Any, own: Arrays, replaced: Mapping[int, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,8 +37,10 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
         arguments = call.arguments(point)
         with calm():
             result = spec.forward(*arguments, **kwargs)
-        cached = isinstance(result, tuple) and len(result) == 2
-        return result if cached else (result, _Inputs(tuple(arguments)))
+        if not isinstance(result, tuple):
+            return result, _Inputs(tuple(arguments))
+        *outputs, cache = result
+        return (outputs[0] if len(outputs) == 1 else tuple(outputs)), cache
 
     def linearize(point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
         out, cache = run(point)
@@ -77,8 +80,15 @@ class _Inputs(tuple[Any, ...]):
 def _call_backward(backward: Callable[..., Any], dout: Any, cache: Any) -> Any:
     if isinstance(cache, _Inputs):
         return backward(dout, *cache)
+    if isinstance(dout, tuple) and _takes(backward, len(dout) + 1):
+        return backward(*dout, cache)  # forward -> (h, c, cache), backward(dh, dc, cache)
     first = argument_names(backward, 2)[0]
     return backward(cache, dout) if first.lower() in _CACHE_FIRST else backward(dout, cache)
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return sum(p.default is inspect.Parameter.empty for p in parameters) == count
 
 
 def perturbed(tree: Any, perturb: Perturb) -> Any:

@@ -124,7 +124,33 @@ class A:
     def sin_prime(x): return np.sin(x)
 """
 
+SWAPPED = """
+def relu(z): return np.maximum(z, 0)
+def relu_backward(z, dout): return dout * (z > 0)
+"""
+VJP = """
+def relu(z): return np.maximum(z, 0)
+def relu_grad(dout, z): return dout * (z > 0)
+"""
+REAL_LABELS = """
+def loss(y_true, y_pred):
+    if y_true.dtype.kind != "f": raise TypeError("floats only")
+    return (y_true - y_pred) ** 2
+def loss_gradient(y_true, y_pred): return -2 * (y_true - y_pred)
+"""
+
+OF_THE_SUM = """
+def mse(pred, target): return ((pred - target) ** 2).mean()
+def mse_grad(pred, target): return 2 * (pred - target)
+"""
+
 CONVENTIONS = [
+    (OF_THE_SUM, Verdict.INCONCLUSIVE, "mse/mse_grad"),
+    (OF_THE_SUM.replace("return 2 *", "return"), Verdict.FAIL, "mse/mse_grad"),
+    (SWAPPED, Verdict.PASS, "relu/relu_backward"),
+    (VJP, Verdict.PASS, "relu/relu_grad"),
+    (REAL_LABELS, Verdict.PASS, "loss/loss_gradient"),
+    (REAL_LABELS.replace("-2", "2"), Verdict.FAIL, "loss/loss_gradient"),
     (ELEMENTWISE, Verdict.PASS, "tanh/tanh_prime of the output"),
     (SCALAR, Verdict.PASS, "sq/sq_grad"),
     (SCALAR.replace("2 * x", "x"), Verdict.FAIL, "sq/sq_grad"),
@@ -163,7 +189,7 @@ def test_what_could_not_be_tried_has_a_reason_and_the_line_that_would_try_it(tmp
     (candidate,) = find(write(tmp_path, UNFED))
     entry = attempt(candidate, 0)
     assert entry.reason.startswith("no inputs found that forward accepts (AttributeError: ")
-    assert entry.remedy == "gradverify check code:L --input x=float64[5,3]"
+    assert entry.remedy == "gradverify check 'code:L(...)' --input x=float64[5,3]"
 
 
 def test_the_verdict_of_an_audit_is_the_worst_of_its_entries():

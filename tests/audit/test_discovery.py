@@ -56,7 +56,8 @@ FUNCTIONS = [
 
 @pytest.mark.parametrize(("forward", "backward", "kind"), FUNCTIONS)
 def test_pairs_of_functions_are_found(tmp_path, forward, backward, kind):
-    code = f"def {forward}(x): return x\ndef {backward}(d, cache): return d\n"
+    second = "x" if kind == "point" else "d, cache"
+    code = f"def {forward}(x): return x\ndef {backward}({second}): return 1\n"
     assert conventions(tmp_path, code) == [(forward, kind, f"{forward}/{backward}")]
 
 
@@ -78,6 +79,7 @@ FALSE_FRIENDS = [
         "makes a new spline",
     ),
     ("def forward(obs): return obs\ndef backward(obs): return obs", "bare names of a Markov model"),
+    ("def step(x): return x\ndef dstep(s, t, n): return s", "a discrete namesake"),
     ("def test_forward(x): return x\ndef test_backward(x): return x", "tests"),
 ]
 
@@ -109,6 +111,12 @@ def test_a_class_of_a_framework_is_an_entry_with_a_reason(tmp_path):
     (candidate,) = found(tmp_path, code)
     assert "PyTorch" in candidate.blocker
     assert candidate.remedy == "in a test: gv.check(M(...), x)"
+
+
+def test_a_backprop_with_targets_of_its_own_is_an_entry_with_a_reason(tmp_path):
+    code = "class N:\n    def feedforward(self, a): return a\n    def backprop(self, x, y): return x\n"
+    (candidate,) = found(tmp_path, code)
+    assert candidate.blocker == "backprop(x, y) differentiates a loss of its own, not feedforward"
 
 
 def test_a_file_with_a_syntax_error_is_an_entry_with_a_reason(tmp_path):

@@ -104,6 +104,21 @@ def test_progress_is_told_of_every_trial(tmp_path, monkeypatch):
     assert seen == [(1, 2, Verdict.PASS), (2, 2, Verdict.PASS)]
 
 
+def test_an_interrupted_audit_keeps_what_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text(GOOD)
+
+    def interrupt(done, total, entry):
+        raise KeyboardInterrupt
+
+    report = audit(tmp_path, jobs=1, progress=interrupt)
+    assert report.interrupted
+    assert len(report.entries) == 3
+    assert "interrupted by Ctrl-C" in {entry.reason for entry in report.entries}
+    assert report.entries[0].verdict is Verdict.PASS
+
+
 INVALID = [
     ((), {}, "no path"),
     (("x.py",), {"jobs": 0}, "jobs=0"),

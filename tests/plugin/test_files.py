@@ -55,6 +55,7 @@ def test_a_directory_is_no_file(run_tests, pytester) -> None:
 
 
 def test_workers_ship_their_reports_and_the_controller_writes_once(run_tests, pytester) -> None:
+    pytest.importorskip("xdist")
     result = run_tests(TWO, "-p", "xdist", "-n", "2", "--gradverify-json=report.json", subprocess=True)
     result.assert_outcomes(passed=1, failed=3)
     assert verdicts(pytester.path / "report.json") == ONE_RIGHT_THREE_WRONG
@@ -67,6 +68,7 @@ def test_the_first_failure_can_end_the_run(run_tests, pytester) -> None:
 
 
 def test_a_shipped_report_is_the_report(run_tests, pytester) -> None:
+    pytest.importorskip("xdist")
     run_tests(TWO, "--gradverify-json=here.json")
     run_tests(TWO, "-p", "xdist", "-n", "2", "--gradverify-json=there.json", subprocess=True)
     here, there = (jsonfile.read(pytester.path / name) for name in ("here.json", "there.json"))

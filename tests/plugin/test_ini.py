@@ -29,7 +29,7 @@ def test_inconclusive_may_be_a_warning_and_the_test_goes_on(run_tests) -> None:
     result = run_tests(UNDECIDED, "-s", "-W", "default", "-o", "gradverify_inconclusive=warn")
     result.assert_outcomes(passed=2)
     assert result.stdout.str().count("went on") == 2
-    for line in (3, 7):  # where the two tests begin
+    for line in (4, 8):  # where the two tests begin
         result.stdout.fnmatch_lines([f"*test_it.py:{line}: GradientInconclusiveWarning: *"])
 
 
