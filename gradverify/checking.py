@@ -270,6 +270,7 @@ def _claim_check(trial: Trial, claim: WrongClaim, where: _Row) -> Check:
 _BREACH_ADVICE = {
     "mutated-input": "work on a copy: the caller's array is changed, and a backward that reads it reads the new values",
     "mutated-upstream": "work on a copy: other users of the same array see the change",
+    "mutated-saved": "copy what was saved before working on it: a second backward, or another reader, sees the change",
     "nondeterministic": "initialise every buffer, fix the random state, or synchronise",
     "upstream-ignored": "multiply by the upstream gradient",
     "nonlinear": "a pullback is linear in its upstream gradient: nothing may be squared, clipped or added to it",

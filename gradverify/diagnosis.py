@@ -127,14 +127,28 @@ def _spurious(case: Case) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def _upstream_ignored(case: Case) -> Iterator[Cause]:
-    other = case.with_u({n: 3 * x + 1 for n, x in case.u.items()})
-    if other is not None and np.any(case.gradient) and np.array_equal(other, case.gradient):
+def _upstream(case: Case) -> Iterator[Cause]:
+    """Ignored, or used in another way than linearly: asked with fresh upstream gradients."""
+    rng = np.random.default_rng(0)
+    other = case.with_u({n: rng.normal(size=x.shape) for n, x in case.u.items()})
+    if other is None or not np.any(case.gradient):
+        return
+    if np.array_equal(other, case.gradient):
         yield Cause(
             "upstream-ignored", "the backward ignores its upstream gradient",
             "another upstream gradient gives exactly the same result",
             "multiply the local derivative by the upstream gradient: right only for .sum() otherwise", 0.97,
         )  # fmt: skip
+        return
+    for factor in (2.0, -1.0, 2.0**-10):
+        scaled = case.with_u({n: factor * x for n, x in case.u.items()})
+        if scaled is not None and not np.allclose(scaled, factor * case.gradient, rtol=1e-4, atol=0):
+            yield Cause(
+                "nonlinear", "the backward is not linear in its upstream gradient",
+                f"{factor:g} times the upstream gradient does not give {factor:g} times the gradient",
+                "nothing may be squared, clipped, normalised or added to the upstream gradient", 0.975,
+            )  # fmt: skip
+            return
 
 
 def _sign(case: Case) -> Iterator[Cause]:
@@ -370,6 +384,6 @@ def _right_mask(case: Case) -> np.ndarray:
 
 
 EXPLANATIONS: tuple[Callable[[Case], Iterator[Cause]], ...] = (
-    _nonfinite, _zero, _spurious, _upstream_ignored, _at_activation, _sign, _transposed, _diagonal_only, _factor,
+    _nonfinite, _zero, _spurious, _upstream, _at_activation, _sign, _transposed, _diagonal_only, _factor,
     _epsilon, _dtype, _permuted, _missing_term, _places,
 )  # fmt: skip

@@ -122,8 +122,14 @@ def _merge(ladder: Ladder) -> Finding:
                 break
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
-            return _at_split(split)
+            return _at_split(_sharpest(ladder, split))
     return best
+
+
+def _sharpest(ladder: Ladder, split: Split) -> Split:
+    """The same kink from farther away, where noise matters less, as long as the slopes agree."""
+    splits = [find_split(r, ladder.line) for r in ladder.usable if r.radius > split.radius]
+    return min([split, *(s for s in splits if s and s.agrees(split))], key=lambda s: s.slope_error)
 
 
 def _at_split(split: Split) -> Finding:

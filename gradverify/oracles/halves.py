@@ -48,6 +48,12 @@ class Split:
         """The larger of the two errors."""
         return max(self.left.slope_error, self.right.slope_error)
 
+    def agrees(self, other: Split) -> bool:
+        """Whether both see the same kind of thing and their slopes overlap on either side."""
+        pairs = ((self.left, other.left), (self.right, other.right))
+        near = all(abs(a.slope - b.slope) <= a.slope_error + b.slope_error for a, b in pairs)
+        return self.kind == other.kind and near
+
 
 def fit_half(t: Array, y: Array, floor: float, *, anchored: bool) -> Half:
     """The parabola on one side of 0; `anchored` passes it through the origin."""

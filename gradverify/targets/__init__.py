@@ -11,7 +11,7 @@ from typing import Any
 from gradverify.arrays import flatten
 from gradverify.records import Options
 from gradverify.targets.functions import function_target
-from gradverify.targets.layers import layer_target, method_names
+from gradverify.targets.layers import derivative_of_input, layer_target, method_names
 from gradverify.targets.pairs import pair_target, pullback_target, returns_pullback
 from gradverify.targets.record import Target
 from gradverify.targets.specs import FunctionSpec, LayerSpec, PairSpec, function, layer, name_of, pair
@@ -62,6 +62,9 @@ def _from_object(obj: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     if isinstance(obj, type):
         raise TypeError(f"target={obj.__name__}: a class; give an instance of it, {obj.__name__}(...)")
     if method_names(obj) is not None and not inspect.isroutine(obj):
+        claim = derivative_of_input(obj, len(inputs))
+        if claim is not None:
+            return function_target(FunctionSpec(claim[0], {"derivative": claim[1]}, name_of(obj)), inputs, kwargs, None)
         return layer_target(LayerSpec(obj, None, None, None, None, name_of(obj)), inputs, kwargs)
     forward = obj if callable(obj) else getattr(obj, "forward", None)
     if not callable(forward):

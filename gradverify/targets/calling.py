@@ -111,47 +111,52 @@ def overwritten(
     with calm():
         function(*arguments, **kwargs)
     after = {
-        n: x
-        for value, name in zip(arguments, call.names, strict=True)
-        for n, x in flatten(value, name)[0].items()
+        n: x for value, name in zip(arguments, call.names, strict=True) for n, x in flatten(value, name)[0].items()
     }
     pairs = [(name, np.asarray(point[name]), np.asarray(after[name])) for name in call.point]
-    return [
-        (n, old, new)
-        for n, old, new in pairs
-        if not np.array_equal(old.astype(new.dtype), new, equal_nan=True)
-    ]
+    return [(n, old, new) for n, old, new in pairs if not np.array_equal(old.astype(new.dtype), new, equal_nan=True)]
+
+
+State = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
 class Replay:
     """Runs user code again and again from the same global random state, and puts the caller's back."""
 
-    numpy_state: Any
-    python_state: Any
+    start: State
 
     @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Restore the recorded state inside, and the caller's own afterwards."""
-        outer = np.random.get_state(), random.getstate()  # noqa: NPY002 - user code uses it
-        self._set(outer, (self.numpy_state, self.python_state))
-        try:
-            yield
-        finally:
-            self._set((np.random.get_state(), random.getstate()), outer)  # noqa: NPY002
+    def __call__(self, start: State | None = None) -> Iterator[list[State]]:
+        """Restore a state inside (the recorded one, or `start`) and the caller's own afterwards.
 
-    @staticmethod
-    def _set(old: tuple[Any, Any], new: tuple[Any, Any]) -> None:
-        # Setting costs ten times what comparing does, and hardly any target draws at all.
-        if old[0][2] != new[0][2] or not np.array_equal(old[0][1], new[0][1]):
-            np.random.set_state(new[0])  # noqa: NPY002
-        if old[1] != new[1]:
-            random.setstate(new[1])
+        What is yielded holds the state that the code left behind once it has run: a backward goes
+        on from where its forward stopped, so that a second draw is a second draw.
+        """
+        outer, left = _random_state(), list[State]()
+        _set_random_state(outer, start or self.start)
+        try:
+            yield left
+        finally:
+            left.append(_random_state())
+            _set_random_state(left[0], outer)
+
+
+def _random_state() -> State:
+    return np.random.get_state(), random.getstate()  # noqa: NPY002 - user code uses it
+
+
+def _set_random_state(old: State, new: State) -> None:
+    # Setting costs ten times what comparing does, and hardly any target draws at all.
+    if old[0][2] != new[0][2] or not np.array_equal(old[0][1], new[0][1]):
+        np.random.set_state(new[0])  # noqa: NPY002
+    if old[1] != new[1]:
+        random.setstate(new[1])
 
 
 def replay() -> Replay:
     """A `Replay` that starts every call from the random state of now."""
-    return Replay(np.random.get_state(), random.getstate())  # noqa: NPY002
+    return Replay(_random_state())
 
 
 @contextlib.contextmanager

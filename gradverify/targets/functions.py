@@ -24,9 +24,7 @@ from gradverify.targets.specs import FunctionSpec
 Claim = Callable[..., Any]
 
 
-def function_target(
-    spec: FunctionSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], wrt: Any
-) -> Target:
+def function_target(spec: FunctionSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], wrt: Any) -> Target:
     """A target whose pullback, pushforward and Hessian product come from the claims of `spec`."""
     return _build(spec, make_call(spec.forward, inputs), replay(), dict(kwargs), wrt)
 
@@ -40,9 +38,7 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
         return named_outputs(run(spec.forward, point))
 
     if not call.point:
-        raise TypeError(
-            f"nothing to check: no input of {spec.name} is floating (integers and booleans are constants)"
-        )
+        raise TypeError(f"nothing to check: no input of {spec.name} is floating (integers and booleans are constants)")
     leaves = select(call.point, wrt, "wrt")
     reverse = next((_REVERSE[name] for name in _REVERSE if name in spec.claims), None)
     name = next((name for name in _REVERSE if name in spec.claims), "")
@@ -106,9 +102,7 @@ def _pull_derivative(g: np.ndarray, u: Any, leaf: str, x: Any) -> np.ndarray:
 
 def _pull_gradient(g: np.ndarray, u: Any, leaf: str, x: Any) -> np.ndarray:
     if np.size(u) != 1:
-        raise WrongClaim(
-            "shape", leaf, f"gradient= needs a scalar forward; the output has shape {np.shape(u)}"
-        )
+        raise WrongClaim("shape", leaf, f"gradient= needs a scalar forward; the output has shape {np.shape(u)}")
     return np.asarray(g * np.reshape(u, ()))
 
 

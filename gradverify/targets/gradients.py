@@ -36,9 +36,7 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
             raise WrongClaim(
                 "shape", leaves[0], f"the backward returned {len(result)} gradients for {len(leaves)} leaves"
             )
-        return {
-            n: as_gradient(g) for n, g in zip(order, result, strict=False) if n in point and g is not None
-        }
+        return {n: as_gradient(g) for n, g in zip(order, result, strict=False) if n in point and g is not None}
     return {leaves[0]: as_gradient(result)} if result is not None else {}
 
 
@@ -55,15 +53,11 @@ def as_gradient(value: Any) -> np.ndarray:
     """The gradient as an array; anything that is not numbers is a broken contract."""
     array = np.asarray(value)
     if array.dtype == object or (array.dtype.kind in "USVOc" and array.dtype.name != "bfloat16"):
-        raise WrongClaim(
-            "dtype", "", f"the backward returned {array.dtype} ({type(value).__name__}), not real numbers"
-        )
+        raise WrongClaim("dtype", "", f"the backward returned {array.dtype} ({type(value).__name__}), not real numbers")
     return array
 
 
-def claimed_leaves(
-    linearize: Linearize, point: Arrays, params: tuple[str, ...] = ()
-) -> tuple[str, ...] | None:
+def claimed_leaves(linearize: Linearize, point: Arrays, params: tuple[str, ...] = ()) -> tuple[str, ...] | None:
     """The leaves a backward speaks of: what it returns once, and every parameter; None if that shows nothing.
 
     An input it says nothing about (the labels of a loss) is data, not a wrong zero.

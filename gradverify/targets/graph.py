@@ -91,6 +91,4 @@ def clone(obj: Any, replaced: Mapping[int, Any]) -> Any:
     try:
         return copy.deepcopy(obj, memo)
     except Exception as error:
-        raise TypeError(
-            f"{type(obj).__name__} cannot be copied ({error}), so its state cannot be put back"
-        ) from error
+        raise TypeError(f"{type(obj).__name__} cannot be copied ({error}), so its state cannot be put back") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from gradverify.arrays import Arrays, flatten, is_floating
 from gradverify.targets.calling import (
     Call,
     Replay,
+    State,
+    argument_names,
     as_leaf,
     make_call,
     named_outputs,
@@ -25,12 +27,11 @@ from gradverify.targets.gradients import (
     as_gradient,
     assign,
     claimed_leaves,
-    decorated,
-    plain,
     unclaimed_notes,
 )
-from gradverify.targets.graph import arrays_of, clone, fetch, floating_of, paths_of
+from gradverify.targets.graph import arrays_of, clone, fetch, floating_of
 from gradverify.targets.pairs import mirrored, returns_pullback
+from gradverify.targets.parameters import find_parameters
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import LayerSpec
 
@@ -56,9 +57,9 @@ BACKWARD = (
     "gradient",
     "grad",
     "derivative",
+    "prime",
+    "deriv",
 )
-_CONTAINERS = ("params", "parameters", "weights", "p", "theta")
-_GRADIENT_BOXES = ("grads", "gradients", "grad", "dparams", "paramgrads", "paramsgrads", "dweights", "g", "dtheta")
 _RATES = ("lr", "learning_rate", "eta", "rate", "alpha", "step_size")
 
 
@@ -80,6 +81,26 @@ def method_names(obj: Any, forward: str | None = None, backward: str | None = No
     return (first, second) if first and second else None
 
 
+def derivative_of_input(obj: Any, count: int) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """``(f, f')`` of an object whose second method takes the input again: ``__call__(x)`` with ``gradient(x)``.
+
+    Told from a backward by its name (gradient, grad, derivative, prime) and by what its parameters
+    are called: those of the forward, or nothing that says upstream gradient.
+    """
+    names = method_names(obj)
+    if names is None or names[1] not in _OF_INPUT:
+        return None
+    forward, second = getattr(obj, names[0]), getattr(obj, names[1])
+    given, inputs = _required(second), argument_names(forward, count)
+    same = list(inputs) == given
+    upstream = any(g.lower().startswith(_UPSTREAM) for g in given)
+    return (forward, second) if same or (len(given) == count and not upstream) else None
+
+
+_OF_INPUT = ("gradient", "grad", "derivative", "prime", "deriv")
+_UPSTREAM = ("d", "grad", "upstream", "delta", "err", "cotangent", "output_grad", "accum", "g_", "u")
+
+
 def _is_method(obj: Any, name: str) -> bool:
     return (
         callable(getattr(type(obj), name, None)) or callable(vars(obj).get(name))
@@ -96,49 +117,45 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
             f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)"
         )
     call, calm = make_call(getattr(spec.obj, names[0]), inputs), replay()
-    obj, trial, kept = spec.obj, *_after_forward(spec.obj, names[0], call, kwargs, calm)
-    if not kept and spec.params is None:
+    obj, trial = spec.obj, _after_forward(spec.obj, names[0], call, kwargs, calm)
+    if not trial.kept and spec.params is None:
         # Parameters may be made by the first forward: an instance that has run once holds them.
         obj = clone(trial.layer, {})
-        trial, kept = _after_forward(obj, names[0], call, kwargs, calm)
-    if not returns_pullback(trial.result):
-        _try_backward(trial.layer, names, call, trial.result)
-    params = _parameters(spec, obj, trial.layer, kept)
-    return _build(_Bound(_Methods(obj, *names, params), spec.name, call, calm, dict(kwargs)))
+        trial = _after_forward(obj, names[0], call, kwargs, calm)
+    returned = None if returns_pullback(trial.result) else _try_backward(trial, names, call)
+    found = find_parameters(obj, trial.layer, trial.kept, returned, call.names)
+    if spec.params is not None:
+        found = {path: found.get(path) for path in spec.params}
+    if spec.grads is not None:
+        found = dict(zip(found, spec.grads, strict=True))
+    return _build(_Bound(_Methods(obj, *names, found), spec.name, call, calm, dict(kwargs), trial.kept))
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Trial:
+    """A copy that has run forward once; `kept` are the arrays that this left alone, the others are caches."""
+
     layer: Any
     result: Any
+    arguments: list[Any]
+    kept: frozenset[str]
 
 
-def _after_forward(
-    obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any], calm: Replay
-) -> tuple[_Run, frozenset[str]]:
-    """A copy that has run forward once, and the arrays that this left alone: the others are caches."""
-    layer = clone(obj, {})
+def _after_forward(obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any], calm: Replay) -> _Trial:
+    layer, arguments = clone(obj, {}), call.arguments(call.point)
     held = {path: (array, array.copy()) for path, array in floating_of(layer).items()}
     with calm():
-        result = getattr(layer, forward)(*call.arguments(call.point), **kwargs)
+        result = getattr(layer, forward)(*arguments, **kwargs)
     after = floating_of(layer)
-    kept = frozenset(p for p, (array, old) in held.items() if after.get(p) is array and np.array_equal(array, old))
-    return _Run(layer, result), kept
+    kept = frozenset(p for p, (array, old) in held.items() if after.get(p) is array and bool(np.all(array == old)))
+    return _Trial(layer, result, arguments, kept)
 
 
-def _parameters(spec: LayerSpec, obj: Any, trial: Any, kept: frozenset[str]) -> dict[str, str | None]:
-    """The parameters, as spelled out or as found, and where the gradient of each is."""
-    found = _find_parameters(obj, trial, kept)
-    if spec.params is not None:
-        found = {path: found.get(path) for path in spec.params}
-    return found if spec.grads is None else dict(zip(found, spec.grads, strict=True))
-
-
-def _try_backward(trial: Any, names: tuple[str, str], call: Call, result: Any) -> None:
+def _try_backward(trial: _Trial, names: tuple[str, str], call: Call) -> Any:
     try:
-        _backward(trial, names[1], call, _ones_like(result), call.arguments(call.point))
+        return _backward(trial.layer, names[1], call, _ones_like(trial.result), trial.arguments)
     except Exception:
-        return
+        return None
 
 
 def _ones_like(result: Any) -> Any:
@@ -146,56 +163,14 @@ def _ones_like(result: Any) -> Any:
     return rebuild({n: np.ones_like(x) if is_floating(x) else x for n, x in leaves.items()})
 
 
-def _find_parameters(obj: Any, trial: Any, kept: frozenset[str]) -> dict[str, str | None]:
-    """Arrays that a forward keeps and that have a gradient after the backward, or that are declared."""
-    before = {path: array for path, array in floating_of(obj).items() if path in kept}
-    after, aliases = _all_paths(trial), paths_of(obj)
-    names = {path: sorted(aliases[id(array)], key=len) for path, array in before.items()}
-    slots = {path: slot for path in before if (slot := _first_slot(names[path], after)) is not None}
-    taken = set(slots.values())
-    declared = {p: None for p in before if p not in slots and any(_in_container(alias) for alias in names[p])}
-    return {p: s for p, s in {**slots, **declared}.items() if p not in taken}
+@dataclass(frozen=True)
+class _Ran:
+    """An instance after its forward, and the random state that this left."""
 
-
-def _all_paths(obj: Any) -> tuple[str, ...]:
-    return tuple(path for paths in paths_of(obj).values() for path in paths)
-
-
-def _first_slot(names: list[str], paths: tuple[str, ...]) -> str | None:
-    return next((slot for name in names if (slot := _slot(name, paths)) is not None), None)
-
-
-def _in_container(path: str) -> bool:
-    head, name = _split(path)
-    return bool(head) and (_split(head)[1].lower() in _CONTAINERS or name.split("[")[0].lower() in _CONTAINERS)
-
-
-def _split(path: str) -> tuple[str, str]:
-    """``layers[0].params.W`` -> (``layers[0].params``, ``W``); ``params[1]`` -> (``params``, ``[1]``)."""
-    if path.endswith("]"):
-        cut = path.rindex("[")
-        return path[:cut], path[cut:]
-    head, _, name = path.rpartition(".")
-    return head, name
-
-
-def _slot(path: str, paths: tuple[str, ...]) -> str | None:
-    """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
-    head, name = _split(path)
-    siblings = [p for p in paths if _split(p)[0] == head and not name.startswith("[") and decorated(_split(p)[1], name)]
-    if siblings:
-        return siblings[0]
-    holder, container = _split(head)
-    base = holder if container.lower() in _CONTAINERS else head
-    if name.startswith("[") and container.lower() not in _CONTAINERS:
-        return None
-    for other in paths:
-        place, key = _split(other)
-        parent, box = _split(place)
-        same = plain(key) == plain(name) or decorated(key, name)
-        if same and parent == base and plain(box) in _GRADIENT_BOXES:
-            return other
-    return f"{path}.grad" if f"{path}.grad" in paths else None
+    layer: Any
+    result: Any
+    arguments: list[Any]
+    state: State
 
 
 @dataclass(frozen=True)
@@ -207,6 +182,7 @@ class _Bound:
     call: Call
     calm: Replay
     kwargs: dict[str, Any]
+    kept: frozenset[str]
 
     def instance(self, point: Mapping[str, Any]) -> Any:
         own = self.methods.leaves()
@@ -215,31 +191,41 @@ class _Bound:
         _zero_gradients(twin, self.methods.params)
         return twin
 
-    def run(self, point: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
+    def run(self, point: Mapping[str, Any]) -> _Ran:
         twin, arguments = self.instance(point), self.call.arguments(point)
-        with self.calm():
-            return twin, getattr(twin, self.methods.forward)(*arguments, **self.kwargs), arguments
+        with self.calm() as left:
+            result = getattr(twin, self.methods.forward)(*arguments, **self.kwargs)
+        return _Ran(twin, result, arguments, left[0])
 
     def forward(self, point: Arrays) -> Arrays:
-        result = self.run(point)[1]
+        result = self.run(point).result
         return named_outputs(result[0] if returns_pullback(result) else result)
 
     def linearize(self, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
-        twin, result, arguments = self.run(point)
+        ran = self.run(point)
+        result = ran.result
         if returns_pullback(result):
             return named_outputs(result[0]), lambda u: mirrored(result[1](flatten(result[0], "out")[1](u)), self.call)
         if perturb is not None:
-            _perturb_residuals(twin, perturb)
-        outputs, rebuild = named_outputs(result), flatten(result, "out")[1]
-        return outputs, lambda u: self.pull(twin, rebuild({**outputs, **u}), arguments)
+            _perturb_residuals(ran.layer, perturb)
+        return named_outputs(result), lambda u: self.pull(ran, clone(ran.layer, {}), u)
 
-    def pull(self, twin: Any, u: Any, arguments: list[Any]) -> Arrays:
-        """One backward on a copy of the layer as the forward left it."""
-        layer, own = clone(twin, {}), self.methods.leaves()
-        with self.calm():
-            returned = _backward(layer, self.methods.backward, self.call, u, arguments)
+    def pull(self, ran: _Ran, layer: Any, u: Arrays) -> Arrays:
+        """One backward of `layer`, as the forward left it."""
+        own, outputs = self.methods.leaves(), named_outputs(ran.result)
+        dout = flatten(ran.result, "out")[1]({**outputs, **u})
+        with self.calm(ran.state):
+            returned = _backward(layer, self.methods.backward, self.call, dout, ran.arguments)
         found = assign(returned, (*self.call.point, *own), {**self.call.point, **own}, self.call.names)
         return {**found, **_stored(layer, self.methods.params)}
+
+    def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
+        """Two backward passes of one instance; of stored gradients only those that do not accumulate."""
+        ran = self.run(point)
+        first = {n: np.array(g) for n, g in self.pull(ran, ran.layer, {n: x.copy() for n, x in u.items()}).items()}
+        second = self.pull(ran, ran.layer, u)
+        doubled = {n for n, g in second.items() if n in self.methods.params and np.allclose(g, 2 * first[n])}
+        return {n: g for n, g in first.items() if n not in doubled}, second
 
     def overwritten(self, point: Arrays) -> list[tuple[str, Any, Any]]:
         method = getattr(self.instance(point), self.methods.forward)
@@ -259,7 +245,8 @@ def _build(bound: _Bound) -> Target:
         point=point,
         dtype=_coarsest(bound.call, own),
         claimed=claimed,
-        findings=lambda: unclaimed_notes(point, claimed),
+        findings=lambda: (*unclaimed_notes(point, claimed), *_unjudged(bound)),
+        twice=None if _returns_pullback(bound) else bound.twice,
         forward=bound.forward,
         linearize=bound.linearize,
         cast=lambda dtype: _cast(bound, dtype),
@@ -267,6 +254,27 @@ def _build(bound: _Bound) -> Target:
         overwritten=bound.overwritten,
         foreign=True,
     )
+
+
+def _returns_pullback(bound: _Bound) -> bool:
+    return returns_pullback(bound.run(bound.methods.leaves() | bound.call.point).result)
+
+
+def _unjudged(bound: _Bound) -> Iterator[str]:
+    """A word on every array of the object that the output depends on and no gradient was found for."""
+    own = bound.methods.leaves()
+    before = named_outputs(bound.run({**bound.call.point, **own}).result)
+    for path in sorted(bound.kept - set(bound.methods.params)):
+        array = fetch(bound.methods.obj, path)
+        moved = clone(bound.methods.obj, {id(array): array * 1.25 + 0.125})
+        other = replace(bound, methods=replace(bound.methods, obj=moved))
+        try:
+            after = other.forward({**bound.call.point, **own})
+        except Exception:  # noqa: S112 - an array that may not be moved is none to differentiate by
+            continue
+        if any(not np.array_equal(after[n], y) for n, y in before.items()):
+            text = "the output depends on it and no gradient of it was found; name it in gv.layer(obj, params=...)"
+            yield f"{path}: {text}"
 
 
 def _coarsest(call: Call, own: Arrays) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.arrays import Arrays, flatten
+from gradverify.arrays import Arrays, Rebuild, flatten
 from gradverify.targets.calling import (
     Call,
     Replay,
+    State,
     argument_names,
     make_call,
     named_outputs,
@@ -33,27 +34,36 @@ def pair_target(spec: PairSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> Target:
-    def run(point: Mapping[str, Any]) -> tuple[Any, Any]:
+    def run(point: Mapping[str, Any]) -> tuple[Any, Any, State]:
         arguments = call.arguments(point)
-        with calm():
+        with calm() as left:
             result = spec.forward(*arguments, **kwargs)
         if not isinstance(result, tuple):
-            return result, _Inputs(tuple(arguments))
+            return result, _Inputs(tuple(arguments)), left[0]
         *outputs, cache = result
-        return (outputs[0] if len(outputs) == 1 else tuple(outputs)), cache
+        return (outputs[0] if len(outputs) == 1 else tuple(outputs)), cache, left[0]
 
     def linearize(point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
-        out, cache = run(point)
+        out, cache, state = run(point)
         if perturb is not None:
             cache = perturbed(cache, perturb)
         _, rebuild = flatten(out, "out")
 
         def pullback(u: Arrays) -> Arrays:
-            with calm():
-                result = _call_backward(spec.backward, rebuild(u), copy.deepcopy(cache))
-            return assign(result, tuple(call.point), call.point, call.names)
+            return pull(u, rebuild, copy.deepcopy(cache), state)
 
         return named_outputs(out), pullback
+
+    def pull(u: Arrays, rebuild: Rebuild, cache: Any, state: State) -> Arrays:
+        with calm(state):
+            result = _call_backward(spec.backward, rebuild(u), cache)
+        return assign(result, tuple(call.point), call.point, call.names)
+
+    def twice(point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
+        out, cache, state = run(point)
+        rebuild = flatten(out, "out")[1]
+        first = pull({n: x.copy() for n, x in u.items()}, rebuild, cache, state)
+        return {n: np.array(g) for n, g in first.items()}, pull(u, rebuild, cache, state)
 
     claimed = claimed_leaves(linearize, call.point)
     return Target(
@@ -67,6 +77,7 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
         cast=lambda dtype: _build(spec, call.cast(dtype), calm, kwargs),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),
         overwritten=lambda point: overwritten(spec.forward, call, point, calm, kwargs),
+        twice=twice,
         foreign=True,
     )
 
@@ -169,9 +180,7 @@ def with_perturbed_closure(function: Any, perturb: Perturb, depth: int = 6) -> A
     if not cells or depth == 0:
         return function
     fresh = tuple(type(cell)(_perturb_cell(cell, perturb, depth)) for cell in cells)
-    twin = type(function)(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, fresh
-    )
+    twin = type(function)(function.__code__, function.__globals__, function.__name__, function.__defaults__, fresh)
     twin.__kwdefaults__ = function.__kwdefaults__
     return twin
 
@@ -185,8 +194,5 @@ def _perturb_cell(cell: Any, perturb: Perturb, depth: int) -> Any:
         return with_perturbed_closure(content, perturb, depth - 1)
     leaves, rebuild = flatten(content, "cell")
     return rebuild(
-        {
-            k: with_perturbed_closure(x, perturb, depth - 1) if callable(x) else perturb(x)
-            for k, x in leaves.items()
-        }
+        {k: with_perturbed_closure(x, perturb, depth - 1) if callable(x) else perturb(x) for k, x in leaves.items()}
     )

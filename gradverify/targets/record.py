@@ -29,6 +29,7 @@ class Target:
     pushforward(point, v) -> J v, as outputs.
     hessian_product(point, v) -> H v, as leaves, of a scalar output.
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
+    twice(point, u) -> the gradients of two backward passes after one forward, nothing copied between them.
     overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
     """
@@ -43,6 +44,7 @@ class Target:
     cast: Callable[[str], Target | None] | None = None
     substitute: Substitute | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None
+    twice: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all

@@ -79,9 +79,7 @@ def function(
     joint = value_and_grad or value_and_jacobian
     forward = f if f is not None else _first(joint)
     if forward is None:
-        raise TypeError(
-            "function(): no forward given; only value_and_grad= and value_and_jacobian= need none"
-        )
+        raise TypeError("function(): no forward given; only value_and_grad= and value_and_jacobian= need none")
     _must_be_callable("f", forward)
     return FunctionSpec(forward, given, name_of(f if f is not None else joint))
 

@@ -1,0 +1,139 @@
+"""The forward along ``x + t v`` in another arithmetic, and differences of its outputs there.
+
+What quad and multiprecision have in common: every floating leaf is lifted exactly, the outputs are
+combined before they are rounded, and the values must be those of the plain forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradverify.arithmetic.numberarray import NumberArray, Numbers
+from gradverify.arrays import Arrays, is_floating, to_float64
+
+Stencil = dict[int, float]
+
+CENTRAL: dict[int, Stencil] = {
+    1: {1: 0.5, -1: -0.5},
+    2: {1: 1.0, 0: -2.0, -1: 1.0},
+    3: {2: 0.5, 1: -1.0, -1: 1.0, -2: -0.5},
+}  # times h^-n; the error is O(h^2)
+INEXACT = 1e-3  # a larger relative difference to the plain forward is another computation
+
+
+def one_sided(order: int, side: int) -> Stencil:
+    """``(sum_k (-1)^(n-k) binom(n, k) f(x + side k h)) side^n``, times h^-n the one-sided derivative."""
+    return {side * k: float(side**order * (-1) ** (order - k) * math.comb(order, k)) for k in range(order + 1)}
+
+
+@dataclass
+class Line:
+    """``f(x + t v)`` for a question ``<u, J v>``, counting the forwards it takes."""
+
+    forward: Callable[[Arrays], Arrays]
+    point: Arrays
+    u: Arrays
+    v: Arrays
+    evaluations: int = 0
+
+    def __post_init__(self) -> None:
+        for name, tangent in self.v.items():
+            if np.shape(tangent) != np.shape(self.point[name]):
+                raise ValueError(f"v[{name!r}] has shape {np.shape(tangent)}, not {np.shape(self.point[name])}")
+
+    def plain(self) -> Arrays:
+        """The outputs in float64 as the user computes them."""
+        self.evaluations += 1
+        outputs = self.forward({name: _own(array) for name, array in self.point.items()})
+        found = {name: to_float64(outputs[name]) for name in self.u}
+        for name, cotangent in self.u.items():
+            if found[name].shape != np.shape(cotangent):
+                raise ValueError(f"u[{name!r}] has shape {np.shape(cotangent)}, not {found[name].shape}")
+        return found
+
+    def at(self, numbers: Numbers, t: Any) -> dict[str, NumberArray]:
+        """The outputs at ``x + t v`` as numbers of that arithmetic; t None is x itself."""
+        self.evaluations += 1
+        leaves = {name: self._leaf(numbers, name, t) for name in self.point}
+        outputs = self.forward(leaves)
+        return {name: _numbers(outputs[name], numbers) for name in self.u}
+
+    def _leaf(self, numbers: Numbers, name: str, t: Any) -> Any:
+        array = self.point[name]
+        if not is_floating(array):
+            return _own(array)
+        x = numbers.wrap(array)
+        return x if t is None or name not in self.v else x + numbers.wrap(self.v[name]) * t
+
+    @property
+    def room(self) -> float:
+        """log2 of the step that moves the smallest nonzero entry by its own size, or all by at most 1."""
+        return min((_room(self.point[name], tangent) for name, tangent in self.v.items()), default=0.0)
+
+    @property
+    def span(self) -> float:
+        """log2 of the largest entry beside that step: bits lost when it is taken."""
+        largest = max((_largest(self.point[name]) for name in self.v), default=1.0)
+        speed = max((_largest(tangent) for tangent in self.v.values()), default=1.0)
+        return max(0.0, math.log2(max(largest, 1e-300)) - self.room - math.log2(max(speed, 1e-300)))
+
+
+def combine(u: Arrays, outputs: dict[int, dict[str, NumberArray]], stencil: Stencil) -> tuple[Any, Any]:
+    """``sum_k w_k <u, y_k>`` and the sum of the moduli of its terms, as numbers without axes."""
+    total: Any = None
+    size: Any = None
+    for name, cotangent in u.items():
+        change: Any = None
+        for k, weight in stencil.items():
+            term = outputs[k][name] * weight
+            change = term if change is None else change + term
+        terms = np.ravel(change * to_float64(cotangent))
+        part, modulus = np.sum(terms), np.sum(np.abs(terms))
+        total, size = (part, modulus) if total is None else (total + part, size + modulus)
+    return total, size
+
+
+def power_of_two(numbers: Numbers, exponent: int) -> NumberArray:
+    """``2^exponent``, also where float64 has no such number."""
+    result = numbers.wrap(1.0)
+    for _ in range(abs(exponent) // 1000):
+        result = result * 2.0 ** math.copysign(1000, exponent)
+    return result * 2.0 ** math.copysign(abs(exponent) % 1000, exponent)
+
+
+def same_values(plain: Arrays, seen: dict[str, NumberArray]) -> bool:
+    """Whether the other arithmetic computed the same function, as far as float64 can tell."""
+    return all(_close(expected, seen[name].values) for name, expected in plain.items())
+
+
+def _close(expected: np.ndarray, seen: np.ndarray) -> bool:
+    known = np.isfinite(expected)
+    gap = np.max(np.abs(expected[known] - seen[known]), initial=0.0)
+    return bool(gap <= INEXACT * np.max(np.abs(expected[known]), initial=0.0))
+
+
+def _numbers(output: Any, numbers: Numbers) -> NumberArray:
+    if isinstance(output, NumberArray):
+        return output
+    return numbers.wrap(to_float64(output))  # a plain output does not depend on v
+
+
+def _own(array: Any) -> Any:
+    return array.copy() if isinstance(array, np.ndarray) else array
+
+
+def _room(x: Any, v: Any) -> float:
+    sizes, speed = np.abs(to_float64(x)), _largest(v)
+    if not speed:
+        return 0.0
+    smallest = float(np.min(sizes, initial=1.0, where=(sizes > 0) & np.isfinite(sizes)))
+    return math.floor(math.log2(smallest) - math.log2(speed))
+
+
+def _largest(array: Any) -> float:
+    return float(np.max(np.abs(to_float64(array)), initial=0.0))

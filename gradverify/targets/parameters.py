@@ -1,0 +1,106 @@
+"""Which arrays of an object are its parameters, and where a backward leaves the gradient of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import Arrays
+from gradverify.targets.gradients import decorated, names_gradient_of, plain
+from gradverify.targets.graph import floating_of, paths_of
+
+_CONTAINERS = ("params", "parameters", "weights", "p", "theta")
+_GRADIENT_BOXES = ("grads", "gradients", "grad", "dparams", "paramgrads", "paramsgrads", "dweights", "g", "dtheta")
+_VALUES = ("value", "data", "val", "v", "w", "array")
+_GRADIENTS = ("grad", "gradient", "g", "d", "dvalue", "derivative")
+_USUAL = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "kernels")
+
+Slots = dict[str, str | None]
+
+
+def find_parameters(obj: Any, trial: Any, kept: frozenset[str], returned: Any, inputs: Sequence[str]) -> Slots:
+    """Parameter -> where its gradient is: an attribute or item, or None for one that is returned or missing.
+
+    `kept` are the arrays that a forward leaves alone; `trial` has run forward and backward once, and
+    `returned` is what its backward returned. A gradient is a sibling (``dW``), an entry of a
+    container (``grads["W"]``, ``grads[0]``), or returned by name or by place. Declared parameters
+    (``params[...]``), and a bias whose weight has a gradient, are parameters even without one.
+    """
+    before = {path: array for path, array in floating_of(obj).items() if path in kept}
+    after, aliases = _all_paths(trial), paths_of(obj)
+    names = {path: sorted(aliases[id(array)], key=len) for path, array in before.items()}
+    slots: Slots = {path: slot for path in before if (slot := _first_slot(names[path], after)) is not None}
+    taken = set(slots.values())
+    free = {path: array for path, array in before.items() if path not in slots and path not in taken}
+    declared = {path for path in free if any(_in_container(alias) for alias in names[path])}
+    named = _named_in(returned, free)
+    if slots or named:
+        declared |= {path for path in free if plain(_split(path)[1]) in _USUAL}
+    chosen = declared | named | _placed_in(returned, free, inputs)
+    return {path: slots.get(path) for path in before if (path in slots and path not in taken) or path in chosen}
+
+
+def _named_in(returned: Any, free: Arrays) -> set[str]:
+    keys = [str(key) for key in returned] if isinstance(returned, Mapping) else []
+    return {path for path in free if any(names_gradient_of(key, _split(path)[1]) for key in keys)}
+
+
+def _placed_in(returned: Any, free: Arrays, inputs: Sequence[str]) -> set[str]:
+    """``return dx, dW, db``: as many more gradients as there are arrays, of the same shapes, in their order."""
+    if not isinstance(returned, (tuple, list)) or len(returned) <= len(inputs):
+        return set()
+    rest = returned[len(inputs) :]
+    fits = len(rest) == len(free) and all(
+        np.shape(g) == array.shape for g, array in zip(rest, free.values(), strict=True)
+    )
+    return set(free) if fits else set()
+
+
+def _all_paths(obj: Any) -> tuple[str, ...]:
+    return tuple(path for paths in paths_of(obj).values() for path in paths)
+
+
+def _first_slot(names: list[str], paths: tuple[str, ...]) -> str | None:
+    return next((slot for name in names if (slot := _slot(name, paths)) is not None), None)
+
+
+def _in_container(path: str) -> bool:
+    head, name = _split(path)
+    return bool(head) and (_split(head)[1].lower() in _CONTAINERS or name.split("[")[0].lower() in _CONTAINERS)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """``layers[0].params.W`` -> (``layers[0].params``, ``W``); ``params[1]`` -> (``params``, ``[1]``)."""
+    if path.endswith("]"):
+        cut = path.rindex("[")
+        return path[:cut], path[cut:]
+    head, _, name = path.rpartition(".")
+    return head, name
+
+
+def _slot(path: str, paths: tuple[str, ...]) -> str | None:
+    """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
+    head, name = _split(path)
+    sibling = next((p for p in paths if _split(p)[0] == head and _is_sibling(_split(p)[1], name)), None)
+    if sibling is not None:
+        return sibling
+    holder, container = _split(head)
+    boxed = container.lower() in _CONTAINERS
+    if name.startswith("[") and not boxed:
+        return None
+    found = (p for p in paths if _in_gradient_box(p, holder if boxed else head, name))
+    return next(found, f"{path}.grad" if f"{path}.grad" in paths else None)
+
+
+def _is_sibling(key: str, name: str) -> bool:
+    if name.startswith("["):
+        return False
+    return decorated(key, name) or (plain(name) in _VALUES and plain(key) in _GRADIENTS)
+
+
+def _in_gradient_box(path: str, base: str, name: str) -> bool:
+    place, key = _split(path)
+    parent, box = _split(place)
+    return parent == base and plain(box) in _GRADIENT_BOXES and (plain(key) == plain(name) or decorated(key, name))
