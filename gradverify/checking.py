@@ -16,7 +16,9 @@ from gradverify.cases import make_case
 from gradverify.contracts import Breach, breaches
 from gradverify.diagnosis import at_singular_point, diagnose
 from gradverify.domains import entries_are_free
+from gradverify.hessians import explain_hessian
 from gradverify.judging import Finding, judge, locate_in
+from gradverify.localize import Located
 from gradverify.precision import judge_implementation, wide_twin
 from gradverify.records import Cause, Check, GradientInconclusive, GradientMismatch, Options, Report, Verdict
 from gradverify.regimes import LARGE, special_points
@@ -211,8 +213,11 @@ def _check_of(trial: Trial, finding: Finding, where: _Row) -> Check:
 
 
 def _explained(finding: Finding, known: Check) -> Check:
-    if known.mode != "reverse" or known.order != 1:
+    if known.mode != "reverse":
         return known
+    if known.order > 1:
+        located, causes = explain_hessian(finding)
+        return _with_entries(known, located, causes)
     if known.reason in ("tie", "kink"):
         slopes = finding.opinion.native.slopes
         return replace(
@@ -222,7 +227,10 @@ def _explained(finding: Finding, known: Check) -> Check:
     if not entries_are_free(finding.trial.regions.get(leaf)):
         return known
     located = finding.located or locate_in(finding.trial, finding.u, finding.gradient, leaf, foreign=believed)
-    causes = diagnose(make_case(finding, located))
+    return _with_entries(known, located, diagnose(make_case(finding, located)))
+
+
+def _with_entries(known: Check, located: Located, causes: tuple[Cause, ...]) -> Check:
     entries = located.entries()
     return replace(
         known, causes=causes, entries=entries, worst=entries[0] if entries else None,
@@ -274,6 +282,7 @@ _BREACH_ADVICE = {
     "nondeterministic": "initialise every buffer, fix the random state, or synchronise",
     "upstream-ignored": "multiply by the upstream gradient",
     "nonlinear": "a pullback is linear in its upstream gradient: nothing may be squared, clipped or added to it",
+    "input-layout": "index through the array's axes, not through its memory: no order='K', no raw strides",
     "upstream-layout": "read the upstream gradient through its strides, or make it contiguous first",
 }
 

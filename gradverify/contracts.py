@@ -33,7 +33,7 @@ class Breach:
 def breaches(trial: Trial, u: Arrays, gradient: Gradient, seed: int) -> Iterator[Breach]:
     """Every contract that the pullback breaks at this point; what raises is left to the check itself."""
     rng = np.random.default_rng((seed, 11))
-    for contract in (_inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _layouts):
+    for contract in CONTRACTS:
         try:
             yield from contract(trial, u, gradient, rng)
         except Exception:  # noqa: S112 - layouts and zeros are our idea: a refusal is no finding
@@ -134,6 +134,14 @@ def _layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generat
     yield from _expanded(trial, u)
 
 
+def _input_layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    point = {n: np.asfortranarray(x) for n, x in trial.point.items()}
+    if all(x.flags.c_contiguous for x in point.values()):
+        return
+    text = "inputs in Fortran order give another gradient than the same numbers in C order"
+    yield from _compare(trial, gradient, trial.raw_gradient(u, point=point), "input-layout", text)
+
+
 def _expanded(trial: Trial, u: Arrays) -> Iterator[Breach]:
     constant = {n: np.full(x.shape, 0.75) for n, x in u.items()}
     views = {
@@ -192,3 +200,8 @@ def _beyond(leaf: str, new: np.ndarray, old: np.ndarray, bar: np.ndarray, cause:
     if np.any(gap > FAIL_FACTOR * bar):
         i = np.unravel_index(int(np.argmax(gap - FAIL_FACTOR * bar)), gap.shape)
         yield Breach(cause, leaf, text, float(new[i]), float(old[i]), float(bar[i]))
+
+
+CONTRACTS = (
+    _inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _layouts, _input_layouts,
+)  # fmt: skip

@@ -30,7 +30,13 @@ def _ties(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     return np.asarray(rng.choice(levels, x.shape))
 
 
+def _constant(_: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """One value everywhere ties every block, axis and window."""
+    return np.full(x.shape, float(np.median(x)) if x.size else 0.0)
+
+
 SPECIAL: Mapping[str, Change] = {
+    "one value everywhere": _constant,
     "zeros among the values": _put(0.0, -0.0),
     "ties among the values": _ties,
     "saturating values (5 to 40)": _put(5.0, -5.0, 12.0, -12.0, 20.0, -20.0, 40.0, -40.0),

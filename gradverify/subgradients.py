@@ -58,7 +58,7 @@ def _judge_nearby(trial: Trial, finding: Finding, rng: np.random.Generator) -> F
 def _along_ties(trial: Trial, finding: Finding, rng: np.random.Generator) -> Finding | None:
     """A failure along a direction that moves equal entries together, if the forward is smooth along it."""
     leaf = finding.leaf
-    for hold_zeros in (False, True):
+    for hold_zeros in (False, True) if np.any(trial.point[leaf] == 0) else (False,):
         v = trial.admissible({leaf: tied(rng, trial.point[leaf], hold_zeros=hold_zeros)})
         if not np.any(v[leaf]):
             continue

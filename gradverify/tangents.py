@@ -120,17 +120,24 @@ def _hessian_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding
     noise = max(noise, trial.target.eps / 2 * magnitude(pushed, w))
     scales = Scales(magnitude(pushed, w), magnitude(trial.base, u))
     require = default_require(trial.options.require, trial.target.eps)
-    opinion = _second_derivative(trial, u, v, w, require * scales.leaf / 4)
+    opinion = second_derivative(trial, u, v, w, require * scales.leaf / 4)
     return _finding(trial, leaf, u, v, computed, noise, scales, opinion)
 
 
-def _second_derivative(trial: Trial, u: Arrays, v: Arrays, w: Arrays, need: float) -> Opinion:
+def _curvature(trial: Trial, u: Arrays, d: Arrays) -> Estimate:
+    if all(not np.any(x) for x in d.values()):
+        return Estimate(0.0, 0.0, 0, "finite")
+    return finite(trial.phi(u, d), trial.eps, require=None, order=2, seed=trial.options.seed)
+
+
+def second_derivative(trial: Trial, u: Arrays, v: Arrays, w: Arrays, need: float) -> Opinion:
     """Mixed second derivative along v and w: natively by polarisation, else differences of complex steps.
 
     ``<w, H v> = (q(v + w) - q(v - w)) / 4`` with ``q(d)`` the second derivative along d.
     """
     eps, seed = trial.eps, trial.options.seed
-    halves = [finite(trial.phi(u, axpy(s, w, v)), eps, require=None, order=2, seed=seed) for s in (1.0, -1.0)]
+    along = [axpy(s, w, v) for s in (1.0, -1.0)]
+    halves = [_curvature(trial, u, d) for d in along]
     native = Estimate(
         (halves[0].value - halves[1].value) / 4, (halves[0].error + halves[1].error) / 4,
         sum(h.evaluations for h in halves), "finite", halves[0].reason or halves[1].reason,

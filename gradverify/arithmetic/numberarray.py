@@ -6,6 +6,7 @@ An array never turns into float64 behind the forward's back: a conversion raises
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ class Numbers:
     lower(payload) -> the nearest float64 numbers.
     ufuncs: ufunc -> function of payloads; `matmul` multiplies stacks of matrices.
     constant(name) -> ``pi`` or ``ln2`` as a payload without axes.
-    moved(payload) -> the payload with its last bits moved at random, where a run measures noise.
+    ulp: a relative change that survives rounding, as a payload without axes.
+    moved(payload) -> the payload with its last bits moved at random, in a run that measures noise.
     """
 
     name: str
@@ -47,7 +49,14 @@ class Numbers:
     ufuncs: Mapping[Any, Row]
     matmul: Row
     constant: Callable[[str], Any]
+    ulp: Any = None
     moved: Row | None = None
+
+    def jittered(self, rng: np.random.Generator) -> Numbers:
+        """The same with every inexact result moved by an ulp, so that cancellation anywhere shows."""
+        factors = self.lift(np.ones(2))
+        factors[0], factors[1] = factors[0] + self.ulp, factors[1] - self.ulp
+        return dataclasses.replace(self, moved=lambda payload: payload * factors[rng.integers(0, 2, np.shape(payload))])
 
     def wrap(self, plain: Any) -> NumberArray:
         """A plain array as numbers of this arithmetic."""

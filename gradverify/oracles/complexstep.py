@@ -130,16 +130,17 @@ def _answer(question: _Question, rng: np.random.Generator) -> Estimate:
     if not np.isfinite(error) or not _same_values(plain, base, others):
         return question.estimate(value, np.inf, "kink" if base.tied else "unsupported")
     if base.tied:
-        return _beside_a_tie(question, plain, base, error)
+        # A jittered run breaks the tie one way or the other, which is not rounding.
+        return _beside_a_tie(question, plain, base, _bound(question.u, base, others[:1], h), error)
     return question.estimate(value, error)
 
 
-def _beside_a_tie(question: _Question, plain: Arrays, base: _Run, error: float) -> Estimate:
+def _beside_a_tie(question: _Question, plain: Arrays, base: _Run, rounding: float, error: float) -> Estimate:
     """Ties were decided for small positive t; decided for negative t they give the left slope."""
     left = question.run(_step(question.point, question.v), Watch(side=-1))
     value, slope = dot(question.u, base.derivative), dot(question.u, left.derivative)
     jumps = base.watch.jumps or not _same_values(plain, left, [])
-    if not jumps and abs(slope - value) <= error:
+    if not jumps and abs(slope - value) <= rounding:
         return question.estimate(value, error)
     slopes = None if jumps or not np.isfinite(slope) else (slope, value)
     return question.estimate(value, np.inf, "kink", slopes)

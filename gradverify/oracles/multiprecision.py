@@ -2,9 +2,10 @@
 
     w = digits (n + 2) / 2,   h = 10^(-w / (n + 2)):   truncation h^2 = rounding 10^-w / h^n = 10^-digits
 
-Cancellation inside a forward eats digits unnoticed, so nothing is believed that was computed only
-once: the same derivative at 2.5 times the digits, by a far smaller step, must agree, and its
-distance is the bound on the error of the first, hence with a wide margin on that of the second.
+Cancellation and saturation inside a forward eat digits unnoticed. So every inexact result is moved by
+an ulp at random, and nothing is believed that was computed only once: the same derivative at 2.5 times
+the digits, by a far smaller step, must agree. Their distance is what the first is off by, and bounds
+the error of the second with a margin of as many digits as were added.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ LEVELS = 4
 GROWTH = 2.5  # no two steps in a ratio that a kink or an oscillation could share
 AGREED = 1e-25  # of the sum of moduli: disagreement beyond float64's last bit by nine digits
 SHRINKS = 1e-10  # the gap of one-sided slopes is O(h), and h shrinks by 1e-20 at the least
+VANISHES = 1e-100  # x^3 at 0: every difference is O(h^2) and none agrees with another
 BITS = math.log2(10.0)
 EPS = 2.0**-52
 SMALLEST = 2.0**-1074
@@ -72,11 +74,10 @@ def multiprecision(
     >>> print(f"{multiprecision(forward, {'x': 40 * one}, {'y': one}, {'x': one}, order=2).value:.1e}")
     -4.2e-18
     """
-    del seed  # nothing is drawn
     line = None
     try:
         line = Line(forward, point, u, v)
-        found = _answer(line, digits, order)
+        found = _answer(line, digits, order, seed)
     except Exception:  # whatever a forward raises on foreign numbers is a refusal
         return Estimate(math.nan, math.inf, line.evaluations if line else 0, "mpmath", "unsupported")
     value = float(found.value)
@@ -88,25 +89,26 @@ def truth(
     forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays, digits: int = 50, order: int = 1
 ) -> Truth:
     """The same before it is rounded to float64; raises what the forward raises."""
-    return _answer(Line(forward, point, u, v), digits, order)
+    return _answer(Line(forward, point, u, v), digits, order, 0)
 
 
-def _answer(line: Line, digits: int, order: int) -> Truth:
+def _answer(line: Line, digits: int, order: int, seed: int) -> Truth:
+    rng = np.random.default_rng(seed)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         plain = line.plain()
         levels: list[_Level] = []
         working = digits * (order + 2) / 2 + 10 + (order + 2) * line.span / BITS / 2
         for _ in range(LEVELS):
-            levels.append(_level(line, working, order))
-            if len(levels) > 1 and _agree(*levels[-2:]) and not _may_be_lost(levels):
+            levels.append(_level(line, working, order, rng))
+            if len(levels) > 1 and _agree(*levels[-2:]):
                 return _judge(line, plain, *levels[-2:])
             working *= GROWTH
     return _disagreement(line, plain, levels)
 
 
-def _level(line: Line, working: float, order: int) -> _Level:
-    numbers = multiprecise(math.ceil(working))
+def _level(line: Line, working: float, order: int, rng: np.random.Generator) -> _Level:
+    numbers = multiprecise(math.ceil(working)).jittered(rng)
     h = power_of_two(numbers, round(line.room - working * BITS / (order + 2)))
     stencils = (CENTRAL[order], one_sided(order, -1), one_sided(order, 1))
     nodes = sorted({k for stencil in stencils for k in stencil})
@@ -121,11 +123,6 @@ def _agree(coarse: _Level, fine: _Level) -> bool:
     if not fine.finite or not coarse.finite:
         return False
     return bool(abs(exact_difference(fine.value, coarse.value)) <= AGREED * max(fine.size, coarse.size))
-
-
-def _may_be_lost(levels: list[_Level]) -> bool:
-    # Zero twice is what a saturated forward gives whose last digit lies below all that were kept.
-    return len(levels) < 3 and levels[-1].size == 0
 
 
 def _judge(line: Line, plain: Arrays, coarse: _Level, fine: _Level) -> Truth:
@@ -146,6 +143,8 @@ def _disagreement(line: Line, plain: Arrays, levels: list[_Level]) -> Truth:
         return Truth(math.nan, math.inf, "domain" if here or not all_finite(plain) else "noise")
     if not _repeats(line, plain):
         return Truth(last.value, math.inf, "nondeterministic")
+    if max(abs(last.value), last.gap) <= SHRINKS * abs(before.value) and abs(before.value) <= VANISHES:
+        return Truth(last.value, abs(before.value))
     grows = abs(last.value) * SHRINKS > abs(before.value)
     return Truth(last.value, math.inf, "kink" if grows else "noise")
 

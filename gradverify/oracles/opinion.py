@@ -57,6 +57,10 @@ def consult(
     foreign = None
     if forward is not None and oracle in ("auto", "complex"):
         foreign = complex_step(forward, point, u, v, seed=seed)
+        if foreign.reason == "kink" and oracle == "auto":
+            # It saw the tie itself: differences would only spend a hundred evaluations on shrinking towards it.
+            met = Estimate(math.nan, math.inf, foreign.evaluations, "finite", "kink", foreign.slopes)
+            return Opinion(met, met)
         foreign = None if foreign.reason or not math.isfinite(foreign.error) else foreign
     # Beside a foreign estimate the difference has to confirm, not to resolve: a thousandth is enough.
     enough = max(need or 0.0, 1e-3 * abs(foreign.value)) if foreign is not None else need

@@ -22,22 +22,33 @@ from gradverify.reference.convolution import Conv, ConvTransposed
 from gradverify.reference.dense import Dense
 from gradverify.reference.dropout import Dropout
 from gradverify.reference.duals import hessian_product, push_pullback
+from gradverify.reference.entropies import (
+    KL,
+    NLL,
+    BinaryCrossEntropy,
+    CategoricalCrossEntropy,
+    CrossEntropy,
+)
+from gradverify.reference.gated import GLU, Maxout, PReLU
 from gradverify.reference.initialisers import INITIALISERS
 from gradverify.reference.layer import Layer, Loss
-from gradverify.reference.losses import MSE, CrossEntropy
+from gradverify.reference.losses import MAE, MSE, Cosine, Hinge, Huber, Poisson
 from gradverify.reference.modes import advanced, evaluating
 from gradverify.reference.networks import Network, Objective, sequential
 from gradverify.reference.normalisation import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from gradverify.reference.optimizers import SGD, Optimizer
 from gradverify.reference.pooling import AveragePool, GlobalPool, MaxPool
+from gradverify.reference.reductions import Weighted
 from gradverify.reference.shaping import Embedding, Flatten, Reshape
 from gradverify.reference.softmax import LogSoftmax, Softmax
 from gradverify.reference.training import History, Step, train
 
 __all__ = [
-    "INITIALISERS", "MSE", "SGD", "Activation", "AveragePool", "BatchNorm", "Conv", "ConvTransposed",
-    "CrossEntropy", "Dense", "Dropout", "Embedding", "Explanation", "Factor", "Flatten", "GlobalPool",
-    "GroupNorm", "History", "Layer", "LayerNorm", "Link", "LogSoftmax", "Loss", "MaxPool", "Network",
-    "Objective", "Optimizer", "RMSNorm", "Reshape", "Softmax", "Step", "advanced", "evaluating", "explain",
-    "explain_network", "hessian_product", "push_pullback", "sequential", "train",
+    "GLU", "INITIALISERS", "KL", "MAE", "MSE", "NLL", "SGD", "Activation", "AveragePool", "BatchNorm",
+    "BinaryCrossEntropy", "CategoricalCrossEntropy", "Conv", "ConvTransposed", "Cosine", "CrossEntropy",
+    "Dense", "Dropout", "Embedding", "Explanation", "Factor", "Flatten", "GlobalPool", "GroupNorm",
+    "Hinge", "History", "Huber", "Layer", "LayerNorm", "Link", "LogSoftmax", "Loss", "MaxPool", "Maxout",
+    "Network", "Objective", "Optimizer", "PReLU", "Poisson", "RMSNorm", "Reshape", "Softmax", "Step",
+    "Weighted", "advanced", "evaluating", "explain", "explain_network", "hessian_product",
+    "push_pullback", "sequential", "train",
 ]

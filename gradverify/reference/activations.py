@@ -24,15 +24,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
-from gradverify.reference.elementary import bounded, decay, erfc, expit, log1p
+from gradverify.reference.curves import celu, elu, hard_sigmoid, hard_swish, hard_tanh, mish, selu, softsign
+from gradverify.reference.elementary import Valued, bounded, decay, erfc, expit, log1p
 from gradverify.reference.layer import Array, Params, Pullback
-
-TimesSlope: TypeAlias = Callable[[Array], Array]
-Valued: TypeAlias = tuple[Array, TimesSlope]
 
 
 def identity(x: Array) -> Valued:
@@ -71,15 +68,18 @@ def leaky_relu(x: Array, slope: float = 0.01) -> Valued:
 
 
 def softplus(x: Array) -> Valued:
-    """The smooth rectifier f = log(1 + e^x) = max(x, 0) + log1p(e^-|x|),  f' = sigmoid(x)."""
-    _, e = decay(x)
-    return np.maximum(x, 0) + log1p(e), lambda d: d * expit(x)
+    """The smooth rectifier f = log(1 + e^x) = max(x, 0) + log1p(e^-|x|),  f' = sigmoid(x).
+
+    Both parts have a kink at 0 that the other undoes, so both must be on the same side of it.
+    """
+    positive, e = decay(x)
+    return np.where(positive, x, 0) + log1p(e), lambda d: d * expit(x)
 
 
 def log_sigmoid(x: Array) -> Valued:
     """The logarithm of the logistic function f = -softplus(-x) = min(x, 0) - log1p(e^-|x|),  f' = sigmoid(-x)."""
-    _, e = decay(x)
-    return np.minimum(x, 0) - log1p(e), lambda d: d * expit(-x)
+    positive, e = decay(x)
+    return np.where(positive, 0, x) - log1p(e), lambda d: d * expit(-x)
 
 
 def silu(x: Array) -> Valued:
@@ -115,10 +115,10 @@ def gelu_tanh(x: Array) -> Valued:
     return x * s, lambda d: d * (s * (1 + w * expit(-u2) * (c * (1 + 3 * 0.044715 * w * w))))
 
 
-FUNCTIONS: dict[str, Callable[..., Valued]] = {
-    f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softplus, log_sigmoid, silu, gelu, gelu_tanh)
-}
-SETTABLE = ("leaky_relu",)
+FUNCTIONS: dict[str, Callable[..., Valued]] = {f.__name__: f for f in (
+    identity, sigmoid, tanh, relu, leaky_relu, softplus, log_sigmoid, silu, gelu, gelu_tanh,
+    elu, selu, celu, mish, softsign, hard_sigmoid, hard_tanh, hard_swish)}
+SETTABLE = ("leaky_relu", "elu", "celu")
 
 
 @dataclass(frozen=True)

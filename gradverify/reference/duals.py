@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import flatten
-from gradverify.reference.elementary import decay, erf, erfc, log1p
-from gradverify.reference.layer import Array, Layer, Params, shape_of
+from gradverify.reference.elementary import decay, erf, erfc, expm1, log1p
+from gradverify.reference.layer import Array, Layer, Loss, Params, shape_of
 
 Rule = Callable[..., Array]
 
@@ -133,6 +133,7 @@ RULES: dict[Any, tuple[Rule, ...]] = {
     np.power: (lambda d, y, a, p: d * (p * a ** (p - 1)), lambda d, y, a, p: d * (y * np.log(a))),
     np.negative: (lambda d, y, a: -d,),
     np.exp: (lambda d, y, a: d * y,),
+    np.expm1: (lambda d, y, a: d * np.exp(a),),
     np.log: (lambda d, y, a: d / a,),
     np.log1p: (lambda d, y, a: d / (1 + a),),
     np.sqrt: (lambda d, y, a: d / (2 * y),),
@@ -141,7 +142,7 @@ RULES: dict[Any, tuple[Rule, ...]] = {
     np.cos: (lambda d, y, a: -d * np.sin(a),),
 }
 STEPS = {np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.isfinite, np.isnan}
-OWN_VALUES: dict[Any, Rule] = {np.log1p: log1p}
+OWN_VALUES: dict[Any, Rule] = {np.log1p: log1p, np.expm1: expm1}
 LINEAR = {
     np.sum, np.mean, np.cumsum, np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.expand_dims,
     np.squeeze, np.concatenate, np.stack, np.split, np.take, np.take_along_axis, np.broadcast_to, np.flip,
@@ -196,13 +197,13 @@ def push(function: Callable[..., Any], point: tuple[Any, ...], tangent: tuple[An
     return lowered(function(*lifted(point, tangent)))
 
 
-def push_forward(layer: Layer, params: Params, x: Array, dparams: Params, dx: Array) -> tuple[Array, Array]:
-    """The pushforward of a layer by running its forward on duals."""
+def push_forward(layer: Layer | Loss, params: Params, x: Array, dparams: Params, dx: Array) -> tuple[Array, Array]:
+    """The pushforward of a layer or loss by running its forward on duals."""
     return push(lambda p, a: layer.forward(p, a)[0], (params, x), (dparams, dx))
 
 
 def push_pullback(
-    layer: Layer, params: Params, x: Array, u: Array, dparams: Params, dx: Array, du: Array = None
+    layer: Layer | Loss, params: Params, x: Array, u: Array, dparams: Params, dx: Array, du: Array = None
 ) -> tuple[Any, Any]:
     """``J^T u`` and how it changes along the tangent: two trees ``(of params, of x)``.
 

@@ -9,11 +9,15 @@ that answer ``__array_ufunc__``, and on object arrays, where NumPy calls ``eleme
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gradverify.reference.layer import Array, shape_of
+
+TimesSlope: TypeAlias = Callable[[Array], Array]
+Valued: TypeAlias = tuple[Array, TimesSlope]
 
 
 def decay(x: Array) -> tuple[Array, Array]:
@@ -43,6 +47,11 @@ def expit(x: Array) -> Array:
 def log1p(x: Array) -> Array:
     """``log(1 + x)``, accurate for small x wherever the arithmetic has a log1p of its own."""
     return _ufunc_or_method(np.log1p, "log1p", x, lambda t: np.log(1 + t))
+
+
+def expm1(x: Array) -> Array:
+    """``exp(x) - 1``, accurate for small x wherever the arithmetic has an expm1 of its own."""
+    return _ufunc_or_method(np.expm1, "expm1", x, lambda t: np.exp(t) - 1)
 
 
 def erfc(x: Array) -> Array:

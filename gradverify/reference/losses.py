@@ -2,7 +2,8 @@
 
 A loss follows the same convention as a layer, with the truth where a layer has parameters:
 ``forward(y_true, y_pred) -> (L, pullback)`` and ``pullback(dL) -> (dL/dy_true, dL/dy_pred)``.
-Backpropagation starts with ``pullback(1.0)``, since dL/dL = 1.
+Backpropagation starts with ``pullback(1.0)``, since dL/dL = 1. Each loss here is a sum of terms; what
+`reduction` makes of them, and weights, is in `reductions`. Losses of probabilities are in `entropies`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradverify.reference.layer import Array, Params, Pullback, shape_of
-from gradverify.reference.softmax import LogSoftmax
+from gradverify.reference.duals import push_forward
+from gradverify.reference.layer import Array, Pullback
+from gradverify.reference.reductions import Terms, reduced, require_reduction, require_same, truth_of
+
+
+def require_positive(keyword: str, value: float) -> None:
+    """Raise unless `value` is a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{keyword}={value!r}: must be a finite number > 0")
+
+
+def _error(y_true: Array, y_pred: Array) -> Array:
+    require_same(truth_of(y_true), y_pred)
+    return y_pred - truth_of(y_true)
+
+
+def _size(e: Array) -> Array:
+    return np.where(e > 0, e, -e)
 
 
 @dataclass(frozen=True)
@@ -28,88 +45,194 @@ class MSE:
     (9.0, array([-6.]))
     """
 
-    def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
-        n = _entries(y_true, y_pred)
-        error = y_pred - y_true
+    reduction: str = "mean"
 
-        def pullback(dL: Array) -> tuple[Params, Array]:
-            dy_pred = dL * (2 * error / n)
+    def __post_init__(self) -> None:
+        require_reduction(self.reduction)
+
+    def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        error = _error(y_true, y_pred)
+
+        def pull(dl: Array) -> tuple[Array, Array]:
+            dy_pred = dl * (2 * error)
             return -dy_pred, dy_pred
 
-        return np.sum(error * error) / n, pullback
+        return reduced((error * error, pull), self.reduction, y_true)
 
     def pushforward(
         self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
     ) -> tuple[Array, Array]:
-        n = _entries(y_true, y_pred)
-        error = y_pred - y_true
-        return np.sum(error * error) / n, np.sum(2 * error * (dy_pred - dy_true)) / n
-
-
-def _entries(y_true: Array, y_pred: Array) -> int:
-    # (n,) against (n, 1) would broadcast to n x n differences: a loss that trains to the mean of the targets.
-    if shape_of(y_true) != shape_of(y_pred):
-        raise ValueError(f"y_true of shape {shape_of(y_true)}: must be that of y_pred, {shape_of(y_pred)}")
-    return _nonempty(math.prod(shape_of(y_pred)), y_pred)
-
-
-def _nonempty(n: int, y_pred: Array) -> int:
-    if n == 0:
-        raise ValueError(f"y_pred of shape {shape_of(y_pred)}: the mean over nothing is undefined")
-    return n
+        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
-    """L = -1/n sum_b sum_c t_bc log softmax(z_b)_c, of scores ("logits") z (n, c), not of probabilities.
+class MAE:
+    """Mean absolute error, l = |y_pred - y_true|: its slope is the sign of the error, and 0 at the kink.
 
-    The truth t is a row of probabilities for each b, or the number of the right class, which stands for a row
-    with a single 1. Softmax and logarithm are taken together: apart, the probability of an unlikely class
-    underflows and its logarithm is -inf.
-
-    dL/dz_bc = (p_bc sum_k t_bk - t_bc) / n, which is (p - t) / n for rows that sum to 1.
-    dL/dt_bc = -log p_bc / n.
-    Source: Bridle (1990); Goodfellow, Bengio and Courville, *Deep Learning*, section 6.2.2.3.
-
-    >>> L, pullback = CrossEntropy().forward(np.array([1]), np.array([[0.0, 0.0]]))
-    >>> round(float(L), 6), pullback(1.0)[1]
-    (0.693147, array([[ 0.5, -0.5]]))
+    Every error pulls equally hard, so outliers do not rule; the minimum is the median.
     """
 
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        require_reduction(self.reduction)
+
     def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
-        t, n = _targets(y_true, y_pred)
-        log_p, log_pullback = LogSoftmax().forward({}, y_pred)
+        error = _error(y_true, y_pred)
 
-        def pullback(dL: Array) -> tuple[Params, Array]:
-            dt = log_p * (-dL / n) if t is y_true else None
-            return dt, log_pullback(t)[1] * (-dL / n)
+        def pull(dl: Array) -> tuple[Array, Array]:
+            dy_pred = np.where(error > 0, dl, np.where(error < 0, -dl, 0))
+            return -dy_pred, dy_pred
 
-        return _surprise(t, log_p) / n, pullback
+        return reduced((_size(error), pull), self.reduction, y_true)
 
     def pushforward(
         self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
     ) -> tuple[Array, Array]:
-        t, n = _targets(y_true, y_pred)
-        log_p, dlog_p = LogSoftmax().pushforward({}, y_pred, {}, dy_pred)
-        of_truth = _surprise(dy_true, log_p) if t is y_true else 0
-        return _surprise(t, log_p) / n, (_surprise(t, dlog_p) + of_truth) / n
+        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
 
 
-def _surprise(t: Array, log_p: Array) -> Array:
-    # A class of probability 0 that is not meant contributes 0, not 0 x -inf.
-    return -np.sum(t * np.where(t != 0, log_p, 0))
+@dataclass(frozen=True)
+class Huber:
+    """l = e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2), with slope e held within +-delta.
+
+    Source: Huber (1964), eq. 1.3: squared near the truth, absolute far from it, with a continuous slope.
+    """
+
+    delta: float = 1.0
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        require_positive("delta", self.delta)
+        require_reduction(self.reduction)
+
+    def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        error, delta = _error(y_true, y_pred), self.delta
+        size = _size(error)
+        near = size <= delta
+
+        def pull(dl: Array) -> tuple[Array, Array]:
+            dy_pred = dl * np.where(near, error, np.where(error > 0, delta, -delta))
+            return -dy_pred, dy_pred
+
+        values = np.where(near, error * error / 2, delta * (size - delta / 2))
+        return reduced((values, pull), self.reduction, y_true)
+
+    def pushforward(
+        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
+    ) -> tuple[Array, Array]:
+        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
 
 
-def _targets(y_true: Array, z: Array) -> tuple[Array, int]:
-    """Rows of class probabilities, and how many rows there are."""
-    shape = shape_of(z)
-    n = _nonempty(math.prod(shape[:-1]) if shape else 0, z)
-    if shape_of(y_true) == shape:
-        return y_true, n
-    if shape_of(y_true) != shape[:-1] or np.asarray(y_true).dtype.kind not in "iu":
-        raise ValueError(f"y_true of shape {shape_of(y_true)}: must be integers {shape[:-1]} or rows {shape}")
-    labels = np.asarray(y_true)
-    if np.any((labels < 0) | (labels >= shape[-1])):
-        raise ValueError(f"y_true from {labels.min()} to {labels.max()}: must lie in 0..{shape[-1] - 1}")
-    # Booleans, because they take the dtype of whatever they multiply: a float32 loss stays float32.
-    return labels[..., None] == np.arange(shape[-1]), n
+@dataclass(frozen=True)
+class Poisson:
+    """-log of the Poisson probability of a count t, but for log t!: l = e^y - t y, with slope e^y - t.
+
+    y_pred is the logarithm of the expected count; with ``log_input=False`` the count itself, l = y - t log y
+    with slope 1 - t / y, for y > 0.
+    """
+
+    log_input: bool = True
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        require_reduction(self.reduction)
+
+    def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        t = truth_of(y_true)
+        require_same(t, y_pred)
+        return reduced(self._terms(t, y_pred), self.reduction, y_true)
+
+    def pushforward(
+        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
+    ) -> tuple[Array, Array]:
+        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+
+    def _terms(self, t: Array, y: Array) -> Terms:
+        if self.log_input:
+            rate = np.exp(y)
+            return rate - t * y, lambda dl: (-dl * y, dl * (rate - t))
+        log_y = np.log(y)
+        return y - t * log_y, lambda dl: (-dl * log_y, dl * (1 - t / y))
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """l = max(0, margin - t y) for a side t = +-1: zero where y is on the right side by the margin.
+
+    Slope -t while l > 0, else 0, at the kink too. Source: Cortes and Vapnik (1995).
+    """
+
+    margin: float = 1.0
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        require_positive("margin", self.margin)
+        require_reduction(self.reduction)
+
+    def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        t = truth_of(y_true)
+        require_same(t, y_pred)
+        slack = self.margin - t * y_pred
+
+        def pull(dl: Array) -> tuple[Array, Array]:
+            active = np.where(slack > 0, dl, 0)
+            return -active * y_pred, -active * t
+
+        return reduced((np.maximum(slack, 0), pull), self.reduction, y_true)
+
+    def pushforward(
+        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
+    ) -> tuple[Array, Array]:
+        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """l = 1 - <t', y'> for each row, with a' = a / max(|a|, eps): how far two directions are apart.
+
+    For rows longer than eps this is |t' - y'|^2 / 2, which keeps its digits where they are nearly parallel.
+    dl/dy' = y' - t', and a' moves by (da - a' <a', da>) / |a|: only what is across a turns it. A row shorter
+    than eps, zero among them, is only divided by eps.
+    """
+
+    eps: float = 1e-8
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        require_positive("eps", self.eps)
+        require_reduction(self.reduction)
+
+    def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        require_same(truth_of(y_true), y_pred)
+        t, t_long, t_norm = self._unit(truth_of(y_true))
+        y, y_long, y_norm = self._unit(y_pred)
+        gap = y - t
+        short = 1 - (_dot(t, t) + _dot(y, y)) / 2
+        values = np.where(t_long & y_long, 0, short) + _dot(gap, gap) / 2
+
+        def pull(dl: Array) -> tuple[Array, Array]:
+            dt = _across(np.where(t_long, -gap, -y), t, t_long) / t_norm
+            dy = _across(np.where(y_long, gap, -t), y, y_long) / y_norm
+            return dt * dl[..., None], dy * dl[..., None]
+
+        return reduced((values[..., 0], pull), self.reduction, y_true)
+
+    def pushforward(
+        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
+    ) -> tuple[Array, Array]:
+        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+
+    def _unit(self, a: Array) -> tuple[Array, Array, Array]:
+        square = _dot(a, a)
+        long = square > self.eps * self.eps
+        norm = np.sqrt(np.where(long, square, self.eps * self.eps))
+        return a / norm, long, norm
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return np.sum(a * b, axis=-1, keepdims=True)
+
+
+def _across(d: Array, unit: Array, long: Array) -> Array:
+    return d - np.where(long, unit * _dot(unit, d), 0)

@@ -116,4 +116,4 @@ class Objective:
 
     def pushforward(self, params: Params, x: Array, dparams: Params, dx: Array) -> tuple[Array, Array]:
         y_pred, dy_pred = self.layer.pushforward(params, x, dparams, dx)
-        return self.loss.pushforward(self.y_true, y_pred, 0 * self.y_true, dy_pred)
+        return self.loss.pushforward(self.y_true, y_pred, None, dy_pred)

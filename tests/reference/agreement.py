@@ -104,7 +104,7 @@ def assert_gradient(layer, params, x, rtol=RTOL, seed=2, entries=40):
             assert name not in computed
             continue
         chosen = rng.permutation(leaf.size)[:entries]
-        expected = np.array([_slope(layer, params, x, u, name, k) for k in chosen])
+        expected = np.array([_slope(layer, params, x, u, name, k) for k in chosen], float)
         g = computed.get(name, np.zeros(np.shape(leaf)))
         largest = max(np.abs(expected).max(initial=0), np.abs(g).max(initial=0))
         np.testing.assert_allclose(np.ravel(g)[chosen], expected, rtol=rtol, atol=rtol * largest, err_msg=name)

@@ -6,17 +6,32 @@ import numpy as np
 import pytest
 
 from gradverify.reference import (
+    GLU,
+    KL,
+    MAE,
+    MSE,
+    NLL,
+    Activation,
     AveragePool,
     BatchNorm,
+    BinaryCrossEntropy,
+    CategoricalCrossEntropy,
     Conv,
     ConvTransposed,
+    Cosine,
+    CrossEntropy,
     Dense,
     Embedding,
     GlobalPool,
     GroupNorm,
+    Huber,
     LayerNorm,
+    LogSoftmax,
     MaxPool,
+    Poisson,
+    PReLU,
     RMSNorm,
+    Softmax,
     evaluating,
 )
 
@@ -83,11 +98,101 @@ def test_an_extra_row_of_a_transposed_convolution():
     (LayerNorm((7, 6)), lambda x, scale, shift: F.layer_norm(x, (7, 6), scale, shift), PLANE),
     (GroupNorm(2, 4), lambda x, scale, shift: F.group_norm(x, 2, scale, shift), PLANE),
     (RMSNorm((6,)), lambda x, scale: F.rms_norm(x, (6,), scale, 1e-5), PLANE),
-    (Embedding(6, 3), lambda x, W: F.embedding(x, W), np.array([[2, 0, 2], [5, 2, 1]])),
+    (Embedding(6, 3), lambda x, W: F.embedding(x, weight=W), np.array([[2, 0, 2], [5, 2, 1]])),
     (Embedding(6, 3, padding=2), lambda x, W: F.embedding(x, W, padding_idx=2), np.array([[2, 0, 2], [5, 2, 1]])),
 ], ids=repr)
 def test_a_layer(layer, function, x):
     assert_same(layer, function, x)
+
+
+CURVE = np.array([-40.0, -8.0, -3.0, -2.5, -1.0, -0.3, 0.0, 0.2, 1.0, 2.0, 3.0, 5.0, 9.0, 40.0]).reshape(2, 7)
+
+
+@pytest.mark.parametrize(("layer", "function"), [
+    *((Activation(name), getattr(F, theirs)) for name, theirs in {
+        "relu": "relu", "leaky_relu": "leaky_relu", "log_sigmoid": "logsigmoid", "silu": "silu", "gelu": "gelu",
+        "elu": "elu", "selu": "selu", "celu": "celu", "mish": "mish", "softsign": "softsign",
+        "hard_tanh": "hardtanh", "hard_swish": "hardswish"}.items()),
+    (Activation("sigmoid"), torch.sigmoid), (Activation("tanh"), torch.tanh),
+    (Activation("softplus"), lambda x: F.softplus(x, threshold=100)),
+    (Activation("gelu_tanh"), lambda x: F.gelu(x, approximate="tanh")),
+    (Activation("elu", 0.5), lambda x: F.elu(x, 0.5)), (Activation("celu", 2.0), lambda x: F.celu(x, 2.0)),
+    (Softmax(), lambda x: F.softmax(x, -1)), (LogSoftmax(), lambda x: F.log_softmax(x, -1)),
+    *((PReLU(channels), lambda x, **params: F.prelu(x, params["a"])) for channels in (1, 7)),
+], ids=repr)
+def test_an_activation(layer, function):
+    assert_same(layer, function, CURVE)
+
+
+def test_the_hard_sigmoid_of_torch_has_a_sixth_in_single_precision():
+    y, pullback = Activation("hard_sigmoid").forward({}, CURVE)
+    x = tensor(CURVE)
+    F.hardsigmoid(x).sum().backward()
+    close(y, F.hardsigmoid(x))
+    np.testing.assert_array_equal(x.grad != 0, pullback(np.ones_like(y))[1] != 0)
+    np.testing.assert_allclose(x.grad[x.grad != 0], 1 / 6, rtol=4e-8)
+
+
+@pytest.mark.parametrize(("gate", "function"), [("sigmoid", torch.sigmoid), ("tanh", torch.tanh),
+                                                ("gelu", F.gelu), ("silu", F.silu), ("relu", F.relu)])
+def test_a_gated_unit(gate, function):
+    assert_same(GLU(gate), lambda x: x[..., :2] * function(x[..., 2:]), ROWS)
+
+
+SCORES, LABELS = 3 * ROWS, np.array([3, 0, 0, 2, 1])
+SOFT = np.exp(ROWS) / np.exp(ROWS).sum(-1, keepdims=True)
+YES = np.array([[1.0, 0.0, 0.3, 1.0]] * 5)
+WEIGHTS = (0.5, 2.0, 1.0, 3.0)
+tw = torch.tensor(WEIGHTS, dtype=torch.float64)
+
+
+def probabilities(z):
+    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("loss", "function", "t", "y"), [
+    (MSE, F.mse_loss, YES, ROWS), (MAE, F.l1_loss, YES, ROWS), (MAE, F.l1_loss, YES, YES),
+    (lambda **k: Huber(0.7, **k), lambda y, t, **k: F.huber_loss(y, t, delta=0.7, **k), YES, ROWS),
+    (Poisson, F.poisson_nll_loss, YES, ROWS),
+    (lambda **k: Poisson(False, **k), lambda y, t, **k: F.poisson_nll_loss(y, t, log_input=False, eps=0, **k),
+        YES, SOFT),
+    (CrossEntropy, F.cross_entropy, LABELS, SCORES), (CrossEntropy, F.cross_entropy, SOFT, SCORES),
+    (lambda **k: CrossEntropy(0.2, WEIGHTS, **k),
+        lambda y, t, **k: F.cross_entropy(y, t, tw, label_smoothing=0.2, **k), LABELS, SCORES),
+    (lambda **k: CrossEntropy(0.2, WEIGHTS, **k),
+        lambda y, t, **k: F.cross_entropy(y, t, tw, label_smoothing=0.2, **k), SOFT, SCORES),
+    (lambda **k: NLL(0.0, WEIGHTS, **k), lambda y, t, **k: F.nll_loss(y, t, tw, **k), LABELS, np.log(SOFT)),
+    (CategoricalCrossEntropy, lambda y, t, **k: F.nll_loss(torch.log(y), t, **k), LABELS, SOFT),
+    (BinaryCrossEntropy, F.binary_cross_entropy_with_logits, YES, SCORES),
+    (BinaryCrossEntropy, F.binary_cross_entropy_with_logits, YES, 20 * SCORES),
+    (lambda **k: BinaryCrossEntropy(positive_weight=3.0, **k), lambda y, t, **k:
+        F.binary_cross_entropy_with_logits(y, t, pos_weight=torch.tensor(3.0, dtype=torch.float64), **k), YES, SCORES),
+    (lambda **k: BinaryCrossEntropy(False, **k), F.binary_cross_entropy, YES, SOFT),
+    (Cosine, lambda y, t, reduction: getattr(1 - F.cosine_similarity(y, t), reduction, lambda: 1 - F.cosine_similarity(
+        y, t))(), SOFT, ROWS),
+], ids=str)
+def test_a_loss(loss, function, t, y, reduction):
+    assert_loss(loss(reduction=reduction), lambda y, t: function(y, t, reduction=reduction), t, y)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_divergence_of_distributions(reduction):
+    theirs = {"mean": "batchmean", "sum": "sum"}[reduction]
+    assert_loss(KL(reduction), lambda y, t: F.kl_div(y, t, reduction=theirs), SOFT, np.log(SOFT[::-1]))
+
+
+def assert_loss(loss, function, t, y):
+    value, pullback = loss.forward(t, y)
+    tt, ty = tensor(t), tensor(y)
+    expected = function(ty, tt)
+    close(value, expected)
+    u = RNG.normal(size=np.shape(value))
+    expected.backward(torch.tensor(u))
+    dt, dy = pullback(u)
+    close(dy, ty.grad)
+    if tt.requires_grad:
+        close(dt, tt.grad)
 
 
 def test_running_statistics():

@@ -24,7 +24,7 @@ from gradverify.reference import (
 from gradverify.reference.activations import FUNCTIONS, tanh
 
 H = 1e-30
-ORDINARY = np.linspace(-3.0, 3.0, 12).reshape(3, 4)
+ORDINARY = np.linspace(-2.9, 2.9, 12).reshape(3, 4)
 SATURATED = np.array([[-700.0, -40.0, -20.0, -12.0], [-5.0, -1e-8, 1e-8, 5.0], [12.0, 20.0, 40.0, 700.0]])
 POINTS = {"ordinary": ORDINARY, "saturated": SATURATED, "tied": np.full((2, 4), 0.25),
           "one example": ORDINARY[0], "two batch axes": ORDINARY[None], "empty batch": ORDINARY[:0]}

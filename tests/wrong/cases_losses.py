@@ -16,7 +16,7 @@ SOFT = RNG.uniform(0.1, 1.0, size=(4, 3))
 WEIGHTS = np.array([0.2, 1.0, 3.0])
 BINARY = (RNG.random((4, 3)) < 0.5) * 1.0
 PROBABILITIES = RNG.uniform(0.05, 0.95, size=(4, 3))
-V = RNG.normal(size=5)
+V = np.array([0.4, -0.7, 1.1, -0.2, 0.9])
 DATA = RNG.normal(size=(8, 5))
 RESPONSE = RNG.normal(size=8)
 MASK = np.array([1.0, 1.0, 0.0, 1.0])
@@ -150,11 +150,11 @@ def focal(z):
 
 
 def focal_g(z, *, through_weight=True):
-    p = softmax(z)
-    pt = p[np.arange(4), LABELS]
+    p, lp = softmax(z), log_softmax(z)[np.arange(4), LABELS]
+    pt = np.exp(lp)
     by_log = -((1 - pt) ** 2)
     if through_weight:
-        by_log = by_log + 2 * (1 - pt) * pt * np.log(pt)
+        by_log = by_log + 2 * (1 - pt) * pt * lp
     return by_log[:, None] * (ONE_HOT - p) / 4
 
 

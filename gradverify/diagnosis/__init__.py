@@ -1,0 +1,76 @@
+"""A located failure -> ranked causes. Each explanation is one row of `EXPLANATIONS`.
+
+A row looks at the case and answers with a cause or nothing. What explains every wrong entry to
+within the bars outranks what explains them roughly; of two exact ones the more specific comes first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradverify.diagnosis.case import Case, Explanations
+from gradverify.diagnosis.formulas import (
+    at_activation,
+    dtype,
+    epsilon,
+    factor,
+    nonfinite,
+    passed_through,
+    sign,
+    spurious,
+    upstream,
+    zero_gradient,
+)
+from gradverify.diagnosis.patterns import (
+    asymmetric,
+    diagonal_only,
+    matrix_slices,
+    missing_term,
+    permuted,
+    places,
+    transposed,
+)
+from gradverify.records import Cause
+
+EXPLANATIONS: Explanations = (
+    nonfinite, zero_gradient, spurious, upstream, passed_through, at_activation, sign, transposed,
+    diagonal_only, factor,
+    epsilon, dtype, permuted, missing_term, places,
+)  # fmt: skip
+MATRIX_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, asymmetric, matrix_slices)
+
+
+def diagnose(case: Case, explanations: Explanations | None = None) -> tuple[Cause, ...]:
+    """The causes that hold, the strongest first; ``unexplained`` if none does."""
+    found = [cause for explain in explanations or EXPLANATIONS for cause in explain(case)]
+    ranked = sorted(found, key=lambda cause: -cause.strength)
+    return tuple(ranked) or (_unexplained(case),)
+
+
+def at_singular_point(reason: str, computed: float, expected: float, slopes: tuple[float, float] | None) -> Cause:
+    """The cause of a failure that exists only exactly at a kink or a tie."""
+    if reason == "tie":
+        return Cause(
+            "wrong-at-tie", "where several entries tie, their gradients do not add up",
+            f"moving the tied entries together changes the output by {expected:.6g}, the gradient says {computed:.6g}",
+            "give the gradient to one of the tied entries, or share it among them; not to each of them", 0.9,
+        )  # fmt: skip
+    sides = f"between {min(slopes):.6g} and {max(slopes):.6g}" if slopes else f"at most {expected:.6g}"
+    return Cause(
+        "wrong-at-kink", "exactly at the kink the value is no slope of either side, nor between them",
+        f"the one-sided slopes leave room {sides}, computed is {computed:.6g}",
+        "return a subgradient there: the derivative of either side or anything between", 0.9,
+    )  # fmt: skip
+
+
+def _unexplained(case: Case) -> Cause:
+    gap = np.abs(case.computed - case.expected)
+    rel = float(np.linalg.norm(gap) / max(float(np.linalg.norm(case.expected)), float(np.linalg.norm(gap)), 1e-300))
+    return Cause(
+        "unexplained", "the gradient differs by no known pattern",
+        f"{int(case.located.wrong.sum())} of {len(gap)} entries asked differ, by {rel:.2g} of the gradient's size",
+        "derive this leaf's gradient again, term by term, against the entries shown", 0.05,
+    )  # fmt: skip
+
+
+__all__ = ["EXPLANATIONS", "MATRIX_EXPLANATIONS", "Case", "at_singular_point", "diagnose"]

@@ -1,0 +1,63 @@
+"""What is known about a failed leaf, and what may still be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradverify.arrays import Arrays
+from gradverify.localize import Located
+from gradverify.records import FAIL_FACTOR, Cause
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything an explanation may look at.
+
+    `gradient` is the whole computed leaf; `located` the entries for which the expected value is
+    known. The closures ask further questions: `at(point)` computes the gradient elsewhere,
+    `expect(point, indices)` what the oracle expects there, `diagonal()` u_i dy_i/dx_i alone.
+    """
+
+    leaf: str
+    x: np.ndarray
+    point: Arrays
+    gradient: np.ndarray
+    located: Located
+    u: Arrays
+    outputs: Arrays
+    gradient_dtype: str
+    leaf_dtype: str
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    at: Callable[[Arrays], np.ndarray | None] = lambda _: None
+    with_u: Callable[[Arrays], np.ndarray | None] = lambda _: None
+    expect: Callable[[Arrays, tuple[tuple[int, ...], ...]], np.ndarray | None] = lambda *_: None
+    diagonal: Callable[[], np.ndarray | None] = lambda: None
+
+    @property
+    def computed(self) -> np.ndarray:
+        """Computed values at the entries asked."""
+        return self.located.computed
+
+    @property
+    def expected(self) -> np.ndarray:
+        """Expected values there."""
+        return self.located.expected
+
+    def explains(self, candidate: np.ndarray) -> bool:
+        """Whether `candidate` reproduces every computed entry, to within the bars and 1e-3 of the gap.
+
+        The bars alone would let anything explain a discrepancy that barely exceeds them.
+        """
+        gap = float(np.max(np.abs(self.computed - self.expected), initial=0.0))
+        bar = np.maximum(FAIL_FACTOR * self.located.bar, 1e-3 * gap)
+        return bool(np.all(np.abs(candidate - self.computed) <= bar))
+
+    def take(self, array: np.ndarray) -> np.ndarray:
+        """The entries asked, of an array shaped like the leaf."""
+        return np.array([array[i] for i in self.located.indices], dtype=float)
+
+
+Explanations = tuple[Callable[[Case], Iterator[Cause]], ...]

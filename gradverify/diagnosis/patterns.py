@@ -1,0 +1,169 @@
+"""Explanations by place: axes swapped, terms missing along an axis, wrong only in some entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradverify.diagnosis.case import Case
+from gradverify.records import FAIL_FACTOR, Cause
+
+
+def transposed(case: Case) -> Iterator[Cause]:
+    """Square, and right after a transposition."""
+    g = case.gradient
+    if g.ndim != 2 or g.shape[0] != g.shape[1] or g.shape[0] < 2:
+        return
+    if np.all(
+        np.abs(case.take(g.T) - case.expected)
+        <= FAIL_FACTOR * case.located.bar + 1e-9 * np.abs(case.expected)
+    ):
+        yield Cause(
+            "transposed", "the gradient is transposed", "computed[i, j] = expected[j, i] in every entry asked",
+            "swap the factors of the matrix product, or transpose the result; square sizes hide this", 0.95,
+        )  # fmt: skip
+
+
+def permuted(case: Case) -> Iterator[Cause]:
+    """The right values in the wrong places."""
+    if not case.located.complete or len(case.expected) < 2:
+        return
+    close = 1e-3 * float(np.max(np.abs(case.computed - case.expected), initial=0.0))
+    if (
+        np.all(np.abs(np.sort(case.computed) - np.sort(case.expected)) <= close)
+        and np.ptp(case.expected) > close
+    ):
+        yield Cause(
+            "permuted", "the right values stand in the wrong places",
+            "sorted, computed and expected agree", "check the order of axes, indices or reshapes", 0.85,
+        )  # fmt: skip
+
+
+def diagonal_only(case: Case) -> Iterator[Cause]:
+    """The cross terms of the Jacobian are missing."""
+    diagonal = case.diagonal()
+    if diagonal is not None and case.explains(diagonal):
+        yield Cause(
+            "diagonal-only", "only the diagonal of the Jacobian is used: the cross terms are missing",
+            "computed_i = u_i dy_i/dx_i in every entry asked",
+            "add the terms of the other outputs: for a softmax dx = y * (dy - sum(dy * y))", 0.95,
+        )  # fmt: skip
+
+
+def missing_term(case: Case) -> Iterator[Cause]:
+    """The gap is one known pattern along one axis."""
+    if not case.located.complete or case.x.ndim == 0:
+        return
+    gap = np.zeros(case.x.shape)
+    for i, c, e in zip(case.located.indices, case.computed, case.expected, strict=True):
+        gap[i] = e - c
+    size = float(np.linalg.norm(gap) / max(float(np.linalg.norm(case.expected)), 1e-300))
+    for axis in range(case.x.ndim):
+        if case.x.shape[axis] < 3:
+            continue
+        for name, pattern, text in _terms(case, axis):
+            if _rank_one(gap, pattern, axis):
+                yield Cause(
+                    name, f"a term is missing: {text} along axis {axis}",
+                    f"expected - computed is that pattern along axis {axis}; its size is {size:.2g} of the gradient",
+                    "differentiate the statistics (mean, variance, maximum) too: they depend on the input", 0.75,
+                )  # fmt: skip
+                return
+
+
+def _terms(case: Case, axis: int) -> list[tuple[str, np.ndarray, str]]:
+    centred = case.x - case.x.mean(axis=axis, keepdims=True)
+    (y, *_) = case.outputs.values()
+    terms = [
+        (
+            "missing-mean-term",
+            np.ones(case.x.shape),
+            "the same amount in every entry (the path through a mean or sum)",
+        ),
+        ("missing-variance-term", centred, "proportional to x - mean(x) (the path through the variance)"),
+        ("missing-norm-term", case.x, "proportional to x (the path through a norm)"),
+    ]
+    return (
+        [*terms, ("missing-output-term", y, "proportional to the output")]
+        if y.shape == case.x.shape
+        else terms
+    )
+
+
+def _rank_one(gap: np.ndarray, pattern: np.ndarray, axis: int) -> bool:
+    """Whether along `axis` the gap is a multiple of the pattern."""
+    inner = np.sum(gap * pattern, axis=axis, keepdims=True)
+    weight = np.sum(pattern * pattern, axis=axis, keepdims=True)
+    rest = gap - pattern * inner / np.where(weight > 0, weight, 1.0)
+    return bool(np.linalg.norm(rest) <= 1e-5 * np.linalg.norm(gap))
+
+
+def places(case: Case) -> Iterator[Cause]:
+    """Wrong only in a region that has a name."""
+    wrong, right = case.located.wrong, ~case.located.wrong
+    if not wrong.any() or not right.any():
+        return
+    for name, text, mask in _regions(case):
+        inside = case.take(mask.astype(float)) > 0
+        if inside.any() and np.array_equal(inside, wrong):
+            yield Cause(
+                name, f"wrong only {text}",
+                f"{int(wrong.sum())} entries there are wrong, {int(right.sum())} elsewhere are right",
+                "look at the branch or slice that handles exactly these entries", 0.7,
+            )  # fmt: skip
+            return
+
+
+def _regions(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
+    x = case.x
+    yield "wrong-at-zero", "where the input is exactly zero", x == 0
+    yield "wrong-sign-branch", "where the input is negative", x < 0
+    yield "wrong-sign-branch", "where the input is positive", x > 0
+    for axis in range(x.ndim):
+        where = np.indices(x.shape)[axis]
+        for i in {0, x.shape[axis] - 1}:
+            yield "one-slice", f"at index {i} of axis {axis}", where == i
+        for i in range(min(x.shape[axis], 16)):
+            yield "one-slice", f"at index {i} of axis {axis}", where == i
+    if x.size and np.abs(x).max() > 4:
+        yield (
+            "wrong-in-saturation",
+            "where |input| is large",
+            np.abs(x) > np.abs(x[_right_mask(case)]).max(initial=0.0),
+        )
+
+
+def matrix_slices(case: Case) -> Iterator[Cause]:
+    """Wrong entries that fill a row, a column, both, or the diagonal."""
+    wrong = np.zeros(case.gradient.shape, bool)
+    for index, bad in zip(case.located.indices, case.located.wrong, strict=True):
+        wrong[index] = bad
+    rows = np.flatnonzero(wrong.any(axis=1) & wrong.any(axis=0))
+    on_diagonal = wrong.any() and np.array_equal(wrong, wrong & np.eye(len(wrong), dtype=bool))
+    cross = [int(i) for i in rows if wrong.sum() == wrong[i].sum() + wrong[:, i].sum() - wrong[i, i]]
+    if on_diagonal or cross:
+        text = "on the diagonal" if on_diagonal else f"in row and column {cross[0]}"
+        yield Cause(
+            "one-slice", f"wrong only {text}", f"{int(wrong.sum())} entries there are wrong, the others are right",
+            "look at the derivative by exactly this entry", 0.7,
+        )  # fmt: skip
+
+
+def _right_mask(case: Case) -> np.ndarray:
+    mask = np.zeros(case.x.shape, bool)
+    for i, wrong in zip(case.located.indices, case.located.wrong, strict=True):
+        mask[i] = not wrong
+    return mask
+
+
+def asymmetric(case: Case) -> Iterator[Cause]:
+    """A second derivative that is not symmetric."""
+    h = case.gradient
+    if np.any(np.abs(h - h.T) > 1e-6 * np.abs(h).max(initial=0.0)):
+        i, j = np.unravel_index(int(np.argmax(np.abs(h - h.T))), h.shape)
+        yield Cause(
+            "asymmetric", "the second derivative is not symmetric",
+            f"[{i}, {j}] is {h[i, j]:.6g}, [{j}, {i}] is {h[j, i]:.6g}",
+            "one of the two mixed derivatives misses a term: both are the same number", 0.85,
+        )  # fmt: skip

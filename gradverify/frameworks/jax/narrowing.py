@@ -1,0 +1,48 @@
+"""What a computation does inside, read from its trace: lower precision than outside, random draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gradverify.arrays import EPS, dtype_name
+
+# Draws in 64 bits are other numbers than draws in 32 bits from the same key.
+DRAWS = ("random_bits", "rng_bit_generator", "rng_uniform", "threefry2x32", "random_gamma")
+
+
+def narrows(traced: Any) -> bool:
+    """Whether an operation turns floating numbers into ones of a coarser dtype.
+
+    ``x.astype(jnp.float32)`` ... ``.astype(x.dtype)`` is how half-precision kernels are written: on
+    float64 inputs they answer in float64, with the error of float32. Constants do no such harm.
+    """
+    for operation in _operations(traced):
+        before = [EPS[name] for name in _dtypes(operation.invars) if name in EPS]
+        after = [EPS[name] for name in _dtypes(operation.outvars) if name in EPS]
+        if before and after and min(before) < max(after):
+            return True
+    return False
+
+
+def draws(traced: Any) -> list[tuple[str, list[str], list[Any]]]:
+    """Every draw of random bits: the generator, the dtypes and the shapes."""
+    return [
+        (str(op.primitive), _dtypes(op.outvars), [v.aval.shape for v in op.outvars])
+        for op in _operations(traced) if str(op.primitive) in DRAWS
+    ]  # fmt: skip
+
+
+def _operations(traced: Any) -> Iterator[Any]:
+    """All operations of a jaxpr, those of loops, branches and calls in it included."""
+    for operation in getattr(traced, "jaxpr", traced).eqns:
+        yield operation
+        for parameter in operation.params.values():
+            parts = parameter if isinstance(parameter, (tuple, list)) else (parameter,)
+            for part in parts:
+                if hasattr(part, "eqns") or hasattr(part, "jaxpr"):
+                    yield from _operations(part)
+
+
+def _dtypes(variables: Any) -> list[str]:
+    return [dtype_name(v.aval) for v in variables if hasattr(v.aval, "dtype")]
