@@ -68,7 +68,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'gradverify' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    if _HOME[name] == f"{__name__}.{name}":
+        return home  # `audit` is a package that can be called: the import has put it here already
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

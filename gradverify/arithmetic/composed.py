@@ -110,6 +110,7 @@ COMPOSED: dict[Any, Row] = {
     np.logaddexp: logaddexp, np.logaddexp2: logaddexp2,
     np.float_power: lambda _, a, b: np.power(a, b),
     np.floor_divide: lambda _, a, b: np.floor(a / b), np.remainder: remainder, np.fmod: fmod,
+    np.trunc: lambda _, x: np.where(x >= 0, np.floor(x), np.ceil(x)),
     np.copysign: copysign, np.heaviside: heaviside,
     np.logical_not: lambda _, x: x == 0,
     np.logical_and: lambda _, a, b: (a != 0) & (b != 0), np.logical_or: lambda _, a, b: (a != 0) | (b != 0),

@@ -16,12 +16,11 @@ import numpy as np
 from gradverify.arithmetic.composed import COMPOSED
 from gradverify.arithmetic.functions import (
     FLOAT64,
-    LIKE,
-    STRUCTURE,
     Refused,
     call,
     describe,
     is_wrapper,
+    named,
     replace,
 )
 from gradverify.arithmetic.reductions import FUNCTIONS
@@ -137,20 +136,17 @@ class NumberArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = call(self, func, args, kwargs, FUNCTIONS)
-        if func not in STRUCTURE or not self.numbers.dtype.hasobject:
-            return result
         # NumPy fills object arrays with Python's 0, and stacks them with plain floats as they are.
-        fresh = func in LIKE or func in FILLING
-        return replace(result, self._cleaned) if fresh else result
+        mixed = self.numbers.dtype.hasobject and func in FILLING
+        return replace(result, self._cleaned) if mixed else result
 
     def _cleaned(self, array: NumberArray) -> NumberArray:
         return NumberArray(self.numbers.lift(array.payload), self.numbers)
 
 
-FILLING = frozenset(
-    func for func in STRUCTURE
-    if STRUCTURE[func] in {"concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "block",
-                           "diag", "diagflat", "tril", "triu", "insert", "append", "resize", "select"})
+FILLING = frozenset(named(
+    "concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "block", "diag", "diagflat", "tril",
+    "triu", "insert", "append", "resize", "select", "pad"))
 
 
 def is_number_array(value: Any) -> bool:

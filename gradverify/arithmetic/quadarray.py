@@ -50,7 +50,9 @@ def usable() -> bool:
     if find_spec("numpy_quaddtype") is None:
         return False
     try:
-        probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=PATIENCE, check=False)
+        probe = subprocess.run(  # noqa: S603 - this interpreter, and the constant above
+            [sys.executable, "-c", PROBE], capture_output=True, timeout=PATIENCE, check=False
+        )
         import_module("numpy_quaddtype")
     except (OSError, subprocess.SubprocessError, ImportError):
         return False
@@ -67,7 +69,8 @@ def quadruple() -> Numbers:
     def lift(a: np.ndarray) -> np.ndarray:
         return np.asarray(a.astype(dtype))
 
-    rows = {ufunc: _quietly(ufunc, dtype) for ufunc in NATIVE}
+    rows: dict[Any, Row] = {ufunc: _checked(ufunc, dtype) for ufunc in NATIVE}
+    rows |= {ufunc: ufunc for ufunc in (np.maximum, np.minimum)}
     rows |= {ufunc: _borrowed(rule, dtype) for ufunc, rule in multiprecise(40).ufuncs.items() if ufunc not in rows}
     # SLEEF's tanh takes ten times as long.
     rows[np.tanh] = lambda x: _tanh(x, lift)
@@ -79,7 +82,7 @@ def quadruple() -> Numbers:
     )  # fmt: skip
 
 
-def _quietly(ufunc: Any, dtype: np.dtype) -> Row:
+def _checked(ufunc: Any, dtype: np.dtype) -> Row:
     def row(*operands: Any) -> Any:
         result = ufunc(*operands)
         # A row that answered in float64 would be believed to 113 bits.
@@ -103,14 +106,16 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Any:
         raise ValueError(f"matmul of shapes {a.shape} and {b.shape}")
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     total = np.zeros((*stack, left.shape[-2], right.shape[-1]), a.dtype)
+    product = np.empty_like(total)
     for j in range(left.shape[-1]):
-        total += left[..., :, j, None] * right[..., j, None, :]
+        np.multiply(left[..., :, j, None], right[..., j, None, :], out=product)
+        np.add(total, product, out=total)
     total = total[..., 0, :] if a.ndim == 1 else total
     return total[..., 0] if b.ndim == 1 else total
 
 
 def _borrowed(rule: Row, dtype: np.dtype) -> Row:
-    """mpmath's function of quads, entry by entry, rounded once."""
+    """A function of mpmath on quads, entry by entry, rounded once."""
 
     def row(*operands: Any) -> Any:
         result = np.asarray(rule(*(to_mpf(operand) for operand in operands)))
@@ -137,18 +142,18 @@ def _read(low: int, high: int) -> Any:
 
 
 def from_mpf(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """mpmath's numbers in quad, rounded once to the nearest."""
+    """Numbers of mpmath in quad, rounded once to the nearest."""
     raw = b"".join(_bits(x).to_bytes(16, "little") for x in a.reshape(-1))
     return np.frombuffer(raw, dtype).reshape(a.shape).copy()
 
 
 def _bits(x: Any) -> int:
-    sign, mantissa, exponent, count = x._mpf_
+    sign, mantissa, exponent, count = (int(part) for part in x._mpf_)
     if not mantissa:  # zero, or what mpmath writes as an exponent without a mantissa
         special = {0.0: 0, math.inf: INFINITE, -math.inf: NEGATIVE | INFINITE}
         return special.get(float(x), INFINITE | 1)
     shift = max(exponent + count - BITS, 1 - BIAS) - exponent
-    whole = int(mantissa) << -shift if shift <= 0 else _rounded(int(mantissa), shift)
+    whole = mantissa << -shift if shift <= 0 else _rounded(mantissa, shift)
     # A mantissa that rounded up to the next power of two carries into the exponent by itself.
     bits = min(((exponent + shift + BIAS - 1) << 112) + whole, INFINITE)
     return NEGATIVE | bits if sign else bits

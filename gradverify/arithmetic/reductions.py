@@ -3,7 +3,7 @@
 Rows are called with the wrapper array first and then NumPy's own arguments, wrappers among them.
 """
 
-# ruff: noqa: ARG001 - the rows have NumPy's signatures, after the array whose arithmetic counts
+
 
 from __future__ import annotations
 
@@ -53,7 +53,12 @@ def extremum(ufunc: np.ufunc) -> Row:
     """The max or min over axes."""
 
     def row(array: Any, a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
-        result = array.like(ufunc.reduce(payloads(a), axis=axis, keepdims=keepdims), moved=True)
+        # An arithmetic's own rule reduces one axis only: NumPy does not know that its order is free.
+        axes = tuple(range(a.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        result = a.payload
+        for k in sorted((k % max(a.ndim, 1) for k in axes), reverse=True):
+            result = array.numbers.ufuncs[ufunc].reduce(result, axis=k, keepdims=keepdims)
+        result = array.like(result, moved=True)
         return result if initial is None else ufunc(result, initial)
 
     return row

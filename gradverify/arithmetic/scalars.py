@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import mpmath
 import numpy as np
 from mpmath.ctx_mp import MPContext
 from scipy import special
@@ -113,7 +112,7 @@ def _written(ctx: Any) -> dict[Any, tuple[Row, int]]:
 
 
 def ufunc_rows(ctx: Any) -> dict[Any, Row]:
-    """ufunc -> function of object arrays in this context."""
+    """Functions of object arrays in this context, by ufunc."""
     rows: dict[Any, Row] = {ufunc: ufunc for ufunc in OPERATORS}
     for ufunc, name in BY_NAME.items():
         f = getattr(ctx, name)
@@ -162,7 +161,7 @@ def _matmul(ctx: Any) -> Row:
 
 @lru_cache(maxsize=16)
 def multiprecise(digits: int) -> Numbers:
-    """mpmath numbers of so many decimal digits.
+    """Numbers of mpmath with so many decimal digits.
 
     >>> import numpy as np
     >>> x = multiprecise(30).wrap(np.array([2.0]))
@@ -190,4 +189,3 @@ def exact_difference(a: Any, b: Any) -> Any:
 
 EXACTLY = MPContext()
 EXACTLY.prec = 20_000
-ORDINARY = mpmath.mpf

@@ -112,7 +112,8 @@ def sign(case: Case) -> Iterator[Cause]:
 def factor(case: Case) -> Iterator[Cause]:
     """One constant factor, named where it is a size that occurs in the problem."""
     weight = float(case.expected @ case.expected)
-    if weight == 0 or (case.located.indices and len(case.expected) == 1 and not case.located.complete):
+    telling = int(np.count_nonzero(case.expected))
+    if weight == 0 or (telling == 1 and case.gradient.size > 1):  # one number is a factor of any other
         return
     c = float(case.computed @ case.expected) / weight
     if not np.isfinite(c) or c == 0 or not case.explains(c * case.expected):

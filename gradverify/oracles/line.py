@@ -59,17 +59,21 @@ class Line:
 
     def at(self, numbers: Numbers, t: Any) -> dict[str, NumberArray]:
         """The outputs at ``x + t v`` as numbers of that arithmetic; t None is x itself."""
-        self.evaluations += 1
-        leaves = {name: self._leaf(numbers, name, t) for name in self.point}
-        outputs = self.forward(leaves)
-        return {name: _numbers(outputs[name], numbers) for name in self.u}
+        leaves = {name: self.lifted(numbers, name) for name in self.point}
+        if t is not None:
+            leaves |= {name: leaves[name] + numbers.wrap(tangent) * t for name, tangent in self.v.items()}
+        return self.outputs(leaves, numbers)
 
-    def _leaf(self, numbers: Numbers, name: str, t: Any) -> Any:
+    def outputs(self, leaves: Arrays, numbers: Numbers) -> dict[str, NumberArray]:
+        """The outputs of the forward that have a cotangent."""
+        self.evaluations += 1
+        found = self.forward(leaves)
+        return {name: _numbers(found[name], numbers) for name in self.u}
+
+    def lifted(self, numbers: Numbers, name: str) -> Any:
+        """A floating leaf as numbers of that arithmetic; others are constants and stay as they are."""
         array = self.point[name]
-        if not is_floating(array):
-            return _own(array)
-        x = numbers.wrap(array)
-        return x if t is None or name not in self.v else x + numbers.wrap(self.v[name]) * t
+        return numbers.wrap(array) if is_floating(array) else _own(array)
 
     @property
     def room(self) -> float:
@@ -84,16 +88,19 @@ class Line:
         return max(0.0, math.log2(max(largest, 1e-300)) - self.room - math.log2(max(speed, 1e-300)))
 
 
+def change(cotangent: Any, outputs: dict[int, dict[str, NumberArray]], name: str, stencil: Stencil) -> Any:
+    """The terms ``u_i sum_k w_k y_k,i`` of one output."""
+    total: Any = 0.0
+    for k, weight in stencil.items():
+        total = outputs[k][name] * weight + total
+    return total * to_float64(cotangent)
+
+
 def combine(u: Arrays, outputs: dict[int, dict[str, NumberArray]], stencil: Stencil) -> tuple[Any, Any]:
     """``sum_k w_k <u, y_k>`` and the sum of the moduli of its terms, as numbers without axes."""
-    total: Any = None
-    size: Any = None
+    total, size = None, None
     for name, cotangent in u.items():
-        change: Any = None
-        for k, weight in stencil.items():
-            term = outputs[k][name] * weight
-            change = term if change is None else change + term
-        terms = np.ravel(change * to_float64(cotangent))
+        terms = np.ravel(change(cotangent, outputs, name, stencil))
         part, modulus = np.sum(terms), np.sum(np.abs(terms))
         total, size = (part, modulus) if total is None else (total + part, size + modulus)
     return total, size

@@ -2,8 +2,10 @@
 
     R = (4 D(h) - D(2h)) / 3 = f^(n) + O(h^4),   and with 9 D(h) - D(3h) the same again
 
-Every inexact result is moved by an ulp at random, so that three differences of one quantity disagree
-by what rounding does to them, wherever in the forward it happened.
+Every inexact result is moved by an ulp at random, so that the outputs at seven points scatter about a
+cubic by what rounding does to them, wherever in the forward it happened:
+
+    s^2 = mean of (4th difference)^2 / 70, (6th)^2 / 924, (odd 5th)^2 / 84,   noise of R < 4 s / h^n
 """
 
 from __future__ import annotations
@@ -19,12 +21,28 @@ import numpy as np
 from gradverify.arithmetic.numberarray import NumberArray, Numbers
 from gradverify.arithmetic.quadarray import BITS, quadruple
 from gradverify.arrays import Arrays, all_finite
-from gradverify.oracles.line import CENTRAL, Line, combine, one_sided, power_of_two, same_values
+from gradverify.oracles.line import (
+    CENTRAL,
+    Line,
+    Stencil,
+    change,
+    combine,
+    one_sided,
+    power_of_two,
+    same_values,
+)
 from gradverify.records import Estimate
 
-STEPS = {1: (30, 46), 2: (22, 30), 3: (17, 22)}  # h = 2^-k of the room; the second where the first disappoints
-SPREAD = 8.0  # times the largest disagreement of differences whose noise differs by a factor of three
-SHARP = 0.55  # of a gap of one-sided slopes: half is smooth, all of it is a corner
+STEPS = {1: (30, 46, 20), 2: (22, 30, 17), 3: (18, 22, 15)}  # h = 2^-k of the room; then smaller, or larger
+SPREAD = 8.0  # times the disagreement of R and its twin, of which each is wrong by 4/5 and 9/5
+NOISE = 128.0  # times s / h^n: s has three degrees of freedom, and |t_3| > 32 once in 15,000
+ROUNDING = 2.0**24  # times what the outputs' own last bits leave: more is no rounding, and wants a smaller step
+STEADY = 0.05  # of their gap: how far one-sided slopes of three steps may be apart at a corner
+FOURTH = ({-2: 1.0, -1: -4.0, 0: 6.0, 1: -4.0, 2: 1.0}, 70.0)
+ODD_FIFTH = ({-3: -1.0, -2: 4.0, -1: -5.0, 1: 5.0, 2: -4.0, 3: 1.0}, 84.0)
+SIXTH = ({-3: 1.0, -2: -6.0, -1: 15.0, 0: -20.0, 1: 15.0, 2: -6.0, 3: 1.0}, 924.0)
+RESIDUALS = {1: (FOURTH, ODD_FIFTH, SIXTH), 2: (ODD_FIFTH, SIXTH), 3: (SIXTH,)}  # those that h^k f^(k) leaves empty
+STRETCHES = (1, 2, 3)
 EPS = 2.0**-52
 ENOUGH = 8 * EPS
 SMALLEST = 2.0**-1074
@@ -36,6 +54,7 @@ class _Finding:
     error: float
     reason: str = ""
     slopes: tuple[float, float] | None = None
+    noisy: bool = False
 
 
 def quad(
@@ -61,13 +80,12 @@ def _answer(line: Line, order: int, rng: np.random.Generator) -> _Finding:
             return _Finding(math.nan, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
         if not all(np.all(np.isfinite(y.values)) for y in here.values()):
             return _Finding(math.nan, math.inf, "noise" if all_finite(plain) else "domain")
-        best: _Finding | None = None
-        for k in STEPS[order]:
-            found = _difference(line, numbers, here, line.room - k, order, rng)
-            best = found if best is None or found.error < best.error else best
-            if best.error <= ENOUGH * abs(best.value):
-                break
-    assert best is not None
+        first, smaller, larger = STEPS[order]
+        best = _difference(line, numbers, here, line.room - first, order, rng)
+        if best.error > ENOUGH * abs(best.value):
+            k = larger if best.noisy else smaller
+            again = _difference(line, numbers, here, line.room - k, order, rng)
+            best = again if again.error < best.error else best
     return best
 
 
@@ -80,32 +98,57 @@ def _difference(
     line: Line, numbers: Numbers, here: dict[str, NumberArray], exponent: float, order: int, rng: np.random.Generator
 ) -> _Finding:  # fmt: skip
     h = power_of_two(numbers, round(exponent))
-    central = [{m * k: w for k, w in CENTRAL[order].items()} for m in (1, 2, 3)]
-    sided = [{m * k: w for k, w in one_sided(order, s).items()} for m in (1, 2) for s in (-1, 1)]
-    nodes = sorted({k for stencil in central + sided for k in stencil} - {0})
+    central, left, right = (
+        [{m * k: w for k, w in stencil.items()} for m in STRETCHES]
+        for stencil in (CENTRAL[order], one_sided(order, -1), one_sided(order, 1))
+    )
+    nodes = {k for stencil in central + left + right for k in stencil} | {-3, -2, -1, 1, 2, 3}
     # A generator of its own for every node: the noise of two nodes must not be the same.
-    outputs = {k: line.at(numbers.jittered(np.random.default_rng(rng.integers(2**63))), h * float(k)) for k in nodes}
+    outputs = {k: line.at(numbers.jittered(np.random.default_rng(rng.integers(2**63))), h * float(k))
+               for k in sorted(nodes - {0})}
     outputs[0] = here
-    sums = [combine(line.u, outputs, s) for s in central + sided]
-    rows = [(total / (h * m) ** order, size / (h * m) ** order)
-            for (total, size), m in zip(sums, (1, 2, 3, 1, 1, 2, 2), strict=True)]
+
+    def slopes(stencils: list[Stencil]) -> list[Any]:
+        return [combine(line.u, outputs, s)[0] / (h * m) ** order for s, m in zip(stencils, STRETCHES, strict=True)]
+
     floor = _rounding(line, here, h, order)
-    return _conclude([value for value, _ in rows], _float(rows[0][1]), floor)
+    noise = NOISE * _scatter(line.u, outputs, RESIDUALS[order]) * _float(1.0 / h**order) + floor
+    kink = _kink([_float(x) for x in slopes(left)], [_float(x) for x in slopes(right)])
+    return kink or _smooth(slopes(central), noise, rounding=noise <= ROUNDING * floor)
 
 
-def _conclude(rows: list[Any], size: float, floor: float) -> _Finding:
-    d1, d2, d3, left1, right1, left2, right2 = rows
-    value = (d1 * 4.0 - d2) / 3.0
-    other = (d1 * 9.0 - d3) / 8.0
-    number, error = _float(value), SPREAD * _float(np.abs(value - other)) + floor
+def _scatter(
+    u: Arrays, outputs: dict[int, dict[str, NumberArray]], residuals: tuple[tuple[Stencil, float], ...]
+) -> float:
+    """s: of the probe, or of its terms added in squares, whichever is larger."""
+    squares = [[float(x) ** 2 / weight for x in _moduli(u, outputs, stencil)] for stencil, weight in residuals]
+    return math.sqrt(max(sum(column) / len(residuals) for column in zip(*squares, strict=True)))
+
+
+def _moduli(u: Arrays, outputs: dict[int, dict[str, NumberArray]], stencil: Stencil) -> tuple[float, float]:
+    terms = [change(cotangent, outputs, name, stencil).values for name, cotangent in u.items()]
+    return abs(sum(float(np.sum(t)) for t in terms)), math.hypot(*(float(x) for t in terms for x in np.ravel(t)))
+
+
+def _kink(left: list[float], right: list[float]) -> _Finding | None:
+    """One-sided slopes that stay apart while the step grows: a corner; that fall as 1/h: a jump."""
+    gaps = [abs(b - a) for a, b in zip(left, right, strict=True)]
+    middle = (left[0] + right[0]) / 2
+    if not all(map(math.isfinite, gaps)) or gaps[0] <= 2.0**-40 * (abs(left[0]) + abs(right[0])):
+        return None
+    if max(max(left) - min(left), max(right) - min(right)) <= STEADY * gaps[0]:
+        return _Finding(middle, math.inf, "kink", (left[0], right[0]))
+    jump = all(abs(gap * m / gaps[0] - 1) <= STEADY for gap, m in zip(gaps, STRETCHES, strict=True))
+    return _Finding(middle, math.inf, "kink") if jump else None
+
+
+def _smooth(central: list[Any], noise: float, *, rounding: bool) -> _Finding:
+    d1, d2, d3 = central
+    value, twin = (d1 * 4.0 - d2) / 3.0, (d1 * 9.0 - d3) / 8.0
+    number, error = _float(value), SPREAD * _float(np.abs(value - twin)) + noise
     if not math.isfinite(number) or not math.isfinite(error):
         return _Finding(number, math.inf, "domain")
-    gap, wider = _float(np.abs(right1 - left1)), _float(np.abs(right2 - left2))
-    slopes = (_float(left1), _float(right1))
-    if gap > SHARP * wider and gap > max(error, 2.0**-40 * size):
-        corner = gap < 1.5 * wider and _float(np.abs(d1 - d2)) <= 0.25 * gap
-        return _Finding(number, math.inf, "kink", slopes if corner else None)
-    return _Finding(number, error + EPS * abs(number) + SMALLEST)
+    return _Finding(number, error + EPS * abs(number) + SMALLEST, noisy=rounding and noise > error / 2)
 
 
 def _rounding(line: Line, here: dict[str, NumberArray], h: NumberArray, order: int) -> float:

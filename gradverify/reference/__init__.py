@@ -17,7 +17,9 @@ array([0, 1, 1, 0])
 from __future__ import annotations
 
 from gradverify.reference.activations import Activation
+from gradverify.reference.adaptive import Adam, AdamW, RMSprop
 from gradverify.reference.chain import Explanation, Factor, Link, explain, explain_network
+from gradverify.reference.clipping import Clipped, clip_global_norm, clip_norm, clip_value
 from gradverify.reference.convolution import Conv, ConvTransposed
 from gradverify.reference.dense import Dense
 from gradverify.reference.dropout import Dropout
@@ -30,25 +32,31 @@ from gradverify.reference.entropies import (
     CrossEntropy,
 )
 from gradverify.reference.gated import GLU, Maxout, PReLU
+from gradverify.reference.graphs import Add, Concatenate, Graph, Multiply, Node, Residual, scaled_by_depth
 from gradverify.reference.initialisers import INITIALISERS
 from gradverify.reference.layer import Layer, Loss
 from gradverify.reference.losses import MAE, MSE, Cosine, Hinge, Huber, Poisson
 from gradverify.reference.modes import advanced, evaluating
 from gradverify.reference.networks import Network, Objective, sequential
 from gradverify.reference.normalisation import BatchNorm, GroupNorm, LayerNorm, RMSNorm
-from gradverify.reference.optimizers import SGD, Optimizer
+from gradverify.reference.optimizers import SGD, Momentum, Nesterov, Optimizer
+from gradverify.reference.penalties import L1, L2, Penalty
 from gradverify.reference.pooling import AveragePool, GlobalPool, MaxPool
 from gradverify.reference.reductions import Weighted
+from gradverify.reference.schedules import CosineDecay, Exponential, InverseTime, Warmup
 from gradverify.reference.shaping import Embedding, Flatten, Reshape
 from gradverify.reference.softmax import LogSoftmax, Softmax
-from gradverify.reference.training import History, Step, train
+from gradverify.reference.training import EarlyStopping, History, Step, train
 
 __all__ = [
-    "GLU", "INITIALISERS", "KL", "MAE", "MSE", "NLL", "SGD", "Activation", "AveragePool", "BatchNorm",
-    "BinaryCrossEntropy", "CategoricalCrossEntropy", "Conv", "ConvTransposed", "Cosine", "CrossEntropy",
-    "Dense", "Dropout", "Embedding", "Explanation", "Factor", "Flatten", "GlobalPool", "GroupNorm",
-    "Hinge", "History", "Huber", "Layer", "LayerNorm", "Link", "LogSoftmax", "Loss", "MaxPool", "Maxout",
-    "Network", "Objective", "Optimizer", "PReLU", "Poisson", "RMSNorm", "Reshape", "Softmax", "Step",
-    "Weighted", "advanced", "evaluating", "explain", "explain_network", "hessian_product",
-    "push_pullback", "sequential", "train",
+    "GLU", "INITIALISERS", "KL", "L1", "L2", "MAE", "MSE", "NLL", "SGD", "Activation", "Adam", "AdamW",
+    "Add", "AveragePool", "BatchNorm", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Clipped",
+    "Concatenate", "Conv", "ConvTransposed", "Cosine", "CosineDecay", "CrossEntropy", "Dense", "Dropout",
+    "EarlyStopping", "Embedding", "Explanation", "Exponential", "Factor", "Flatten", "GlobalPool",
+    "Graph", "GroupNorm", "Hinge", "History", "Huber", "InverseTime", "Layer", "LayerNorm", "Link",
+    "LogSoftmax", "Loss", "MaxPool", "Maxout", "Momentum", "Multiply", "Nesterov", "Network", "Node",
+    "Objective", "Optimizer", "PReLU", "Penalty", "Poisson", "RMSNorm", "RMSprop", "Reshape", "Residual",
+    "Softmax", "Step", "Warmup", "Weighted", "advanced", "clip_global_norm", "clip_norm", "clip_value",
+    "evaluating", "explain", "explain_network", "hessian_product", "push_pullback", "scaled_by_depth",
+    "sequential", "train",
 ]

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradverify.reference.duals import push
 from gradverify.reference.layer import Array, Layer, Loss, Params, Pullback
 from gradverify.reference.modes import advanced
+from gradverify.reference.penalties import Penalty
+from gradverify.reference.trees import added
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def sequential(*layers: Layer) -> Network:
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
 class Objective:
-    """What training minimises: L(params) = loss(y_true, layer(params, x)), itself in the form of a layer.
+    """What training minimises: L(params) = loss(y_true, layer(params, x)) + penalty(params), as a layer.
 
     The textbook's smallest example: one weight w = 0.5, input x = 2, target 4, prediction w x = 1.
 
@@ -105,6 +108,7 @@ class Objective:
     layer: Layer
     loss: Loss
     y_true: Array
+    penalty: Penalty | None = None
 
     def init(self, rng: np.random.Generator) -> Params:
         return self.layer.init(rng)
@@ -112,8 +116,21 @@ class Objective:
     def forward(self, params: Params, x: Array) -> tuple[Array, Pullback]:
         y_pred, layer_pullback = self.layer.forward(params, x)
         value, loss_pullback = self.loss.forward(self.y_true, y_pred)
-        return value, lambda dL: layer_pullback(loss_pullback(dL)[1])
+        if self.penalty is None:
+            return value, lambda dL: layer_pullback(loss_pullback(dL)[1])
+        extra, penalty_pullback = self.penalty.forward(params)
+
+        def pullback(dL: Array) -> tuple[Params, Array]:
+            dparams, dx = layer_pullback(loss_pullback(dL)[1])
+            return added(dparams, penalty_pullback(dL)), dx
+
+        return value + extra, pullback
 
     def pushforward(self, params: Params, x: Array, dparams: Params, dx: Array) -> tuple[Array, Array]:
         y_pred, dy_pred = self.layer.pushforward(params, x, dparams, dx)
-        return self.loss.pushforward(self.y_true, y_pred, None, dy_pred)
+        value, dvalue = self.loss.pushforward(self.y_true, y_pred, None, dy_pred)
+        if self.penalty is None:
+            return value, dvalue
+        penalty = self.penalty
+        extra, dextra = push(lambda p: penalty.forward(p)[0], (params,), (dparams,))
+        return value + extra, dvalue + dextra

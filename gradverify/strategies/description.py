@@ -79,12 +79,24 @@ class Architecture:
         return f"Architecture({self.shape}, {code(self.layers)}{rows})"
 
 
-def count_layers(part: Any) -> int:
+def _inside(part: Any) -> list[Any]:
+    if isinstance(part, (tuple, list)):
+        return list(part)
+    known = dataclasses.is_dataclass(part) and not isinstance(part, type)
+    return [getattr(part, field.name) for field in dataclasses.fields(part)] if known else []
+
+
+def parts_of(tree: Any) -> Iterator[Any]:
+    """Every record within the tree that is a layer, blocks before what they contain."""
+    for part in _inside(tree):
+        if isinstance(part, Layer):
+            yield part
+        yield from parts_of(part)
+
+
+def count_layers(layer: Layer) -> int:
     """One for a layer; for what contains layers, as many as it contains."""
-    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
-    values = [getattr(part, field.name) for field in fields]
-    inside = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
-    return sum(count_layers(item) for item in inside if isinstance(item, Layer)) or 1
+    return sum(not any(parts_of(part)) for part in parts_of(layer)) or 1
 
 
 @dataclass(frozen=True)

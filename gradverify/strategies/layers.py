@@ -63,7 +63,7 @@ Maker: TypeAlias = Callable[[Draw, Flow], tuple[Layer, Flow]]
 between = cache(st.integers)
 
 
-@cache
+@lru_cache(None, typed=True)
 def choice(*options: Any) -> st.SearchStrategy[Any]:
     """One of these, the first the simplest."""
     return st.sampled_from(options)
@@ -176,7 +176,7 @@ def _window(draw: Draw, space: Shape) -> tuple[Shape, int | Shape, int, int]:
     padding = draw(between(0, 1))
     size = tuple(_upto(draw, min(3, length + 2 * padding)) for length in space)
     room = min((n + 2 * padding - 1) // (k - 1) if k > 1 else 2 for n, k in zip(space, size, strict=True))
-    stride = draw(st.sampled_from((1, 2, tuple(range(1, len(space) + 1)))))
+    stride = draw(choice(1, 2, tuple(range(1, len(space) + 1))))
     return size, stride, padding, _upto(draw, min(room, 2))
 
 
@@ -215,7 +215,7 @@ def layers(shape: Shape, kind: str | None = None) -> st.SearchStrategy[Layer]:
 
 def embeddings() -> st.SearchStrategy[Embedding]:
     """Tables, some with a padding row."""
-    return st.builds(_embedding, st.integers(1, WIDTH), st.integers(1, WIDTH), st.booleans())
+    return st.builds(_embedding, between(1, WIDTH), between(1, WIDTH), choice(False, True))
 
 
 def _embedding(rows: int, units: int, padded: bool) -> Embedding:

@@ -19,7 +19,14 @@ from gradverify.targets.specs import FunctionSpec, LayerSpec, PairSpec, function
 __all__ = ["Target", "function", "layer", "make_targets", "pair"]
 
 _REVERSE = ("derivative", "gradient", "jacobian", "vjp")
-_FRAMEWORKS = {"torch": "torch"}  # top-level module of a value's type -> folder in gradverify.frameworks
+_FRAMEWORKS = {
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "equinox": "jax",
+    "flax": "jax",
+    "autograd": "autograd",
+}  # top-level module of a value's type -> folder in gradverify.frameworks
 
 
 def make_targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:

@@ -11,7 +11,10 @@ from gradverify.reference import (
     MAE,
     MSE,
     NLL,
+    SGD,
     Activation,
+    Adam,
+    AdamW,
     AveragePool,
     BatchNorm,
     BinaryCrossEntropy,
@@ -28,10 +31,15 @@ from gradverify.reference import (
     LayerNorm,
     LogSoftmax,
     MaxPool,
+    Momentum,
+    Nesterov,
     Poisson,
     PReLU,
     RMSNorm,
+    RMSprop,
     Softmax,
+    clip_global_norm,
+    clip_value,
     evaluating,
 )
 
@@ -203,3 +211,41 @@ def test_running_statistics():
         theirs(torch.tensor(PLANE * (k + 1) + k))
     close(params["mean"], theirs.running_mean)
     close(params["variance"], theirs.running_var)
+
+
+OPTIMIZERS = torch.optim
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (SGD(0.1), lambda p: OPTIMIZERS.SGD(p, 0.1)), (Momentum(0.1, 0.8), lambda p: OPTIMIZERS.SGD(p, 0.1, 0.8)),
+    (Nesterov(0.1, 0.8), lambda p: OPTIMIZERS.SGD(p, 0.1, 0.8, nesterov=True)),
+    (RMSprop(0.1, 0.9), lambda p: OPTIMIZERS.RMSprop(p, 0.1, 0.9)), (Adam(0.1), lambda p: OPTIMIZERS.Adam(p, 0.1)),
+    (Adam(0.1, (0.5, 0.7), 1e-3), lambda p: OPTIMIZERS.Adam(p, 0.1, (0.5, 0.7), 1e-3)),
+    (AdamW(0.1, 0.3), lambda p: OPTIMIZERS.AdamW(p, 0.1, weight_decay=0.3)),
+], ids=repr)
+def test_the_iterates_of_an_optimizer(ours, theirs):
+    params = {"W": ROWS.copy(), "b": np.zeros(4)}
+    tensors = {name: tensor(w) for name, w in params.items()}
+    optimizer, state = theirs(list(tensors.values())), ours.init(params)
+    for step in range(30):
+        grads = {"W": ROWS * np.cos(step / 5), "b": np.linspace(1e-4, 1.0, 4) / (step + 1)}
+        for name, w in tensors.items():
+            w.grad = torch.tensor(grads[name])
+        params, state = ours.step(params, grads, state)
+        optimizer.step()
+        for name, w in tensors.items():
+            close(params[name], w)
+
+
+def test_clipping():
+    grads = {"W": ROWS, "b": 3 * ROWS[0]}
+    tensors = {name: torch.nn.Parameter(torch.zeros(g.shape, dtype=torch.float64)) for name, g in grads.items()}
+    for name, w in tensors.items():
+        w.grad = torch.tensor(grads[name])
+    torch.nn.utils.clip_grad_norm_(tensors.values(), 1.5)
+    clipped = clip_global_norm(grads, 1.5)
+    for name, w in tensors.items():
+        np.testing.assert_allclose(clipped[name], w.grad, rtol=1e-6)  # torch adds 1e-6 to the norm
+    torch.nn.utils.clip_grad_value_(tensors.values(), 0.1)
+    for name, w in tensors.items():
+        np.testing.assert_allclose(clip_value(clipped, 0.1)[name], w.grad, rtol=1e-6)

@@ -126,7 +126,8 @@ def test_a_gradient_of_none_leaves_its_parameter_as_it_is():
 @pytest.mark.parametrize("name", INITIALISERS)
 def test_an_initialiser_has_mean_zero_and_the_variance_of_its_rule(name):
     W = draw(name, np.random.default_rng(0), (300, 100), 300, 100)
-    rule = {"zeros": 0.0, "lecun": 1 / 300, "glorot": 2 / 400, "he": 2 / 300}[name.split("_", maxsplit=1)[0]]
+    rules = {"zeros": 0.0, "orthogonal": 1 / 300, "lecun": 1 / 300, "glorot": 2 / 400, "he": 2 / 300}
+    rule = rules[name.split("_", maxsplit=1)[0]]
     assert W.var() == pytest.approx(rule, rel=0.03)
     assert abs(W.mean()) <= 4 * np.sqrt(rule / W.size)
     assert not name.endswith("uniform") or np.abs(W).max() <= np.sqrt(3 * rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,9 +29,14 @@ class Leaf:
         """The same value in another dtype, rounded to nearest where that is coarser."""
         return replace(self, host=to_host(rounded(self.host, dtype)), dtype=dtype)
 
-    def at(self, value: Any) -> Any:
-        """What the user's code is given for this leaf at another value."""
-        return float(value) if self.weak else from_host(value, self.dtype, self.place)
+
+
+def on_device(leaves: Mapping[str, Leaf], point: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user's code is given for these leaves at a point, in one transfer."""
+    arrays = {name: leaf for name, leaf in leaves.items() if not leaf.weak}
+    values = {name: rounded(np.asarray(point[name]), leaf.dtype) for name, leaf in arrays.items()}
+    placed = jax.device_put(values, {name: leaf.place for name, leaf in arrays.items()})
+    return {name: float(point[name]) if leaf.weak else placed[name] for name, leaf in leaves.items()}
 
 
 def make_leaf(path: str, value: Any) -> Leaf:
@@ -74,8 +80,7 @@ def to_host64(array: Any) -> np.ndarray:
 
 def from_host(array: Any, dtype: str, place: Any = None) -> Any:
     """A new JAX array with these numbers, rounded to nearest once."""
-    values = rounded(np.asarray(array), dtype)
-    return jnp.asarray(values) if place is None else jax.device_put(values, place)
+    return jax.device_put(rounded(np.asarray(array), dtype), place)
 
 
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:

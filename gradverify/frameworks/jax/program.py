@@ -13,7 +13,7 @@ import jax
 from jax import tree_util
 
 from gradverify.arrays import Arrays
-from gradverify.frameworks.jax.leaves import Leaf, floating, make_leaf, numeric, refuse_complex
+from gradverify.frameworks.jax.leaves import Leaf, floating, make_leaf, numeric, on_device, refuse_complex
 from gradverify.targets.calling import Replay, argument_names, replay
 
 Call = Callable[[Mapping[str, Any]], Any]
@@ -44,7 +44,7 @@ class Program:
 
     def values(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """What the user's code is given at a point."""
-        return {name: leaf.at(point[name]) for name, leaf in self.leaves.items()}
+        return on_device(self.leaves, point)
 
     def in_dtype(self, dtype: str) -> Program:
         """The same program on leaves of another dtype; float64 where need be under scoped x64."""

@@ -1,4 +1,4 @@
-"""JAX code as a target: eager forwards, `jax.vjp` with its residuals in reach, `jax.jvp`."""
+"""JAX code as a target: its forward, `jax.vjp` with the residuals in reach, `jax.jvp`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -18,9 +19,12 @@ from gradverify.frameworks.jax.leaves import floating, from_host, numeric, refus
 from gradverify.frameworks.jax.narrowing import draws, narrows
 from gradverify.frameworks.jax.program import Program, make_program, make_tree
 from gradverify.frameworks.jax.substitute import make_substitute
+from gradverify.frameworks.jax.tracing import Function, traced
 from gradverify.records import Options
 from gradverify.targets.gradients import WrongClaim
 from gradverify.targets.record import Perturb, Pullback, Target
+
+Values = Mapping[str, Any]
 
 
 def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
@@ -36,7 +40,7 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     if not program.leaves:
         raise TypeError(f"nothing to check: {program.name} has no floating input and no parameter")
     arrays = make_program(obj, inputs, kwargs, numbers=False)
-    if {} != arrays.leaves != program.leaves and not _linearizes(program):
+    if 0 < len(arrays.leaves) < len(program.leaves) and not _linearizes(program):
         program = arrays
     return _target(program, options)
 
@@ -44,26 +48,66 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
 def _linearizes(program: Program) -> bool:
     """Whether the code takes all leaves as traced values; a static argument does not."""
     try:
-        _linearize(program, program.point)
+        _linearize(_code(program), program.point)
     except Exception:  # what is wrong for another reason will be raised again, or reported
         return False
     return True
 
 
+@dataclass(frozen=True)
+class Code:
+    """A program and its derivatives, as functions of JAX values that run operation by operation."""
+
+    program: Program
+    outputs: Function
+    linear: Function
+    pull: Function
+    push: Function
+    ways: tuple[Function, Function]  # to a Hessian product
+
+
+def _code(program: Program) -> Code:
+    run = partial(_outputs, program)
+
+    def linear(values: Values) -> Any:
+        return jax.vjp(run, values)
+
+    def pull(pullback: Any, u: Values) -> Any:
+        return pullback(u)[0]
+
+    def push(values: Values, tangents: Values) -> Any:
+        return jax.jvp(run, (values,), (tangents,))[1]
+
+    def gradient(values: Values) -> Any:
+        outputs, pullback = jax.vjp(run, values)
+        ((name, y),) = outputs.items()
+        return pullback({name: jax.numpy.ones_like(y)})[0]
+
+    def forward_over_reverse(values: Values, tangents: Values) -> Any:
+        return jax.jvp(gradient, (values,), (tangents,))[1]
+
+    def reverse_over_reverse(values: Values, tangents: Values) -> Any:
+        first, pullback = jax.vjp(gradient, values)
+        return pullback({n: jax.numpy.asarray(tangents[n], g.dtype) for n, g in first.items()})[0]
+
+    twice = traced(forward_over_reverse), traced(reverse_over_reverse)
+    return Code(program, traced(run), traced(linear), traced(pull), traced(push), twice)
+
+
 def _target(program: Program, options: Options) -> Target:
-    point = program.point
-    outputs = _evaluate(program, point)
-    forward_mode, second = partial(_pushforward, program), _hessian(program, options)
+    code, point = _code(program), program.point
+    outputs = _evaluate(code, point)
+    forward_mode = partial(_along, code, code.push)
     names = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
-    cast = cache(partial(_cast, program, options))
+    cast = cache(partial(_cast, code, options))
     return Target(
         name=program.name,
         point=point,
         dtype=max(names, key=EPS.__getitem__),
-        forward=partial(_forward, program),
-        linearize=partial(_linearize, program),
+        forward=partial(_forward, code),
+        linearize=partial(_linearize, code),
         pushforward=forward_mode if options.mode != "reverse" and _works(forward_mode, point) else None,
-        hessian_product=second,
+        hessian_product=_hessian(code, outputs) if options.order > 1 else None,
         cast=cast,
         substitute=partial(_substituted, program),
         findings=partial(_precision_notes, program, cast),
@@ -83,7 +127,7 @@ def _running(program: Program) -> Iterator[None]:
         raise WrongClaim("shape", "", str(error)) from error
 
 
-def _outputs(program: Program, values: Mapping[str, Any]) -> dict[str, Any]:
+def _outputs(program: Program, values: Values) -> dict[str, Any]:
     result = program.call(values)
     found = {path: y for path, y in make_tree(result, "out").values.items() if numeric(y)}
     for path, y in found.items():
@@ -96,30 +140,32 @@ def _outputs(program: Program, values: Mapping[str, Any]) -> dict[str, Any]:
     return outputs
 
 
-def _evaluate(program: Program, point: Arrays) -> dict[str, Any]:
-    with program.running():
-        return _outputs(program, program.values(point))
+def _evaluate(code: Code, point: Arrays) -> dict[str, Any]:
+    with code.program.running():
+        found: dict[str, Any] = code.outputs(code.program.values(point))
+    return found
 
 
-def _forward(program: Program, point: Arrays) -> Arrays:
-    return {name: to_host64(y) for name, y in _evaluate(program, point).items()}
+def _forward(code: Code, point: Arrays) -> Arrays:
+    return {name: to_host64(y) for name, y in _evaluate(code, point).items()}
 
 
 def _substituted(program: Program, function: Any, dtype: str | None) -> Callable[[Arrays], Arrays]:
     """The forward of `function` at points of `program`."""
     other, twins = make_substitute(program, function, dtype)
-    return lambda point: _forward(other, {name: point[twin] for name, twin in twins.items()})
+    code = _code(other)
+    return lambda point: _forward(code, {name: point[twin] for name, twin in twins.items()})
 
 
-def _linearize(program: Program, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
+def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
     """The outputs and `u -> J^T u`; `perturb` reaches every floating leaf that the pullback holds."""
-    with _running(program):
-        outputs, pullback = jax.vjp(partial(_outputs, program), program.values(point))
+    with _running(code.program):
+        outputs, pullback = code.linear(code.program.values(point))
         if perturb is not None:
             pullback = tree_util.tree_map(partial(_moved, perturb), pullback)
         values = {name: to_host64(y) for name, y in outputs.items()}
     dtypes = {name: dtype_name(y) for name, y in outputs.items()}
-    return values, partial(_pull_back, program, pullback, values, dtypes)
+    return values, partial(_pull_back, code, pullback, values, dtypes)
 
 
 def _moved(perturb: Perturb, residual: Any) -> Any:
@@ -129,60 +175,29 @@ def _moved(perturb: Perturb, residual: Any) -> Any:
     return from_host(perturb(to_host(residual)), dtype_name(residual), place)
 
 
-def _pull_back(
-    program: Program, pullback: Any, values: Arrays, dtypes: Mapping[str, str], u: Arrays
-) -> Arrays:
+def _pull_back(code: Code, pullback: Any, values: Arrays, dtypes: Mapping[str, str], u: Arrays) -> Arrays:
     """``J^T u``; an output without a cotangent counts as zero."""
     asked = {name: u[name] if u.get(name) is not None else np.zeros_like(y) for name, y in values.items()}
-    with _running(program):
-        (grads,) = pullback({name: from_host(du, dtypes[name]) for name, du in asked.items()})
+    with _running(code.program):
+        grads = code.pull(pullback, {name: from_host(du, dtypes[name]) for name, du in asked.items()})
         return {name: to_host64(g) for name, g in grads.items()}
 
 
-def _tangents(program: Program, v: Arrays) -> dict[str, Any]:
-    """The directions in the leaves' own dtypes; a leaf without one stands still."""
+def _along(code: Code, derivative: Function, point: Arrays, v: Arrays) -> Arrays:
+    """A derivative along v: ``J v``, or ``H v`` of a scalar output; a leaf without a tangent stands still."""
+    program = code.program
     full = {name: v.get(name, np.zeros_like(leaf.host)) for name, leaf in program.leaves.items()}
-    return program.values(full)
-
-
-def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
-    """``J v`` by `jax.jvp`."""
     with _running(program):
-        primals, tangents = program.values(point), _tangents(program, v)
-        _, pushed = jax.jvp(partial(_outputs, program), (primals,), (tangents,))
-        return {name: to_host64(dy) for name, dy in pushed.items()}
+        found = derivative(program.values(point), program.values(full))
+        return {name: to_host64(part) for name, part in found.items()}
 
 
-def _gradient(program: Program, values: Mapping[str, Any]) -> Any:
-    """The gradient of the only output, as something to differentiate again."""
-    outputs, pullback = jax.vjp(partial(_outputs, program), values)
-    ((name, y),) = outputs.items()
-    return pullback({name: jax.numpy.ones_like(y)})[0]
-
-
-def _forward_over_reverse(program: Program, point: Arrays, v: Arrays) -> Arrays:
-    """``H v`` of a scalar output: the derivative along v of its gradient."""
-    with _running(program):
-        values, tangents = program.values(point), _tangents(program, v)
-        _, product = jax.jvp(partial(_gradient, program), (values,), (tangents,))
-        return {name: to_host64(h) for name, h in product.items()}
-
-
-def _reverse_over_reverse(program: Program, point: Arrays, v: Arrays) -> Arrays:
-    """``H v = H^T v`` of a scalar output, where its backward pass has no forward mode."""
-    with _running(program):
-        gradient, pullback = jax.vjp(partial(_gradient, program), program.values(point))
-        tangents = _tangents(program, v)
-        u = {name: from_host(tangents[name], dtype_name(g)) for name, g in gradient.items()}
-        return {name: to_host64(h) for name, h in pullback(u)[0].items()}
-
-
-def _hessian(program: Program, options: Options) -> Any:
-    """The first way to second derivatives that works, or None where none is asked for or there is none."""
-    if options.order < 2 or any(y.size != 1 for y in _evaluate(program, program.point).values()):
+def _hessian(code: Code, outputs: Values) -> Any:
+    """The first way to second derivatives that works; a backward pass need not have a forward mode."""
+    if len(outputs) != 1 or any(y.size != 1 for y in outputs.values()):
         return None
-    ways = [partial(way, program) for way in (_forward_over_reverse, _reverse_over_reverse)]
-    return next((way for way in ways if _works(way, program.point)), None)
+    ways = [partial(_along, code, way) for way in code.ways]
+    return next((way for way in ways if _works(way, code.program.point)), None)
 
 
 def _works(derivative: Callable[[Arrays, Arrays], Arrays], point: Arrays) -> bool:
@@ -196,27 +211,29 @@ def _works(derivative: Callable[[Arrays, Arrays], Arrays], point: Arrays) -> boo
     return True
 
 
-def _cast(program: Program, options: Options, dtype: str) -> Target | None:
+def _cast(code: Code, options: Options, dtype: str) -> Target | None:
     """The target on leaves of another dtype, or None if it raises there or computes something else.
 
     Something else is: another dtype inside or outside, and other random numbers.
     """
     if dtype not in EPS or dtype == "longdouble":
         return None
-    moved = program.in_dtype(dtype)
+    moved = code.program.in_dtype(dtype)
     try:
-        here, there = _trace(program), _trace(moved)
-        outputs = _evaluate(moved, moved.point)
-        if narrows(there) or draws(here) != draws(there) or {*map(dtype_name, outputs.values())} != {dtype}:
+        here, there = _whole(code.program), _whole(moved)
+        if narrows(there) or draws(here) != draws(there):
+            return None
+        if {*map(dtype_name, _evaluate(_code(moved), moved.point).values())} != {dtype}:
             return None
         return _target(moved, options)
     except Exception:  # code of one dtype refuses others, and code that reads values cannot be traced
         return None
 
 
-def _trace(program: Program) -> Any:
-    """Forward and backward as a jaxpr."""
-    def both(values: Mapping[str, Any]) -> Any:
+def _whole(program: Program) -> Any:
+    """Forward and backward as one jaxpr."""
+
+    def both(values: Values) -> Any:
         outputs, pullback = jax.vjp(partial(_outputs, program), values)
         return outputs, pullback(tree_util.tree_map(jax.numpy.ones_like, outputs))
 
@@ -230,5 +247,5 @@ def _precision_notes(program: Program, cast: Callable[[str], Target | None]) -> 
     if jax.config.jax_enable_x64 or not coarse:
         return ()
     if cast("float64") is None:
-        return ("jax_enable_x64 is off, and the code does not run in float64: judged in its own dtype alone",)
+        return ("jax_enable_x64 is off, and the code has no float64 run to compare with: judged in its own dtype alone",)
     return ("jax_enable_x64 is off: the formula is judged under scoped x64, the implementation in its own dtype",)
