@@ -16,7 +16,7 @@ from gradverify.cases import make_case
 from gradverify.contracts import Breach, breaches
 from gradverify.diagnosis import at_singular_point, diagnose
 from gradverify.domains import entries_are_free
-from gradverify.hessians import explain_hessian
+from gradverify.explaining import explain_forward, explain_hessian
 from gradverify.judging import Finding, judge, locate_in
 from gradverify.localize import Located
 from gradverify.precision import judge_implementation, wide_twin
@@ -213,11 +213,10 @@ def _check_of(trial: Trial, finding: Finding, where: _Row) -> Check:
 
 
 def _explained(finding: Finding, known: Check) -> Check:
-    if known.mode != "reverse":
-        return known
     if known.order > 1:
-        located, causes = explain_hessian(finding)
-        return _with_entries(known, located, causes)
+        return _with_entries(known, *explain_hessian(finding))
+    if known.mode == "forward":
+        return _with_entries(known, *explain_forward(finding))
     if known.reason in ("tie", "kink"):
         slopes = finding.opinion.native.slopes
         return replace(
@@ -322,9 +321,14 @@ def _special_checks(trial: Trial) -> Iterator[Check]:
                 return
 
 
+_SPECIAL_BUDGET = 600  # forwards for a point that nobody asked for: a kink takes about 250
+
+
 def _special_check(trial: Trial, name: str, point: Arrays) -> list[Check]:
     try:
-        there = trial.at(point)
+        spent = trial.counts.forwards + _SPECIAL_BUDGET
+        limit = replace(trial.options, budget=min(spent, trial.options.budget or spent))
+        there = Trial(trial.target, limit, point, trial.counts)
         checks = _judged(there, lambda: _at_point(there, probes=1), regime=name) if all_finite(there.base) else []
     except Exception:
         trial.counts.skipped.append(name)

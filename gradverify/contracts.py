@@ -90,7 +90,7 @@ def _saved_kept(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Gene
         return
     first, second = trial.target.twice(trial.point, _native(trial, u))
     text = "the backward changes what the forward saved: called again it gives another gradient"
-    for leaf in (name for name in trial.leaves if name in first and name in second):
+    for leaf in (name for name in trial.leaves if name in first and second.get(name) is not None):
         yield from _differs(
             leaf, to_float64(second[leaf]), to_float64(first[leaf]), gradient.noise[leaf], "mutated-saved", text
         )

@@ -39,7 +39,7 @@ class Finding:
 
 
 def judge(trial: Trial, seed: int, probes: int = _PROBES) -> list[Finding]:
-    """One finding for each leaf, the worst over the probes."""
+    """One finding for each leaf, the worst over the probes, then all their entries on equal terms."""
     rng = np.random.default_rng(seed)
     worst: dict[str, Finding] = {}
     for _ in range(probes):
@@ -48,7 +48,14 @@ def judge(trial: Trial, seed: int, probes: int = _PROBES) -> list[Finding]:
         for finding in judge_leaves(trial, u, gradient, trial.leaves, rng):
             known = worst.get(finding.leaf)
             worst[finding.leaf] = finding if known is None else _worse(known, finding)
-    return [entry_by_entry(trial, worst[leaf], rng) for leaf in trial.leaves]
+    passed = [worst[leaf] for leaf in trial.leaves if _entries_can_be_asked(trial, worst[leaf])]
+    refined = {f.leaf: f for f in entry_by_entry(trial, [replace(f, u=u, gradient=gradient) for f in passed], rng)}
+    return [refined.get(leaf, worst[leaf]) for leaf in trial.leaves]
+
+
+def _entries_can_be_asked(trial: Trial, finding: Finding) -> bool:
+    free = entries_are_free(trial.regions.get(finding.leaf))
+    return finding.decision.verdict is Verdict.PASS and finding.opinion.corroborated and free
 
 
 def _worse(a: Finding, b: Finding) -> Finding:
@@ -181,22 +188,30 @@ def estimator(trial: Trial, u: Arrays, leaf: str, *, foreign: bool) -> Callable[
     return lambda v: finite(trial.phi(u, {leaf: v}), trial.eps, seed=trial.options.seed)
 
 
-def entry_by_entry(trial: Trial, finding: Finding, rng: np.random.Generator) -> Finding:
-    """A passing leaf asked again with all its entries' terms made equal, where complex step can do so."""
-    leaf, gradient = finding.leaf, finding.gradient
-    free = entries_are_free(trial.regions.get(leaf))
-    if finding.decision.verdict is not Verdict.PASS or not finding.opinion.corroborated or not free:
-        return finding
-    v = equalised(rng, {leaf: gradient.value[leaf]}, {leaf: gradient.noise[leaf]})
-    estimate = complex_step(trial.forward, trial.point, finding.u, v, seed=trial.options.seed)
+def entry_by_entry(trial: Trial, findings: list[Finding], rng: np.random.Generator) -> list[Finding]:
+    """Passing leaves asked again with all entries' terms made equal: together, by halves where that disagrees."""
+    if not findings:
+        return []
+    gradient, leaves = findings[0].gradient, [f.leaf for f in findings]
+    v = equalised(rng, {n: gradient.value[n] for n in leaves}, {n: gradient.noise[n] for n in leaves})
+    estimate = complex_step(trial.forward, trial.point, findings[0].u, v, seed=trial.options.seed)
     if estimate.reason or not math.isfinite(estimate.error):
-        return finding
+        return findings
     value = dot(gradient.value, v)
-    noise = float(np.sqrt(np.sum(np.square(gradient.noise[leaf] * v[leaf]))))
+    noise = magnitude({n: gradient.noise[n] for n in leaves}, v)
     bar = estimate.error + NOISE_FACTOR * noise
     if abs(value - estimate.value) <= FAIL_FACTOR * bar:
-        return replace(finding, entrywise=2 * bar)
+        return [replace(f, entrywise=2 * bar) for f in findings]
+    if len(findings) > 1:
+        half = len(findings) // 2
+        return [f for part in (findings[:half], findings[half:]) for f in entry_by_entry(trial, part, rng)]
+    return [_single_entries(trial, findings[0], v, estimate, noise)]
+
+
+def _single_entries(trial: Trial, finding: Finding, v: Arrays, estimate: Estimate, noise: float) -> Finding:
+    leaf, gradient = finding.leaf, finding.gradient
     located = locate_in(trial, finding.u, gradient, leaf, foreign=True)
+    value = dot(gradient.value, v)
     scales = Scales(magnitude({leaf: gradient.value[leaf]}, v), finding.decision.bar)
     decision = decide(value, estimate, noise, scales, 1.0, trial.options.tolerate)
     confirmed = bool(located.wrong.any()) and _entry_confirms(trial, finding.u, v, decision)

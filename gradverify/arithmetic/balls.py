@@ -1,4 +1,4 @@
-"""Dual numbers ``x + x' t`` over balls (python-flint's `arb`): values and slopes that are enclosed, not estimated.
+"""Dual numbers ``x + x' t`` over balls (`arb` of python-flint): values and slopes enclosed, not estimated.
 
     (x + x' t)(y + y' t) = x y + (x y' + x' y) t,     f(x + x' t) = f(x) + f'(x) x' t
 
@@ -144,7 +144,7 @@ def _softplus(x: Any) -> Any:
 
 
 def _by_name(arb: Any) -> dict[Any, Row]:
-    """Rules on dual numbers by ufunc, each with its derivative by the book (Abramowitz and Stegun, ch. 4-7)."""
+    """Rules on dual numbers by ufunc, each with its derivative (Abramowitz and Stegun, ch. 4 to 7)."""
     two_by_root_pi = 2 / arb.pi().sqrt()
     return {
         np.exp: _carry(arb.exp, lambda x, y: y), np.expm1: _carry(arb.expm1, lambda x, y: y + 1),
@@ -244,8 +244,9 @@ def _rows(arb: Any) -> dict[Any, Row]:
     floor, ceil = _step("floor"), _step("ceil")
     return {
         **{ufunc: ufunc for ufunc in operators}, **_by_name(arb),
-        np.maximum: elementwise(_larger, 2), np.minimum: elementwise(_smaller, 2), np.power: elementwise(_power, 2),
-        np.logaddexp: elementwise(_logaddexp, 2), np.arctan2: elementwise(_arctan2, 2), np.floor: floor, np.ceil: ceil, np.sign: elementwise(_sign),
+        np.maximum: elementwise(_larger, 2), np.minimum: elementwise(_smaller, 2),
+        np.power: elementwise(_power, 2), np.logaddexp: elementwise(_logaddexp, 2),
+        np.arctan2: elementwise(_arctan2, 2), np.floor: floor, np.ceil: ceil, np.sign: elementwise(_sign),
         np.signbit: lambda z: np.less(z, _zeros(z)),
         np.isnan: _tested(lambda x: x.is_nan()), np.isfinite: _tested(lambda x: x.is_finite()),
         np.isinf: _tested(lambda x: not x.is_finite() and not x.is_nan()),

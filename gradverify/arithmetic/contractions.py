@@ -89,10 +89,10 @@ def tensordot(array: Any, a: Any, b: Any, axes: Any = 2) -> Any:
     rest_a = [i for i in range(a.ndim) if i not in over_a]
     rest_b = [i for i in range(b.ndim) if i not in over_b]
     left, right = np.transpose(a, rest_a + over_a), np.transpose(b, over_b + rest_b)
+    rows, columns = left.shape[: len(rest_a)], right.shape[len(over_b):]
     n = math.prod(b.shape[i] for i in over_b)
-    product = np.matmul(np.reshape(left, (left.size // max(n, 1), n)),
-                        np.reshape(right, (n, right.size // max(n, 1))))
-    return np.reshape(product, left.shape[: len(rest_a)] + right.shape[len(over_b):])
+    product = np.matmul(np.reshape(left, (math.prod(rows), n)), np.reshape(right, (n, math.prod(columns))))
+    return np.reshape(product, rows + columns)
 
 
 def dot(array: Any, a: Any, b: Any) -> Any:

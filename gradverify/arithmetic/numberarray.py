@@ -37,7 +37,7 @@ class Numbers:
     lower(payload) -> the nearest float64 numbers.
     ufuncs: ufunc -> function of payloads; `matmul` multiplies stacks of matrices.
     constant(name) -> ``pi`` or ``ln2`` as a payload without axes.
-    ulp: a relative change that survives rounding, as a payload without axes.
+    ulp: a relative change of some last places, as a number.
     moved(payload) -> the payload with its last bits moved at random, in a run that measures noise.
     """
 
@@ -52,10 +52,18 @@ class Numbers:
     moved: Row | None = None
 
     def jittered(self, rng: np.random.Generator) -> Numbers:
-        """The same with every inexact result moved by an ulp, so that cancellation anywhere shows."""
-        factors = self.lift(np.ones(2))
-        factors[0], factors[1] = factors[0] + self.ulp, factors[1] - self.ulp
-        return dataclasses.replace(self, moved=lambda payload: payload * factors[rng.integers(0, 2, np.shape(payload))])
+        """The same with every inexact result moved by up to an `ulp`, so that cancellation anywhere shows.
+
+        By many different amounts: of two results moved by one ulp up or down half are moved alike,
+        and their difference would seem to have no noise.
+        """
+        amounts = rng.uniform(0.25, 1.0, AMOUNTS) * rng.choice((-1.0, 1.0), AMOUNTS)
+        factors = self.lift(amounts) * self.ulp + self.lift(np.ones(()))
+
+        def moved(payload: Any) -> Any:
+            return payload * factors[rng.integers(0, AMOUNTS, np.shape(payload))]
+
+        return dataclasses.replace(self, moved=moved)
 
     def wrap(self, plain: Any) -> NumberArray:
         """A plain array as numbers of this arithmetic."""
@@ -70,6 +78,7 @@ class Numbers:
         return boxed
 
 
+AMOUNTS = 64
 EXACT = frozenset((np.negative, np.positive, np.absolute, np.fabs, np.maximum, np.minimum, np.fmax, np.fmin,
                    np.sign, np.floor, np.ceil, np.trunc, np.rint, np.copysign, np.heaviside, np.conjugate))
 

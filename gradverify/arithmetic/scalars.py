@@ -178,7 +178,7 @@ def multiprecise(digits: int) -> Numbers:
     return Numbers(
         name=f"mpmath, {digits} digits", dtype=np.dtype(object), lift=lambda a: np.asarray(convert(a), dtype=object),
         lower=lambda a: np.asarray(a, dtype=object).astype(np.float64), ufuncs=rows, matmul=matmul,
-        constant=lambda name: constants[name](), ulp=ctx.ldexp(ctx.one, 2 - ctx.prec),
+        constant=lambda name: constants[name](), ulp=ctx.ldexp(ctx.one, 20 - ctx.prec),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``gradverify audit``, ``check`` and ``again``.
+"""The command line: ``gradverify audit``, ``check``, ``again`` and ``selftest``.
 
 Exit codes: 0 nothing failed, 1 something failed, 2 usage, 5 nothing found to check.
 """
@@ -12,6 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from gradverify import __version__
+from gradverify.cli.selftest import HELP as SELFTEST_HELP
+from gradverify.cli.selftest import selftest
 
 FAILED, USAGE, NOTHING = 1, 2, 5
 
@@ -194,6 +196,9 @@ def _again(
     except UsageError as error:
         _refuse(str(error))
     _finish(report, json, html, strict=strict)
+
+
+app.command("selftest", help=SELFTEST_HELP)(selftest)
 
 
 def _finish(report: Any, json: Path | None, html: Path | None, *, strict: bool) -> NoReturn:

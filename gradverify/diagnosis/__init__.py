@@ -37,6 +37,7 @@ EXPLANATIONS: Explanations = (
     diagonal_only, factor,
     epsilon, dtype, permuted, missing_term, places,
 )  # fmt: skip
+VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)
 MATRIX_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, asymmetric, matrix_slices)
 
 
@@ -73,4 +74,4 @@ def _unexplained(case: Case) -> Cause:
     )  # fmt: skip
 
 
-__all__ = ["EXPLANATIONS", "MATRIX_EXPLANATIONS", "Case", "at_singular_point", "diagnose"]
+__all__ = ["EXPLANATIONS", "MATRIX_EXPLANATIONS", "VECTOR_EXPLANATIONS", "Case", "at_singular_point", "diagnose"]

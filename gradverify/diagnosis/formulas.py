@@ -125,13 +125,15 @@ def factor(case: Case) -> Iterator[Cause]:
     why = f" = {name}" if name else ""
     yield Cause(
         "factor", f"a constant factor {_number(c)}{why} is wrong in every entry",
-        f"computed / expected = {c:.9g} throughout",
+        f"computed / expected = {_number(c)} throughout",
         f"multiply by {_number(1 / c)}" + (f": {_factor_advice(name)}" if name else ""), strength,
     )  # fmt: skip
 
 
 def _number(c: float) -> str:
-    return f"{c:.9g}"
+    """The factor with the digits that matter: ``0.25``, but ``1 + 1e-09``."""
+    away = abs(c - 1)
+    return f"1 {'+' if c > 1 else '-'} {away:.2g}" if 0 < away < 1e-4 else f"{c:.9g}"
 
 
 def _known_factor(c: float, sizes: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gradverify.arithmetic.balls import Dual, Side, balls, precision
 from gradverify.arithmetic.numberarray import NumberArray, Numbers
-from gradverify.arrays import Arrays, to_float64
+from gradverify.arrays import Arrays, all_finite, is_floating, to_float64
 from gradverify.oracles.line import Line, same_values
 from gradverify.records import Estimate
 
@@ -84,6 +84,8 @@ def _run(line: Line, numbers: Numbers, side: Side) -> dict[str, NumberArray]:
 
 def _answer(line: Line) -> Estimate:
     plain = line.plain()
+    if not all_finite({name: x for name, x in line.point.items() if is_floating(x)}):
+        return _estimate(line, math.nan, math.inf, "domain")  # the sine of an infinity is a ball too
     found, failure = None, None
     for bits in PRECISIONS:
         try:

@@ -58,6 +58,11 @@ class _Level:
         return all(EXACTLY.isfinite(EXACTLY.make_mpf(x._mpf_)) for x in (self.value, self.left, self.right))
 
     @property
+    def scale(self) -> Any:
+        """What agreement is measured against; at a symmetric kink only the one-sided differences have a size."""
+        return max(self.size, abs(self.left), abs(self.right))
+
+    @property
     def gap(self) -> Any:
         return abs(exact_difference(self.right, self.left))
 
@@ -122,14 +127,14 @@ def _level(line: Line, working: float, order: int, rng: np.random.Generator) -> 
 def _agree(coarse: _Level, fine: _Level) -> bool:
     if not fine.finite or not coarse.finite:
         return False
-    return bool(abs(exact_difference(fine.value, coarse.value)) <= AGREED * max(fine.size, coarse.size))
+    return bool(abs(exact_difference(fine.value, coarse.value)) <= AGREED * max(fine.scale, coarse.scale))
 
 
 def _judge(line: Line, plain: Arrays, coarse: _Level, fine: _Level) -> Truth:
     if not same_values(plain, fine.here):
         return Truth(fine.value, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
     slopes = (float(fine.left), float(fine.right))
-    if fine.gap > SHRINKS * coarse.gap and fine.gap > AGREED * fine.size:
+    if fine.gap > SHRINKS * coarse.gap and fine.gap > AGREED * fine.scale:
         # Slopes that still grow belong to a root or a jump, not to a corner.
         corner = abs(exact_difference(fine.gap, coarse.gap)) <= SHRINKS * fine.gap
         return Truth(fine.value, math.inf, "kink", slopes if corner else None)

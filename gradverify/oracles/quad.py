@@ -44,7 +44,7 @@ SIXTH = ({-3: 1.0, -2: -6.0, -1: 15.0, 0: -20.0, 1: 15.0, 2: -6.0, 3: 1.0}, 924.
 RESIDUALS = {1: (FOURTH, ODD_FIFTH, SIXTH), 2: (ODD_FIFTH, SIXTH), 3: (SIXTH,)}  # those that h^k f^(k) leaves empty
 STRETCHES = (1, 2, 3)
 EPS = 2.0**-52
-ENOUGH = 8 * EPS
+ENOUGH = 16 * EPS
 SMALLEST = 2.0**-1074
 
 
@@ -112,7 +112,7 @@ def _difference(
         return [combine(line.u, outputs, s)[0] / (h * m) ** order for s, m in zip(stencils, STRETCHES, strict=True)]
 
     floor = _rounding(line, here, h, order)
-    noise = NOISE * _scatter(line.u, outputs, RESIDUALS[order]) * _float(1.0 / h**order) + floor
+    noise = _float(NOISE * _scatter(line.u, outputs, RESIDUALS[order]) / h**order) + floor
     kink = _kink([_float(x) for x in slopes(left)], [_float(x) for x in slopes(right)])
     return kink or _smooth(slopes(central), noise, rounding=noise <= ROUNDING * floor)
 
@@ -154,7 +154,7 @@ def _smooth(central: list[Any], noise: float, *, rounding: bool) -> _Finding:
 def _rounding(line: Line, here: dict[str, NumberArray], h: NumberArray, order: int) -> float:
     """What the last rounding of the outputs alone leaves in a difference."""
     sizes = sum(float(np.sum(np.abs(line.u[name] * y.values))) for name, y in here.items())
-    return 4.0**order * sizes * 2.0**-BITS * _float(1.0 / h**order)
+    return _float(4.0**order * sizes * 2.0**-BITS / h**order)
 
 
 def _float(x: Any) -> float:

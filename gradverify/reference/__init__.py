@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from gradverify.reference.activations import Activation
 from gradverify.reference.adaptive import Adam, AdamW, RMSprop
+from gradverify.reference.attention import Attention, MultiHeadAttention
 from gradverify.reference.chain import Explanation, Factor, Link, explain, explain_network
 from gradverify.reference.clipping import Clipped, clip_global_norm, clip_norm, clip_value
 from gradverify.reference.convolution import Conv, ConvTransposed
@@ -42,6 +43,8 @@ from gradverify.reference.normalisation import BatchNorm, GroupNorm, LayerNorm, 
 from gradverify.reference.optimizers import SGD, Momentum, Nesterov, Optimizer
 from gradverify.reference.penalties import L1, L2, Penalty
 from gradverify.reference.pooling import AveragePool, GlobalPool, MaxPool
+from gradverify.reference.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
+from gradverify.reference.recurrent import GRU, LSTM, RNN
 from gradverify.reference.reductions import Weighted
 from gradverify.reference.schedules import CosineDecay, Exponential, InverseTime, Warmup
 from gradverify.reference.shaping import Embedding, Flatten, Reshape
@@ -49,14 +52,15 @@ from gradverify.reference.softmax import LogSoftmax, Softmax
 from gradverify.reference.training import EarlyStopping, History, Step, train
 
 __all__ = [
-    "GLU", "INITIALISERS", "KL", "L1", "L2", "MAE", "MSE", "NLL", "SGD", "Activation", "Adam", "AdamW",
-    "Add", "AveragePool", "BatchNorm", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Clipped",
-    "Concatenate", "Conv", "ConvTransposed", "Cosine", "CosineDecay", "CrossEntropy", "Dense", "Dropout",
-    "EarlyStopping", "Embedding", "Explanation", "Exponential", "Factor", "Flatten", "GlobalPool",
-    "Graph", "GroupNorm", "Hinge", "History", "Huber", "InverseTime", "Layer", "LayerNorm", "Link",
-    "LogSoftmax", "Loss", "MaxPool", "Maxout", "Momentum", "Multiply", "Nesterov", "Network", "Node",
-    "Objective", "Optimizer", "PReLU", "Penalty", "Poisson", "RMSNorm", "RMSprop", "Reshape", "Residual",
-    "Softmax", "Step", "Warmup", "Weighted", "advanced", "clip_global_norm", "clip_norm", "clip_value",
-    "evaluating", "explain", "explain_network", "hessian_product", "push_pullback", "scaled_by_depth",
-    "sequential", "train",
+    "GLU", "GRU", "INITIALISERS", "KL", "L1", "L2", "LSTM", "MAE", "MSE", "NLL", "RNN", "SGD",
+    "Activation", "Adam", "AdamW", "Add", "Attention", "AveragePool", "BatchNorm", "BinaryCrossEntropy",
+    "CategoricalCrossEntropy", "Clipped", "Concatenate", "Conv", "ConvTransposed", "Cosine",
+    "CosineDecay", "CrossEntropy", "Dense", "Dropout", "EarlyStopping", "Embedding", "Explanation",
+    "Exponential", "Factor", "Flatten", "GlobalPool", "Graph", "GroupNorm", "Hinge", "History", "Huber",
+    "InverseTime", "Layer", "LayerNorm", "LearnedPositions", "Link", "LogSoftmax", "Loss", "MaxPool",
+    "Maxout", "Momentum", "MultiHeadAttention", "Multiply", "Nesterov", "Network", "Node", "Objective",
+    "Optimizer", "PReLU", "Penalty", "Poisson", "RMSNorm", "RMSprop", "Reshape", "Residual",
+    "RotaryPositions", "SinusoidalPositions", "Softmax", "Step", "Warmup", "Weighted", "advanced",
+    "clip_global_norm", "clip_norm", "clip_value", "evaluating", "explain", "explain_network",
+    "hessian_product", "push_pullback", "scaled_by_depth", "sequential", "train",
 ]

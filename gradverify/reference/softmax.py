@@ -16,6 +16,8 @@ functions*, 2021, section 3.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +43,19 @@ def _probabilities(e: Array) -> tuple[Array, Array]:
     """p_c and 1 - p_c, each with all its digits."""
     total = np.sum(e, axis=-1, keepdims=True)
     return e / total, _without_own(e) / total
+
+
+def masked_softmax(z: Array, allowed: np.ndarray) -> tuple[Array, Callable[[Array], Array]]:
+    """Softmax over the allowed entries of each row, zero elsewhere, and its symmetric product.
+
+    A row in which nothing is allowed is zero altogether. The scores of what is not allowed have no effect.
+    """
+    first = largest_first(np.where(allowed, z, -math.inf))
+    shifted = z - np.sum(np.where(first, z, 0), axis=-1, keepdims=True)
+    e = np.where(allowed, np.exp(np.where(allowed, shifted, 0 * shifted)), 0)
+    total = np.where(np.any(allowed, axis=-1, keepdims=True), np.sum(e, axis=-1, keepdims=True), 1)
+    p, q = e / total, _without_own(e) / total
+    return p, lambda d: p * (d * q - _without_own(p * d))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def planted(mutant: Mutant) -> Iterator[tuple[type, ...]]:
     """The bug is there within the block; yields the classes of layers and losses that it may reach."""
     pairs = [(getattr(import_module(f"{PACKAGE}.{module}"), name), value)
              for module, names in _copies(mutant).items() for name, value in names.items()
-             if isinstance(value, type) and value.__module__ == f"{PACKAGE}.{module}" and "forward" in vars(value)]
+             if _is_layer(value) and value.__module__ == f"{PACKAGE}.{module}"]
     originals = [(real, real.forward) for real, _ in pairs]
     try:
         for real, twin in pairs:
@@ -38,6 +38,10 @@ def planted(mutant: Mutant) -> Iterator[tuple[type, ...]]:
     finally:
         for real, forward in originals:
             real.forward = forward
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, type) and "forward" in vars(value) and not getattr(value, "_is_protocol", False)
 
 
 def _with_pullback_of(twin: Any, forward: Callable[..., Any]) -> Callable[..., Any]:

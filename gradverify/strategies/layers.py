@@ -181,9 +181,9 @@ def _window(draw: Draw, space: Shape) -> tuple[Shape, int | Shape, int, int]:
 
 
 MENUS: dict[str, tuple[Maker, ...]] = {
-    "features": (dense, activation, softmax, last_axes_norm, channel_norm, dropout, reshape),
+    "features": (dense, activation, activation, softmax, last_axes_norm, channel_norm, dropout, reshape),
     "image": (activation, conv, pool, channel_norm, conv_transposed, global_pool, flatten, last_axes_norm, dropout),
-    "sequence": (dense, activation, softmax, last_axes_norm, flatten, dropout),
+    "sequence": (dense, activation, activation, softmax, last_axes_norm, flatten, dropout),
 }
 GROWING = (conv, conv_transposed)
 

@@ -53,7 +53,8 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
             parts = assign(run(claim, point), leaves, call.point, call.names)
             if reverse is None:
                 raise AssertionError(name)
-            return {leaf: reverse(g, next(iter(u.values())), leaf, point[leaf]) for leaf, g in parts.items()}
+            (dy,) = u.values()
+            return {leaf: None if g is None else reverse(g, dy, leaf, point[leaf]) for leaf, g in parts.items()}
 
         return outputs, pullback
 

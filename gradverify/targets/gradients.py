@@ -36,7 +36,8 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
             raise WrongClaim(
                 "shape", leaves[0], f"the backward returned {len(result)} gradients for {len(leaves)} leaves"
             )
-        return {n: as_gradient(g) for n, g in zip(order, result, strict=False) if n in point and g is not None}
+        named = zip(order, result, strict=False)
+        return {n: None if g is None else as_gradient(g) for n, g in named if n in point}
     return {leaves[0]: as_gradient(result)} if result is not None else {}
 
 
@@ -57,17 +58,22 @@ def as_gradient(value: Any) -> np.ndarray:
     return array
 
 
+USUAL_PARAMETERS = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "kernels")
+
+
 def claimed_leaves(linearize: Linearize, point: Arrays, params: tuple[str, ...] = ()) -> tuple[str, ...] | None:
     """The leaves a backward speaks of: what it returns once, and every parameter; None if that shows nothing.
 
-    An input it says nothing about (the labels of a loss) is data, not a wrong zero.
+    An input it says nothing about (the labels of a loss) is data, not a wrong zero; but None is a
+    claim of zero, and what is called a weight or a bias is no data.
     """
     try:
         outputs, pullback = linearize(point, None)
         found = pullback({n: np.ones(np.shape(y), dtype=np.asarray(y).dtype) for n, y in outputs.items()})
     except Exception:
         return None
-    return tuple(leaf for leaf in point if leaf in found or leaf in params) if found else None
+    named = {leaf for leaf in point if plain(leaf.rsplit(".", maxsplit=1)[-1]) in USUAL_PARAMETERS}
+    return tuple(leaf for leaf in point if leaf in found or leaf in params or leaf in named) if found else None
 
 
 def unclaimed_notes(point: Arrays, claimed: tuple[str, ...] | None) -> tuple[str, ...]:

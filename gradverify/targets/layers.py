@@ -222,9 +222,11 @@ class _Bound:
     def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
         """Two backward passes of one instance; of stored gradients only those that do not accumulate."""
         ran = self.run(point)
-        first = {n: np.array(g) for n, g in self.pull(ran, ran.layer, {n: x.copy() for n, x in u.items()}).items()}
+        once = self.pull(ran, ran.layer, {n: x.copy() for n, x in u.items()})
+        first = {n: np.array(g) for n, g in once.items() if g is not None}
         second = self.pull(ran, ran.layer, u)
-        doubled = {n for n, g in second.items() if n in self.methods.params and np.allclose(g, 2 * first[n])}
+        stored = [n for n in self.methods.params if n in first and second.get(n) is not None]
+        doubled = {n for n in stored if np.allclose(second[n], 2 * first[n])}
         return {n: g for n, g in first.items() if n not in doubled}, second
 
     def overwritten(self, point: Arrays) -> list[tuple[str, Any, Any]]:

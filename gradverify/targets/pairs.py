@@ -63,7 +63,7 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
         out, cache, state = run(point)
         rebuild = flatten(out, "out")[1]
         first = pull({n: x.copy() for n, x in u.items()}, rebuild, cache, state)
-        return {n: np.array(g) for n, g in first.items()}, pull(u, rebuild, cache, state)
+        return {n: np.array(g) for n, g in first.items() if g is not None}, pull(u, rebuild, cache, state)
 
     claimed = claimed_leaves(linearize, call.point)
     return Target(

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays
-from gradverify.targets.gradients import decorated, names_gradient_of, plain
+from gradverify.targets.gradients import USUAL_PARAMETERS, decorated, names_gradient_of, plain
 from gradverify.targets.graph import floating_of, paths_of
 
 _CONTAINERS = ("params", "parameters", "weights", "p", "theta")
 _GRADIENT_BOXES = ("grads", "gradients", "grad", "dparams", "paramgrads", "paramsgrads", "dweights", "g", "dtheta")
 _VALUES = ("value", "data", "val", "v", "w", "array")
 _GRADIENTS = ("grad", "gradient", "g", "d", "dvalue", "derivative")
-_USUAL = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "kernels")
 
 Slots = dict[str, str | None]
 
@@ -37,7 +36,7 @@ def find_parameters(obj: Any, trial: Any, kept: frozenset[str], returned: Any, i
     declared = {path for path in free if any(_in_container(alias) for alias in names[path])}
     named = _named_in(returned, free)
     if slots or named:
-        declared |= {path for path in free if plain(_split(path)[1]) in _USUAL}
+        declared |= {path for path in free if plain(_split(path)[1]) in USUAL_PARAMETERS}
     chosen = declared | named | _placed_in(returned, free, inputs)
     return {path: slots.get(path) for path in before if (path in slots and path not in taken) or path in chosen}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
+from importlib.util import find_spec
 
 import mpmath
 import numpy as np
 import pytest
 
 from gradverify.arithmetic import quadarray
-from gradverify.arithmetic.balls import Side, balls
+from gradverify.arithmetic.balls import Side, balls, precision
 from gradverify.arithmetic.functions import Refused
 from gradverify.arithmetic.quadarray import from_mpf, quadruple, to_mpf, usable
 from gradverify.arithmetic.scalars import exact_difference, multiprecise
@@ -22,6 +24,12 @@ needs_quad = pytest.mark.skipif(not usable(), reason="numpy-quaddtype is not usa
 def make_balls():
     pytest.importorskip("flint")
     return balls(Side())
+
+
+@pytest.fixture(autouse=True)
+def _wide_balls():
+    with precision(128) if find_spec("flint") else nullcontext():
+        yield
 
 
 ARITHMETICS = [pytest.param(lambda: multiprecise(60), id="mpmath"), pytest.param(make_balls, id="balls"),
@@ -50,7 +58,7 @@ def test_quad_agrees_with_mpmath_to_31_digits(name):
     with np.errstate(all="ignore"):
         quads, exact = to_mpf(ROWS[name](quadruple().wrap(X)).payload), ROWS[name](multiprecise(60).wrap(X)).payload
     for a, b in zip(quads.flat, exact.flat, strict=True):
-        assert (mpmath.isnan(a) and mpmath.isnan(b)) or abs(exact_difference(a, b)) <= 1e-31 * (1 + abs(b))
+        assert a == b or (mpmath.isnan(a) and mpmath.isnan(b)) or abs(exact_difference(a, b)) <= 1e-31 * (1 + abs(b))
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
@@ -59,8 +67,8 @@ def test_an_array_allocated_like_the_input_takes_assignments(arithmetic):
     y = np.zeros_like(x)
     y[0] = x[1] / 3
     y[1, :2] += x[0, :2]
-    assert y.values.tolist() == [(X[1] / 3).tolist(), [0.7, -1.3, 0.0]]
-    assert np.all((y[0] * 3 - x[1]).values == 0) or np.all(np.abs((y[0] * 3 - x[1]).values) < 1e-33)
+    np.testing.assert_allclose(y.values, [X[1] / 3, [0.7, -1.3, 0.0]], rtol=1e-15)
+    assert np.all(np.abs((y[0] * 3 - x[1]).values) < 1e-33)
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
@@ -82,7 +90,7 @@ def test_a_sum_over_nothing_is_zero_and_a_product_is_one(arithmetic):
 def test_plain_entries_among_numbers_become_numbers(arithmetic):
     x = arithmetic().wrap(X[0])
     tenth = np.concatenate([x, [0.1]])[3:] * np.append(x, 0.1)[3:]
-    assert tenth.values == 0.1 * 0.1
+    np.testing.assert_allclose(tenth.values, 0.1 * 0.1, rtol=1e-15)
     if x.numbers.name != "ball":
         assert (tenth - 0.1 * 0.1).values != 0  # in float64 the product would have been rounded
 
@@ -132,7 +140,8 @@ def test_quads_and_mpmath_numbers_are_converted_exactly():
     numbers = quadruple()
     x = numbers.wrap(rng.normal(size=200)) / 3
     for scale in (1.0, 1e300, 1e-300, 0.0, np.inf):
-        quads = (x * scale * scale).payload
+        with np.errstate(all="ignore"):
+            quads = (x * scale * scale).payload
         assert np.array_equal(from_mpf(to_mpf(quads), numbers.dtype), quads)
     tiny = numbers.ufuncs[np.exp](numbers.wrap(np.linspace(-11360.0, -11420.0, 50)).payload)
     assert np.array_equal(from_mpf(to_mpf(tiny), numbers.dtype), tiny)
@@ -171,7 +180,8 @@ def test_a_jittered_run_moves_last_digits_and_nothing_else():
     numbers = multiprecise(50).jittered(np.random.default_rng(0))
     x = numbers.wrap(X)
     moved = np.abs((x / 3).payload * 3 / x.payload - 1)
-    assert 1e-53 < moved.max() < 1e-48
+    assert 1e-46 < moved.min() < moved.max() < 1e-42
+    assert len(set(moved.flat)) == moved.size
     assert np.all((-x).values == -X)
 
 
@@ -185,11 +195,13 @@ def test_slopes_of_balls_are_those_of_differences():
         t = 2.0**-13
         with np.errstate(all="ignore"):
             near, far = (f(X + t * V) - f(X - t * V)) / 2, (f(X + 2 * t * V) - f(X - 2 * t * V)) / 4
-        slopes = [0.0 if d.dx is None else float(d.dx) for d in f(x).payload.flat]
-        np.testing.assert_allclose(slopes, np.ravel((4 * near - far) / (3 * t)), rtol=1e-7, atol=1e-7)
+            expected = np.ravel((4 * near - far) / (3 * t))
+        slopes = np.array([0.0 if d.dx is None else float(d.dx) for d in f(x).payload.flat])
+        known = np.isfinite(expected)
+        np.testing.assert_allclose(slopes[known], expected[known], rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("f", [lambda x: x > 1 / 3, lambda x: np.floor(x * 3), lambda x: np.maximum(x, x * 3 / 3),
+@pytest.mark.parametrize("f", [lambda x: x * 3 > 1, lambda x: np.floor(x * 3), lambda x: np.maximum(x, x * 3 / 3),
                                np.sign, lambda x: np.cbrt(x - x)])
 def test_what_balls_cannot_decide_is_refused(f):
     numbers = make_balls()

@@ -42,7 +42,7 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     arrays = make_program(obj, inputs, kwargs, numbers=False)
     if 0 < len(arrays.leaves) < len(program.leaves) and not _linearizes(program):
         program = arrays
-    return _target(program, options)
+    return _target(_code(program), options)
 
 
 def _linearizes(program: Program) -> bool:
@@ -94,10 +94,10 @@ def _code(program: Program) -> Code:
     return Code(program, traced(run), traced(linear), traced(pull), traced(push), twice)
 
 
-def _target(program: Program, options: Options) -> Target:
-    code, point = _code(program), program.point
+def _target(code: Code, options: Options) -> Target:
+    program, point = code.program, code.program.point
     outputs = _evaluate(code, point)
-    forward_mode = partial(_along, code, code.push)
+    dual = options.mode != "reverse" and _works(code, code.push)
     names = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
     cast = cache(partial(_cast, code, options))
     return Target(
@@ -106,7 +106,7 @@ def _target(program: Program, options: Options) -> Target:
         dtype=max(names, key=EPS.__getitem__),
         forward=partial(_forward, code),
         linearize=partial(_linearize, code),
-        pushforward=forward_mode if options.mode != "reverse" and _works(forward_mode, point) else None,
+        pushforward=partial(_along, code, code.push) if dual else None,
         hessian_product=_hessian(code, outputs) if options.order > 1 else None,
         cast=cast,
         substitute=partial(_substituted, program),
@@ -196,18 +196,18 @@ def _hessian(code: Code, outputs: Values) -> Any:
     """The first way to second derivatives that works; a backward pass need not have a forward mode."""
     if len(outputs) != 1 or any(y.size != 1 for y in outputs.values()):
         return None
-    ways = [partial(_along, code, way) for way in code.ways]
-    return next((way for way in ways if _works(way, code.program.point)), None)
+    return next((partial(_along, code, way) for way in code.ways if _works(code, way)), None)
 
 
-def _works(derivative: Callable[[Arrays, Arrays], Arrays], point: Arrays) -> bool:
-    """Whether one call at the point answers: a `custom_vjp` has no forward mode, and need not."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
-            derivative(point, {name: np.ones_like(x) for name, x in point.items()})
-    except Exception:  # a missing derivative is reported in several ways
-        return False
+def _works(code: Code, derivative: Function) -> bool:
+    """Whether there is such a derivative: a `custom_vjp` has no forward mode, and need not."""
+    with warnings.catch_warnings(), code.program.running():
+        warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
+        values = code.program.values(code.program.point)
+        try:
+            derivative(values, values)  # an abstract run would do, but custom_vjp refuses real ones only
+        except Exception:  # a missing derivative is reported in several ways
+            return False
     return True
 
 
@@ -218,14 +218,14 @@ def _cast(code: Code, options: Options, dtype: str) -> Target | None:
     """
     if dtype not in EPS or dtype == "longdouble":
         return None
-    moved = code.program.in_dtype(dtype)
+    moved = _code(code.program.in_dtype(dtype))
     try:
-        here, there = _whole(code.program), _whole(moved)
-        if narrows(there) or draws(here) != draws(there):
+        whole = _whole(moved.program)
+        drawn = draws(whole)
+        if narrows(whole) or (drawn and drawn != draws(_whole(code.program))):
             return None
-        if {*map(dtype_name, _evaluate(_code(moved), moved.point).values())} != {dtype}:
-            return None
-        return _target(moved, options)
+        outputs = _evaluate(moved, moved.program.point)
+        return _target(moved, options) if {*map(dtype_name, outputs.values())} == {dtype} else None
     except Exception:  # code of one dtype refuses others, and code that reads values cannot be traced
         return None
 
@@ -247,5 +247,5 @@ def _precision_notes(program: Program, cast: Callable[[str], Target | None]) -> 
     if jax.config.jax_enable_x64 or not coarse:
         return ()
     if cast("float64") is None:
-        return ("jax_enable_x64 is off, and the code has no float64 run to compare with: judged in its own dtype alone",)
+        return ("jax_enable_x64 is off and no float64 run computes the same: judged in its own dtype alone",)
     return ("jax_enable_x64 is off: the formula is judged under scoped x64, the implementation in its own dtype",)

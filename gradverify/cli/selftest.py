@@ -1,0 +1,79 @@
+"""``gradverify selftest``: the reference on trial, or a bug planted in it and hunted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from gradverify.selftest import Tally
+
+HELP = """Judge the gradients of random networks: layers, losses and points of the reference, by complex step.
+
+Stops at the first failure and shrinks it to the smallest network. With --mutate a bug is planted in a pullback
+first: exit code 0 then says that it was found.
+
+[bold]Examples[/bold]
+
+  gradverify selftest --examples 2000
+
+  gradverify selftest --time 60 --seed 7
+
+  gradverify selftest --mutate --seed 3
+"""
+POOL = 400  # networks on which a mutant must be shown to be wrong before it counts
+
+
+def selftest(
+    *,
+    examples: Annotated[int, typer.Option("--examples", "-n", min=1, help="How many networks.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    time: Annotated[float | None, typer.Option(min=0.1, help="Stop after so many seconds.")] = None,
+    mutate: Annotated[bool, typer.Option("--mutate", help="Plant a bug, find it and shrink it.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Run it, print what was seen, and leave with 1 where something failed."""
+    if mutate:
+        raise typer.Exit(0 if _hunted(min(examples, 200), seed) else 1)
+    from gradverify import selftest as reference_on_trial
+
+    with _progress(examples, shown=not quiet) as tick:
+        report = reference_on_trial.selftest(examples, seed, time, tick)
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.failure is None else 1)
+
+
+def _hunted(examples: int, seed: int) -> bool:
+    """Whether the first mutant of this seed that is a bug at all was found."""
+    from gradverify.selftest import hunt, make_pool, shuffled, status
+
+    pool = make_pool(POOL, seed)
+    for mutant in shuffled(seed):
+        verdict = status(mutant, pool)
+        if verdict == "different":
+            result = hunt(mutant, examples, seed)
+            typer.echo(str(result))
+            return result.found
+        typer.echo(f"skipped  {mutant}\n         {verdict}: no gradient is wrong by it")
+    return False
+
+
+@contextmanager
+def _progress(examples: int, *, shown: bool) -> Iterator[Callable[[Tally], object]]:
+    """A bar on the terminal; nothing where standard error is not one."""
+    from rich.progress import Progress
+
+    from gradverify.cli.screen import console
+
+    screen = console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not (shown and screen.is_terminal)) as bar:
+        task = bar.add_task("judging", total=examples)
+        yield lambda tally: bar.update(task, completed=tally.networks, description=_so_far(tally))
+
+
+def _so_far(tally: Tally) -> str:
+    worst = f", worst {tally.worst.agreement:.0e}" if tally.worst is not None else ""
+    return f"pass {tally.verdicts['pass']} of {tally.networks}{worst}"
