@@ -32,6 +32,10 @@ class Case:
     slopes: tuple[float, float]
     scale: float  # root of the sum of squares of g_i v_i: what the slope is without cancellation
     note: str
+    formula: Formula
+    x: list[float]
+    v: list[float]
+    c: list[float]
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def draw_case(family: Family, seed: int) -> Case:
         moved = [kind(a + t * b) for a, b in zip(x, v, strict=True)]
         return float(formula(Native(), moved, [kind(value) for value in c]))
 
-    return Case(family.name, phi, family.eps, *_truth(formula, x, v, c), note)
+    return Case(family.name, phi, family.eps, *_truth(formula, x, v, c), note, formula, x, v, c)
 
 
 def _few_bits(rng: np.random.Generator, x: float) -> float:

@@ -108,3 +108,37 @@ def ask(method: Method, case: Case, phi: Callable[[Any], Any]) -> Answer:
         except (TypeError, ValueError, ArithmeticError, IndexError, np.linalg.LinAlgError):
             value = error = math.nan
     return Answer(float(np.real(np.ravel(value)[0])), float(np.ravel(error)[0]), counted.count)
+
+
+class Arrays:
+    """NumPy as a formula's number system, for numbers that are NumPy scalars or arrays of any kind."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return getattr(np, name)
+
+    @staticmethod
+    def solve(a: Any, b: Any) -> list[Any]:
+        return list(np.linalg.solve(np.array(a), np.array(b)))
+
+    @staticmethod
+    def single(x: Any) -> Any:
+        return np.float64(np.float32(x))
+
+    @staticmethod
+    def round(x: Any) -> Any:
+        return np.rint(x)
+
+
+def plane(case: Case) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The formula as a forward of named arrays, to be run on complex numbers."""
+    return lambda leaves: {"y": case.formula(Arrays(), [leaves["x"][i] for i in range(len(case.x))], case.c)}
+
+
+def by_complex_step(case: Case) -> Answer:
+    """``approx_derivative(method="cs")``; NaN where the forward does not run on complex numbers."""
+    forward = plane(case)
+
+    def phi(t: Any) -> Any:
+        return forward({"x": np.array(case.x) + t * np.array(case.v)})["y"]
+
+    return ask(lambda _, counted: (approx_derivative(counted, 0.0, method="cs"), math.nan), case, phi)

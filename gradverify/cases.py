@@ -20,7 +20,6 @@ _DIAGONAL = 64
 def make_case(finding: Finding, located: Located) -> Case:
     """The failure with its arrays, and closures that ask the same target and oracle again."""
     trial, leaf = finding.trial, finding.leaf
-    believed = finding.opinion.best is finding.opinion.foreign
 
     def at(point: Arrays) -> np.ndarray | None:
         g = trial.raw_gradient(finding.u, point={**trial.point, **point}).get(leaf)
@@ -32,14 +31,14 @@ def make_case(finding: Finding, located: Located) -> Case:
 
     def expect(point: Arrays, indices: tuple[tuple[int, ...], ...]) -> np.ndarray | None:
         there = trial.at({**trial.point, **point})
-        return _entries(there, finding.u, leaf, indices, foreign=believed)
+        return _entries(there, finding.u, leaf, indices, by=finding.opinion.by)
 
     return Case(
         leaf=leaf, x=to_float64(trial.point[leaf]), point=trial.point, gradient=finding.gradient.value[leaf],
         located=located, u=finding.u, outputs=trial.base, sizes=_sizes(trial, leaf),
         gradient_dtype=finding.gradient.dtypes.get(leaf, ""), leaf_dtype=dtype_name(trial.point[leaf]),
         at=_guarded(at), with_u=_guarded(with_u), expect=_guarded(expect),
-        diagonal=_guarded(lambda: _diagonal(trial, finding, located, foreign=believed)),
+        diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
     )  # fmt: skip
 
 
@@ -57,9 +56,9 @@ def _guarded(question: Callable[..., np.ndarray | None]) -> Callable[..., np.nda
 
 
 def _entries(
-    trial: Trial, u: Arrays, leaf: str, indices: tuple[tuple[int, ...], ...], *, foreign: bool
+    trial: Trial, u: Arrays, leaf: str, indices: tuple[tuple[int, ...], ...], *, by: str
 ) -> np.ndarray:
-    ask, sizes = estimator(trial, u, leaf, foreign=foreign), entry_sizes(trial.point[leaf])
+    ask, sizes = estimator(trial, u, leaf, by=by), entry_sizes(trial.point[leaf])
     values = []
     for index in indices:
         v = np.zeros(sizes.shape)
@@ -68,7 +67,7 @@ def _entries(
     return np.array(values, dtype=float)
 
 
-def _diagonal(trial: Trial, finding: Finding, located: Located, *, foreign: bool) -> np.ndarray | None:
+def _diagonal(trial: Trial, finding: Finding, located: Located, *, by: str) -> np.ndarray | None:
     (name, y), *more = trial.base.items()
     if more or y.shape != np.shape(trial.point[finding.leaf]) or len(located.indices) > _DIAGONAL:
         return None
@@ -76,7 +75,7 @@ def _diagonal(trial: Trial, finding: Finding, located: Located, *, foreign: bool
     for index in located.indices:
         only = np.zeros(y.shape)
         only[index] = finding.u[name][index]
-        values.append(_entries(trial, {name: only}, finding.leaf, (index,), foreign=foreign)[0])
+        values.append(_entries(trial, {name: only}, finding.leaf, (index,), by=by)[0])
     return np.array(values)
 
 

@@ -222,10 +222,10 @@ def _explained(finding: Finding, known: Check) -> Check:
         return replace(
             known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),)
         )
-    leaf, believed = finding.leaf, finding.opinion.best is finding.opinion.foreign
+    leaf = finding.leaf
     if not entries_are_free(finding.trial.regions.get(leaf)):
         return known
-    located = finding.located or locate_in(finding.trial, finding.u, finding.gradient, leaf, foreign=believed)
+    located = finding.located or locate_in(finding.trial, finding.u, finding.gradient, leaf, by=finding.opinion.by)
     return _with_entries(known, located, diagnose(make_case(finding, located)))
 
 

@@ -13,7 +13,7 @@ from gradverify.domains import entries_are_free
 from gradverify.localize import Located, locate
 from gradverify.oracles.complexstep import complex_step
 from gradverify.oracles.finite import finite
-from gradverify.oracles.opinion import Opinion, confirm
+from gradverify.oracles.opinion import FOREIGN, Opinion, climb, confirm
 from gradverify.probes import draw_cotangent, draw_tangent, entry_sizes, equalised, unit
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
 from gradverify.trial import Gradient, Trial
@@ -86,6 +86,11 @@ def ask(
     values = next(iter(scales.values())).values
     need = require * min((s.leaf for s in scales.values() if s.leaf > 0), default=values) / 4
     opinion = trial.expected(u, v, max(need, trial.eps * values / 8))
+    if len(leaves) == 1:
+        (leaf,) = leaves
+        settled = decide(computed, opinion.best, noise, scales[leaf], require).verdict is not Verdict.INCONCLUSIVE
+        if not settled and trial.target.foreign and trial.options.oracle == "auto":
+            opinion = climb(opinion, trial.phi(u, v), trial.forward, trial.point, u, v)
     found = []
     for leaf in leaves:
         decision = decide(computed, opinion.best, noise, scales[leaf], require, trial.options.tolerate)
@@ -130,7 +135,7 @@ def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, 
     if _finds(decision.computed, witness, noise):
         return decision
     free = all(entries_are_free(trial.regions.get(leaf)) for leaf in v)
-    if free and opinion.best is opinion.foreign and _entry_confirms(trial, u, v, decision):
+    if free and opinion.by == "complex" and _entry_confirms(trial, u, v, decision):
         return decision
     return replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
 
@@ -143,7 +148,7 @@ def _entry_confirms(trial: Trial, u: Arrays, v: Arrays, decision: Decision) -> b
     """Whether differences along the single worst entry, and one output, see what the joint probe could not."""
     (leaf,) = v
     gradient = trial.gradient(u)
-    located = locate_in(trial, u, gradient, leaf, foreign=True)
+    located = locate_in(trial, u, gradient, leaf, by="complex")
     for entry in located.entries(3):
         step = {leaf: unit(trial.point[leaf], entry.index)}
         for only in _single_outputs(trial, u, step):
@@ -174,17 +179,17 @@ def moved_outputs(trial: Trial, step: Arrays) -> Arrays:
     return {n: to_float64(after[n]) - y for n, y in trial.base.items()}
 
 
-def locate_in(trial: Trial, u: Arrays, gradient: Gradient, leaf: str, *, foreign: bool) -> Located:
+def locate_in(trial: Trial, u: Arrays, gradient: Gradient, leaf: str, *, by: str) -> Located:
     """The wrong entries of one leaf, by the oracle that was believed for it."""
-    ask_entry = estimator(trial, u, leaf, foreign=foreign)
+    ask_entry = estimator(trial, u, leaf, by=by)
     sizes = entry_sizes(trial.point[leaf])
     return locate(leaf, gradient.value[leaf], gradient.noise[leaf], sizes, ask_entry, trial.options.seed)
 
 
-def estimator(trial: Trial, u: Arrays, leaf: str, *, foreign: bool) -> Callable[[np.ndarray], Estimate]:
+def estimator(trial: Trial, u: Arrays, leaf: str, *, by: str) -> Callable[[np.ndarray], Estimate]:
     """What one oracle alone expects along directions within one leaf."""
-    if foreign:
-        return lambda v: complex_step(trial.forward, trial.point, u, {leaf: v}, seed=trial.options.seed)
+    if by in FOREIGN:
+        return lambda v: FOREIGN[by](trial.forward, trial.point, u, {leaf: v})
     return lambda v: finite(trial.phi(u, {leaf: v}), trial.eps, seed=trial.options.seed)
 
 
@@ -210,7 +215,7 @@ def entry_by_entry(trial: Trial, findings: list[Finding], rng: np.random.Generat
 
 def _single_entries(trial: Trial, finding: Finding, v: Arrays, estimate: Estimate, noise: float) -> Finding:
     leaf, gradient = finding.leaf, finding.gradient
-    located = locate_in(trial, finding.u, gradient, leaf, foreign=True)
+    located = locate_in(trial, finding.u, gradient, leaf, by="complex")
     value = dot(gradient.value, v)
     scales = Scales(magnitude({leaf: gradient.value[leaf]}, v), finding.decision.bar)
     decision = decide(value, estimate, noise, scales, 1.0, trial.options.tolerate)

@@ -37,8 +37,9 @@ class Numbers:
     lower(payload) -> the nearest float64 numbers.
     ufuncs: ufunc -> function of payloads; `matmul` multiplies stacks of matrices.
     constant(name) -> ``pi`` or ``ln2`` as a payload without axes.
-    ulp: a relative change of some last places, as a number.
-    moved(payload) -> the payload with its last bits moved at random, in a run that measures noise.
+    shake(payload, rng) -> the payload with its last places moved at random, by many different amounts: of
+        two results moved by one ulp up or down half are moved alike, and seem to have no noise.
+    moved(payload) -> the payload shaken, in a run that measures noise.
     """
 
     name: str
@@ -48,22 +49,14 @@ class Numbers:
     ufuncs: Mapping[Any, Row]
     matmul: Row
     constant: Callable[[str], Any]
-    ulp: Any = None
+    shake: Row | None = None
     moved: Row | None = None
 
     def jittered(self, rng: np.random.Generator) -> Numbers:
-        """The same with every inexact result moved by up to an `ulp`, so that cancellation anywhere shows.
-
-        By many different amounts: of two results moved by one ulp up or down half are moved alike,
-        and their difference would seem to have no noise.
-        """
-        amounts = rng.uniform(0.25, 1.0, AMOUNTS) * rng.choice((-1.0, 1.0), AMOUNTS)
-        factors = self.lift(amounts) * self.ulp + self.lift(np.ones(()))
-
-        def moved(payload: Any) -> Any:
-            return payload * factors[rng.integers(0, AMOUNTS, np.shape(payload))]
-
-        return dataclasses.replace(self, moved=moved)
+        """The same with every inexact result shaken, so that cancellation and saturation anywhere show."""
+        shake = self.shake
+        assert shake is not None
+        return dataclasses.replace(self, moved=lambda payload: shake(payload, rng))
 
     def wrap(self, plain: Any) -> NumberArray:
         """A plain array as numbers of this arithmetic."""
@@ -78,7 +71,6 @@ class Numbers:
         return boxed
 
 
-AMOUNTS = 64
 EXACT = frozenset((np.negative, np.positive, np.absolute, np.fabs, np.maximum, np.minimum, np.fmax, np.fmin,
                    np.sign, np.floor, np.ceil, np.trunc, np.rint, np.copysign, np.heaviside, np.conjugate))
 

@@ -26,6 +26,7 @@ Row = Callable[..., Any]
 BITS = 113
 BIAS = 16383 + 112
 INFINITE, NEGATIVE = 0x7FFF << 112, 1 << 127
+EXPONENT = np.uint64(0x7FFF << 48)  # in the upper of a little-endian number's two words
 PATIENCE = 60.0  # seconds for a process that imports NumPy and multiplies two numbers
 PROBE = """
 import numpy, numpy_quaddtype
@@ -78,8 +79,18 @@ def quadruple() -> Numbers:
     constants = {"pi": np.arctan(lift(np.ones(()))) * 4, "ln2": np.log(lift(np.full((), 2.0)))}
     return Numbers(
         name="quad", dtype=dtype, lift=lift, lower=lambda a: np.asarray(a.astype(np.float64)), ufuncs=rows,
-        matmul=matmul, constant=constants.__getitem__, ulp=lift(np.full((), 2.0 ** (4 - BITS)))[()],
+        matmul=matmul, constant=constants.__getitem__, shake=shake,
     )  # fmt: skip
+
+
+def shake(payload: Any, rng: np.random.Generator) -> Any:
+    """The last five bits of every number replaced by others; zeros and infinities as they are."""
+    a = np.array(payload, ndmin=1, order="C")
+    words = a.view(np.uint64).reshape(*a.shape, 2)
+    size = words[..., 1] & EXPONENT
+    inexact = (size != 0) & (size != EXPONENT)
+    words[..., 0] ^= rng.integers(0, 32, a.shape, dtype=np.uint8) * inexact
+    return a.reshape(np.shape(payload))
 
 
 def _checked(ufunc: Any, dtype: np.dtype) -> Row:

@@ -20,6 +20,8 @@ Row = Callable[..., Any]
 HUGE = 2**40  # e^(2^40): what is larger only costs time on its way to infinity
 WIDEST = 4000  # bits a matrix may span to be multiplied in integers
 
+AMOUNTS, SHAKEN_BITS = 64, 12  # 64 different amounts, the least of them of 2^12 last places
+
 BY_NAME: dict[Any, str] = {
     np.log: "log", np.sin: "sin", np.cos: "cos", np.tan: "tan", np.sinh: "sinh", np.cosh: "cosh",
     np.tanh: "tanh", np.sqrt: "sqrt", np.log1p: "log1p", np.arcsin: "asin", np.arccos: "acos",
@@ -159,6 +161,14 @@ def _matmul(ctx: Any) -> Row:
     return matmul
 
 
+def _shake(ctx: Any) -> Row:
+    def amount(k: int) -> Any:
+        return ctx.one + ctx.ldexp(2 * k - AMOUNTS + 1, SHAKEN_BITS - ctx.prec)
+
+    factors = elementwise(amount)(np.arange(AMOUNTS).astype(object))
+    return lambda payload, rng: payload * factors[rng.integers(0, AMOUNTS, np.shape(payload))]
+
+
 @lru_cache(maxsize=16)
 def multiprecise(digits: int) -> Numbers:
     """Numbers of mpmath with so many decimal digits.
@@ -178,7 +188,7 @@ def multiprecise(digits: int) -> Numbers:
     return Numbers(
         name=f"mpmath, {digits} digits", dtype=np.dtype(object), lift=lambda a: np.asarray(convert(a), dtype=object),
         lower=lambda a: np.asarray(a, dtype=object).astype(np.float64), ufuncs=rows, matmul=matmul,
-        constant=lambda name: constants[name](), ulp=ctx.ldexp(ctx.one, 20 - ctx.prec),
+        constant=lambda name: constants[name](), shake=_shake(ctx),
     )  # fmt: skip
 
 

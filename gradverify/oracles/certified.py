@@ -101,7 +101,7 @@ def _answer(line: Line) -> Estimate:
 
 
 def _judge(line: Line, plain: Arrays, right: Enclosure, bits: int) -> Estimate:
-    if not same_values(plain, right.outputs):
+    if not same_values(line, plain, right.outputs):
         return _estimate(line, math.nan, math.inf, "kink" if right.tied else "forward-inexact")
     if not right.tied:
         return _estimate(line, *_float64(right.ball))

@@ -6,30 +6,38 @@ import math
 
 import numpy as np
 
-from gradverify.oracles.fit import DEGREES
+from gradverify.oracles.fit import COUNT, DEGREES
 from gradverify.oracles.ladder import COARSE, FEW, Ladder
 from gradverify.oracles.pieces import between_pieces
 from gradverify.oracles.sampling import Rung, take
 
+MOST_RUNGS = 12
 WIDEST = 2.0**10
 PATIENCE = 8.0  # a further rung must promise to shrink the bound so many times
 NARROW = 2.0**-30  # dtypes coarser than this are averaged, and every factor is worth a rung
 POOL = 16  # rungs of different nodes in an average
 
 
-def climb(ladder: Ladder, radius: float, most: int) -> None:
+def climb(ladder: Ladder, radius: float) -> None:
     """Take rungs until the bound is small enough or no further one promises anything."""
     wanted: float | None = radius
-    while wanted is not None and len(ladder.rungs) < most:
+    while wanted is not None and len(ladder.rungs) < MOST_RUNGS:
         ladder.take(wanted)
-        wanted = _next(ladder)
+        wanted = _next(ladder) if _room(ladder) > 0 else None
     if ladder.line.eps >= NARROW and ladder.require < ladder.best < math.inf:
         _average(ladder)
 
 
 def _average(ladder: Ladder) -> None:
     best = min((r for r in ladder.usable if ladder.believed(r)), key=lambda r: r.error)
-    ladder.rungs.append(take(ladder.line, best.radius, ladder.order, range(ladder.seed, ladder.seed + POOL)))
+    pool = min(POOL, 1 + _room(ladder))
+    ladder.rungs.append(take(ladder.line, best.radius, ladder.order, range(ladder.seed, ladder.seed + pool)))
+
+
+def _room(ladder: Ladder) -> int:
+    """How many more rungs the budget has room for; the node at 0 is known."""
+    left = (ladder.budget - ladder.line.evaluations) / (COUNT - 1)
+    return int(min(left, MOST_RUNGS + POOL))
 
 
 def _next(ladder: Ladder) -> float | None:

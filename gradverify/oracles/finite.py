@@ -16,7 +16,6 @@ from gradverify.records import Estimate
 
 Phi = Callable[[float], float]
 
-MOST_RUNGS = 12
 RADIUS = 0.125
 VISIBLE = 4.0  # a kink is farther off if a finer bound is so many times smaller than its gap
 UNSTEADY = 64.0  # roundings by which two runs may differ before that is a finding
@@ -33,32 +32,33 @@ class Finding:
 
 
 def finite(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1, *,
-           max_rungs: int = MOST_RUNGS, seed: int = 0, radius: float = RADIUS) -> Estimate:
+           budget: float = math.inf, seed: int = 0, radius: float = RADIUS) -> Estimate:
     """The derivative of phi at 0 of order 1, 2 or 3, within a bound that phi's own values give.
 
     `phi(t)` is ``<u, f(x + t v)>`` from the forward in its own dtype, whose spacing at 1 is `eps`; t = 1
     is a change of x by about its own size. NaN, infinities and exceptions are the edge of the
     domain. The first rung costs 14 evaluations; more are taken while the bound exceeds `require`,
-    or, if that is None, while they promise a better one.
+    or, if that is None, while they promise a better one, and never beyond a `budget` of evaluations but to
+    find out where a step lies.
 
     >>> found = finite(math.exp)
     >>> abs(found.value - 1.0) <= found.error < 1e-11
     True
     """
     line = Line(phi, eps)
-    finding = investigate(Ladder(line, order, require or 0.0, seed), max_rungs, radius)
+    finding = investigate(Ladder(line, order, require or 0.0, seed, budget), radius)
     return _estimate(line, finding, "finite")
 
 
 def second_opinion(phi: Phi, eps: float = 2.0**-52, require: float | None = None, order: int = 1, *,
-                   max_rungs: int = MOST_RUNGS, seed: int = 1, radius: float = 0.7 * RADIUS) -> Estimate:
+                   seed: int = 1, radius: float = 0.7 * RADIUS) -> Estimate:
     """The same from other nodes and radii, held against plain central differences.
 
     It confirms a failure where only native oracles exist, so it must not share a mistake with `finite`:
     if no central difference agrees with the fit within both errors, the bound is infinite.
     """
     line = Line(phi, eps)
-    finding = investigate(Ladder(line, order, require or 0.0, seed), max_rungs, radius)
+    finding = investigate(Ladder(line, order, require or 0.0, seed), radius)
     if math.isfinite(finding.error) and not finding.reason and not _central_agrees(line, finding, order):
         finding = Finding(finding.value, math.inf, "resolution")
     return _estimate(line, finding, "finite central")
@@ -84,12 +84,12 @@ def _central(line: Line, step: float, order: int) -> float:
     return sum(w * line(k * step) for k, w in zip(places, weights, strict=True) if w) / step**order
 
 
-def investigate(ladder: Ladder, most: int = MOST_RUNGS, radius: float = RADIUS) -> Finding:
+def investigate(ladder: Ladder, radius: float = RADIUS) -> Finding:
     """Climb the ladder and judge its rungs."""
     if not math.isfinite(ladder.line(0.0)):
         return Finding(math.nan, math.inf, "domain")
     ladder.line.repeat()
-    climb(ladder, radius, most)
+    climb(ladder, radius)
     return conclude(ladder)
 
 

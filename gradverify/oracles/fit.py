@@ -22,6 +22,7 @@ Array = np.ndarray
 
 COUNT = 13
 JITTER = 0.2  # of the angle between two nodes
+NODE_BITS = 2.0**12
 TAIL = 4  # coefficients in which noise is read
 DEGREES = (8, 6, 4, 2)  # of the part taken for signal; TAIL more coefficients enter the value
 STRUCTURE = 4.0  # standard deviations that a feature hidden in the noise of an average may shift it
@@ -65,7 +66,7 @@ def make_nodes(seed: int = 0, count: int = COUNT) -> tuple[float, ...]:
     """
     rng = np.random.default_rng(seed)
     angle = np.pi * (np.arange(count) + JITTER * rng.uniform(-1.0, 1.0, count)) / (count - 1)
-    t = np.cos(angle)[::-1]
+    t = np.round(np.cos(angle)[::-1] * NODE_BITS) / NODE_BITS
     if count % 2:
         t[count // 2] = 0.0
     return tuple(t.tolist())

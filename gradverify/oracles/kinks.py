@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gradverify.oracles.finite import MOST_RUNGS, RADIUS, Finding, investigate
+from gradverify.oracles.finite import RADIUS, Finding, investigate
 from gradverify.oracles.ladder import Ladder
 from gradverify.oracles.sampling import Line
 
@@ -44,7 +44,7 @@ def classify(phi: Callable[[float], float], eps: float = 2.0**-52, radius: float
     ('kink', 2.0, 4.0)
     """
     line = Line(phi, eps)
-    finding = investigate(Ladder(line, order=1, require=0.0), MOST_RUNGS, radius)
+    finding = investigate(Ladder(line, order=1, require=0.0), radius)
     if finding.split is not None:
         left, right = finding.split.left, finding.split.right
         errors = left.slope_error, right.slope_error

@@ -28,6 +28,7 @@ class Ladder:
     order: int
     require: float
     seed: int = 0
+    budget: float = math.inf  # in evaluations
     rungs: list[Rung] = field(default_factory=list)
     rounding: float | None = None  # the noise of a computation that is narrower inside than it says
 

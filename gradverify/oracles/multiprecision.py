@@ -23,7 +23,7 @@ from gradverify.arrays import Arrays, all_finite
 from gradverify.oracles.line import CENTRAL, Line, combine, one_sided, power_of_two, same_values
 from gradverify.records import Estimate
 
-LEVELS = 4
+LEVELS = 5
 GROWTH = 2.5  # no two steps in a ratio that a kink or an oscillation could share
 AGREED = 1e-25  # of the sum of moduli: disagreement beyond float64's last bit by nine digits
 SHRINKS = 1e-10  # the gap of one-sided slopes is O(h), and h shrinks by 1e-20 at the least
@@ -131,7 +131,7 @@ def _agree(coarse: _Level, fine: _Level) -> bool:
 
 
 def _judge(line: Line, plain: Arrays, coarse: _Level, fine: _Level) -> Truth:
-    if not same_values(plain, fine.here):
+    if not same_values(line, plain, fine.here):
         return Truth(fine.value, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
     slopes = (float(fine.left), float(fine.right))
     if fine.gap > SHRINKS * coarse.gap and fine.gap > AGREED * fine.scale:

@@ -11,13 +11,37 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from gradverify.arrays import Arrays
+from gradverify.oracles.certified import certified
 from gradverify.oracles.complexstep import complex_step
 from gradverify.oracles.finite import finite, second_opinion
+from gradverify.oracles.multiprecision import multiprecision
+from gradverify.oracles.quad import quad
 from gradverify.records import Estimate
 
+Forward = Callable[[Arrays], Arrays]
+Phi = Callable[[float], float]
+
+FOREIGN: dict[str, Callable[[Forward, Arrays, Arrays, Arrays], Estimate]] = {
+    "complex": complex_step,
+    "quad": quad,
+    "mpmath": multiprecision,
+    "certified": certified,
+}
+# A rung above complex step is climbed to only where the forward handles at most so many numbers:
+# per number, quad costs about a hundred and mpmath a few thousand times what float64 does.
+RUNGS = {"quad": 2**14, "mpmath": 2**11}
+
 _CORROBORATES = 1e-2  # a native bound this much smaller than the value says something about it
-_WORDS = {"complex": "complex step", "finite": "finite differences"}
+_WORDS = {
+    "complex": "complex step",
+    "finite": "finite differences",
+    "quad": "quadruple precision",
+    "mpmath": "mpmath",
+    "certified": "certified balls",
+}
 
 
 @dataclass(frozen=True)
@@ -30,9 +54,14 @@ class Opinion:
 
     @property
     def corroborated(self) -> bool:
-        """Whether both families spoke, and agree on more than the order of magnitude."""
+        """Whether complex step and differences both spoke, and agree on more than the order of magnitude."""
         informative = self.native.error <= _CORROBORATES * abs(self.native.value)
-        return self.foreign is not None and self.best is self.foreign and informative
+        return self.by == "complex" and informative
+
+    @property
+    def by(self) -> str:
+        """The oracle that is believed."""
+        return self.best.oracle if self.best is self.foreign else "finite"
 
     @property
     def name(self) -> str:
@@ -44,7 +73,7 @@ class Opinion:
 def consult(
     *,
     phi: Callable[[float], float],
-    forward: Callable[[Arrays], Arrays] | None,
+    forward: Forward | None,
     point: Arrays,
     u: Arrays,
     v: Arrays,
@@ -55,8 +84,8 @@ def consult(
 ) -> Opinion:
     """Native differences, and the foreign oracle where the forward runs on it and both agree."""
     foreign = None
-    if forward is not None and oracle in ("auto", "complex"):
-        foreign = complex_step(forward, point, u, v, seed=seed)
+    if forward is not None and oracle != "finite":
+        foreign = FOREIGN["complex" if oracle == "auto" else oracle](forward, point, u, v)
         if foreign.reason == "kink" and oracle == "auto":
             # It saw the tie itself: differences would only spend a hundred evaluations on shrinking towards it.
             met = Estimate(math.nan, math.inf, foreign.evaluations, "finite", "kink", foreign.slopes)
@@ -64,11 +93,42 @@ def consult(
         foreign = None if foreign.reason or not math.isfinite(foreign.error) else foreign
     # Beside a foreign estimate the difference has to confirm, not to resolve: a thousandth is enough.
     enough = max(need or 0.0, 1e-3 * abs(foreign.value)) if foreign is not None else need
-    native = finite(phi, eps, require=enough, seed=seed)
+    return _joined(finite(phi, eps, require=enough, seed=seed), foreign, phi)
+
+
+def _joined(native: Estimate, foreign: Estimate | None, phi: Phi) -> Opinion:
     if foreign is None or native.reason in ("kink", "jump", "staircase") or not math.isfinite(native.error):
         return Opinion(native, native, foreign)
-    agree = abs(foreign.value - native.value) <= foreign.error + native.error
-    return Opinion(foreign if agree else native, native, foreign)
+    gap = abs(foreign.value - native.value)
+    if gap <= foreign.error + native.error:
+        return Opinion(foreign, native, foreign)
+    if _steady(native, phi):
+        # The foreign run is another computation: a stale view, a value that lost its imaginary part.
+        return Opinion(native, native, foreign)
+    # Differences that hold only over the shortest way may have fallen for a staircase of roundings.
+    apart = Estimate(native.value, native.error + gap + foreign.error, native.evaluations, "finite", "disagreement")
+    return Opinion(apart, native, foreign)
+
+
+def _steady(native: Estimate, phi: Callable[[float], float]) -> bool:
+    """Whether the slope is still about the same over a hundredth of the point's size."""
+    with np.errstate(all="ignore"):
+        wide = (phi(2.0**-6) - phi(-(2.0**-6))) * 2.0**5
+    return abs(wide - native.value) <= abs(native.value) / 2
+
+
+def climb(opinion: Opinion, phi: Callable[[float], float], forward: Forward, point: Arrays, u: Arrays, v: Arrays) -> Opinion:
+    """The next rungs, where differences and complex step left it undecided: quad, then mpmath."""
+    if opinion.native.reason in ("kink", "jump", "staircase"):
+        return opinion
+    numbers = sum(np.size(x) for x in (*point.values(), *u.values()))
+    for name, most in RUNGS.items():
+        if numbers > most or opinion.by == name:
+            continue
+        found = FOREIGN[name](forward, point, u, v)
+        if not found.reason and math.isfinite(found.error):
+            return _joined(opinion.native, found, phi)
+    return opinion
 
 
 def confirm(phi: Callable[[float], float], eps: float, seed: int = 0) -> Estimate:

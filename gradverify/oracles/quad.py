@@ -76,16 +76,19 @@ def _answer(line: Line, order: int, rng: np.random.Generator) -> _Finding:
         warnings.simplefilter("ignore")
         plain = line.plain()
         here = line.at(numbers.jittered(rng), None)
-        if not same_values(plain, here):
+        if not same_values(line, plain, here):
             return _Finding(math.nan, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
         if not all(np.all(np.isfinite(y.values)) for y in here.values()):
             return _Finding(math.nan, math.inf, "noise" if all_finite(plain) else "domain")
         first, smaller, larger = STEPS[order]
         best = _difference(line, numbers, here, line.room - first, order, rng)
         if best.error > ENOUGH * abs(best.value):
-            k = larger if best.noisy else smaller
-            again = _difference(line, numbers, here, line.room - k, order, rng)
+            further = line.reach - first if line.reach > line.room + 4 else line.room - larger
+            exponent = further if best.noisy else line.room - smaller
+            again = _difference(line, numbers, here, exponent, order, rng)
             best = again if again.error < best.error else best
+            if not _repeats(line, plain):
+                return _Finding(best.value, math.inf, "nondeterministic")
     return best
 
 

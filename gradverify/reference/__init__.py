@@ -22,6 +22,7 @@ from gradverify.reference.attention import Attention, MultiHeadAttention
 from gradverify.reference.chain import Explanation, Factor, Link, explain, explain_network
 from gradverify.reference.clipping import Clipped, clip_global_norm, clip_norm, clip_value
 from gradverify.reference.convolution import Conv, ConvTransposed
+from gradverify.reference.ctc import CTC
 from gradverify.reference.dense import Dense
 from gradverify.reference.dropout import Dropout
 from gradverify.reference.duals import hessian_product, push_pullback
@@ -52,7 +53,7 @@ from gradverify.reference.softmax import LogSoftmax, Softmax
 from gradverify.reference.training import EarlyStopping, History, Step, train
 
 __all__ = [
-    "GLU", "GRU", "INITIALISERS", "KL", "L1", "L2", "LSTM", "MAE", "MSE", "NLL", "RNN", "SGD",
+    "CTC", "GLU", "GRU", "INITIALISERS", "KL", "L1", "L2", "LSTM", "MAE", "MSE", "NLL", "RNN", "SGD",
     "Activation", "Adam", "AdamW", "Add", "Attention", "AveragePool", "BatchNorm", "BinaryCrossEntropy",
     "CategoricalCrossEntropy", "Clipped", "Concatenate", "Conv", "ConvTransposed", "Cosine",
     "CosineDecay", "CrossEntropy", "Dense", "Dropout", "EarlyStopping", "Embedding", "Explanation",

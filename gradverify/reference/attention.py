@@ -74,7 +74,7 @@ class Attention:
             raise ValueError(f"x of shapes {shapes}: must be (..., q, d), (..., k, d), (..., k, e)")
         shape = (*q[:-1], k[-2])
         allowed = np.broadcast_to(np.asarray(x["mask"], bool) if "mask" in x else np.array(True), shape)
-        return allowed & np.tri(*shape[-2:], dtype=bool) if self.causal else allowed
+        return allowed & (np.arange(k[-2]) <= np.arange(q[-2])[:, None]) if self.causal else allowed
 
 
 @dataclass(frozen=True)
@@ -141,5 +141,5 @@ class MultiHeadAttention:
 
 
 def _over_heads(mask: Array) -> np.ndarray:
-    mask = np.asarray(mask, bool)
-    return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+    allowed: np.ndarray = np.asarray(mask, bool)
+    return allowed[:, None, None, :] if allowed.ndim == 2 else allowed[:, None]

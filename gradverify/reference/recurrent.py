@@ -47,7 +47,7 @@ def _parts(z: Array, count: int) -> list[Array]:
 
 
 def elman_cell(f: str) -> Cell:
-    """h' = f(x W + h U + b)."""
+    """The cell h' = f(x W + h U + b)."""
 
     def cell(params: Params, x: Array, state: State) -> tuple[State, CellPullback]:
         z, pull_z = _joint(params, x, state[0])
@@ -63,7 +63,7 @@ def elman_cell(f: str) -> Cell:
 
 
 def _joint(params: Params, x: Array, h: Array) -> tuple[Array, Callable[[Array], tuple[Params, Array, Array]]]:
-    """z = x W + h U + b, and its pullback."""
+    """What goes into the gates, z = x W + h U + b, and its pullback."""
     a, pull_a = _affine(x, params["W"], params["b"])
     U = params["U"]
 

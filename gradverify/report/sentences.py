@@ -41,6 +41,15 @@ REASONS = {
     "unsupported": (
         "no oracle can run this forward",
         "try oracle='finite', or pass a plain version of the computation: reference="),
+    "disagreement": (
+        "the oracles disagree: the forward does not compute in float64 what it says in exact arithmetic",
+        "look for cancellation in the forward, or pass a stable version of it: reference="),
+    "zero": (
+        "the gradient is zero here as far as differences can see, and they alone cannot certify a zero",
+        "check at another point too, or pass a plain NumPy version: reference="),
+    "convention": (
+        "the gradient is right for something other than its own forward, by the factor named",
+        "decide which of the two is meant"),
     "unconfirmed": (
         "one oracle sees a difference that no oracle of another family confirms",
         "compare oracle='finite' with oracle='quad', or pass a reference="),

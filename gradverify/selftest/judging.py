@@ -22,7 +22,7 @@ from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Verdict
 from gradverify.reference import Embedding
 from gradverify.strategies import Case
 
-CONSTANT = ("mean", "variance")  # running statistics: no layer claims a gradient for them
+CONSTANT = ("mean", "variance", "weights")  # running statistics and weights of examples: no claim is made
 RESOLVED = 1e-6  # the relative error that a pass must exclude, as in `check`
 KEYS = (0x5DEECE66D, 0x2545F4914F6CDD1D)  # two ways to move every last bit
 ROUNDING = 16.0  # ulps of the terms g_i v_i that one more summation may cost
@@ -103,7 +103,8 @@ def make_subject(case: Case) -> Subject:
     y, _ = case.architecture.build().forward(params, x)
     y_true = None if case.loss is None else case.y_true(np.shape(y))
     point, rebuild = flatten((params, x, y_true), "")
-    u = case.upstream.values(() if case.loss is not None else np.shape(y))
+    value = y if case.loss is None else case.loss.forward(y_true, y)[0]
+    u = case.upstream.values(np.shape(value))
     return Subject(case, point, rebuild, u)
 
 

@@ -14,10 +14,12 @@ an ``@example``. A test of your own backpropagation is four lines:
 
 from __future__ import annotations
 
-from gradverify.strategies.architectures import FAMILIES, architectures, cases, losses
+from gradverify.strategies.architectures import FAMILIES, architectures, cases
 from gradverify.strategies.description import Architecture, Case, Point, Upstream, code, laid_out, parts_of
-from gradverify.strategies.layers import Flow, embeddings, initialisers, layers, layers_after
-from gradverify.strategies.optimizers import optimizers
+from gradverify.strategies.layers import embeddings, initialisers, layers, layers_after
+from gradverify.strategies.losses import losses
+from gradverify.strategies.makers import Flow
+from gradverify.strategies.optimizers import learning_rates, optimizers
 from gradverify.strategies.points import (
     POOL,
     Regime,
@@ -33,6 +35,6 @@ from gradverify.strategies.running import Found, climb, explore, minimal
 __all__ = [
     "FAMILIES", "POOL", "Architecture", "Case", "Flow", "Found", "Point", "Regime", "Upstream", "any_points",
     "architectures", "cases", "climb", "code", "embeddings", "entries", "explore", "initialisers", "laid_out",
-    "layers", "layers_after", "losses", "minimal", "optimizers", "parts_of", "points", "regimes", "special_points",
+    "layers", "layers_after", "learning_rates", "losses", "minimal", "optimizers", "parts_of", "points", "regimes", "special_points",
     "upstreams",
 ]

@@ -15,7 +15,7 @@ Case(Architecture((2, 3), (Dense(3, 1), Activation('tanh'))), Point(seed=7))
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Mapping, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from gradverify.arrays import draw_signs, flatten, is_floating
 from gradverify.reference.layer import Array, Layer, Loss, Params, shape_of
 from gradverify.reference.networks import Network, sequential
+from gradverify.reference.reductions import Weighted
 
 Shape = tuple[int, ...]
 CONSTANT = ("mean", "variance")  # parameters that no layer claims a gradient for
@@ -40,6 +41,10 @@ def code(value: Any) -> str:
     if isinstance(value, tuple):
         inside = ", ".join(map(code, value))
         return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {code(item)}' for key, item in value.items())}}}"
+    if isinstance(value, Network):
+        return f"sequential({', '.join(map(code, value.layers))})"
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return repr(value)
     return f"{type(value).__name__}({', '.join(_arguments(value))})"
@@ -58,12 +63,14 @@ def _arguments(record: Any) -> Iterator[str]:
 class Architecture:
     """Layers that fit one another, and the shape of an input that fits the first.
 
-    `rows` is given where the input is integers, for an `Embedding` of so many rows.
+    `rows` is given where the input is integers, for an `Embedding` of so many rows. `beside` names further
+    inputs of the first layer, with their shapes: it is then given a dict of arrays, masks as booleans.
     """
 
     shape: Shape
     layers: tuple[Layer, ...]
     rows: int | None = None
+    beside: tuple[tuple[str, Shape], ...] = ()
 
     def build(self) -> Network:
         """The network of `gradverify.reference`."""
@@ -76,12 +83,15 @@ class Architecture:
 
     def __repr__(self) -> str:
         rows = "" if self.rows is None else f", rows={self.rows}"
-        return f"Architecture({self.shape}, {code(self.layers)}{rows})"
+        beside = f", beside={self.beside}" if self.beside else ""
+        return f"Architecture({self.shape}, {code(self.layers)}{rows}{beside})"
 
 
 def _inside(part: Any) -> list[Any]:
     if isinstance(part, (tuple, list)):
         return list(part)
+    if isinstance(part, Mapping):
+        return list(part.values())
     known = dataclasses.is_dataclass(part) and not isinstance(part, type)
     return [getattr(part, field.name) for field in dataclasses.fields(part)] if known else []
 
@@ -178,6 +188,8 @@ class Case:
     point: Point = Point()
     upstream: Upstream = Upstream()
     loss: Loss | None = None
+    labels: bool = False
+    weighted: bool = False
 
     @property
     def size(self) -> int:
@@ -197,20 +209,29 @@ class Case:
             return rng.uniform(0.5, 2.0, np.shape(leaf))
         return self.point.special(leaf + rng.normal(size=np.shape(leaf)) * 0.3, rng)
 
-    def x(self) -> Array:
-        """The input."""
+    def x(self) -> Any:
+        """The input: an array, or a dict of them where the first layer has several."""
         rows, shape = self.architecture.rows, self.architecture.shape
         if rows is not None:
             return np.random.default_rng((self.point.seed, 1)).integers(rows, size=shape)
-        return self.point.values(shape, 1, self.point.scale)
+        x = self.point.values(shape, 1, self.point.scale)
+        beside = self.architecture.beside
+        if not beside:
+            return x
+        main = "query" if "Attention" in type(self.architecture.layers[0]).__name__ else "x"
+        return {main: x, **{name: self._named(name, shape, 10 + k) for k, (name, shape) in enumerate(beside)}}
 
-    def y_true(self, shape: Shape) -> Array:
-        """A truth that the loss accepts, for predictions of this shape: as numbers or as probabilities."""
-        truth = self.point.values(shape, 2)
-        if type(self.loss).__name__ != "CrossEntropy":
+    def _named(self, name: str, shape: Shape, stream: int) -> np.ndarray:
+        if name == "mask":
+            return np.random.default_rng((self.point.seed, stream)).random(shape) < 0.6
+        return self.point.values(shape, stream)
+
+    def y_true(self, shape: Shape) -> Any:
+        """A truth that the loss accepts, for predictions of this shape."""
+        truth = truth_for(self.loss, self.point.values(shape, 2), labels=self.labels)
+        if not self.weighted:
             return truth
-        rows = np.exp(np.clip(truth, -3, 3))
-        return rows / np.sum(rows, axis=-1, keepdims=True)
+        return Weighted(truth, np.random.default_rng((self.point.seed, 4)).uniform(0.5, 2.0, shape[:1]))
 
     def u(self, y: Array) -> np.ndarray:
         """The upstream gradient of an output."""
@@ -219,7 +240,19 @@ class Case:
     def __repr__(self) -> str:
         parts = [repr(self.architecture), repr(self.point)]
         parts += [repr(self.upstream)] if self.upstream != Upstream() else []
-        if self.loss is not None:
-            prefix = "" if self.upstream != Upstream() else "loss="
-            parts.append(prefix + code(self.loss))
+        parts += [f"loss={code(self.loss)}"] if self.loss is not None else []
+        parts += [f"{name}=True" for name in ("labels", "weighted") if getattr(self, name)]
         return f"Case({', '.join(parts)})"
+
+
+def truth_for(loss: Any, numbers: np.ndarray, *, labels: bool = False) -> np.ndarray:
+    """The numbers turned into what the loss calls a truth: counts, sides, probabilities, class labels."""
+    kind = type(loss).__name__
+    if labels:
+        return np.argmax(numbers, axis=-1)
+    if kind in {"CrossEntropy", "NLL", "CategoricalCrossEntropy", "KL"}:
+        e = np.exp(np.clip(numbers, -3, 3))
+        return np.asarray(e / np.sum(e, axis=-1, keepdims=True))
+    held = np.clip(numbers, -3, 3)
+    made = {"Hinge": np.where(held < 0, -1.0, 1.0), "Poisson": np.exp(held), "BinaryCrossEntropy": held / 7 + 0.5}
+    return np.asarray(made.get(kind, numbers))

@@ -12,6 +12,7 @@ from gradverify.arrays import flatten
 from gradverify.records import Options
 from gradverify.targets.functions import function_target
 from gradverify.targets.layers import derivative_of_input, layer_target, method_names
+from gradverify.targets.origins import written_for
 from gradverify.targets.pairs import pair_target, pullback_target, returns_pullback
 from gradverify.targets.record import Target
 from gradverify.targets.specs import FunctionSpec, LayerSpec, PairSpec, function, layer, name_of, pair
@@ -61,7 +62,7 @@ def framework_of(obj: Any, inputs: tuple[Any, ...]) -> str | None:
     modules |= {cls.__module__.split(".")[0] for cls in bases}
     return next(
         (folder for module, folder in _FRAMEWORKS.items() if module in modules and module in sys.modules),
-        None,
+        written_for(obj),
     )
 
 

@@ -176,13 +176,22 @@ def test_products_of_matrices_are_exact_but_for_one_rounding():
     assert (numbers.wrap(row) @ numbers.wrap(column)).values.item() == 0.1
 
 
-def test_a_jittered_run_moves_last_digits_and_nothing_else():
-    numbers = multiprecise(50).jittered(np.random.default_rng(0))
-    x = numbers.wrap(X)
-    moved = np.abs((x / 3).payload * 3 / x.payload - 1)
-    assert 1e-46 < moved.min() < moved.max() < 1e-42
-    assert len(set(moved.flat)) == moved.size
-    assert np.all((-x).values == -X)
+@pytest.mark.parametrize("arithmetic", [ARITHMETICS[0], ARITHMETICS[2]])
+def test_a_shaken_run_moves_last_places_and_nothing_else(arithmetic):
+    numbers = arithmetic().jittered(np.random.default_rng(0))
+    x = numbers.wrap(np.linspace(1.0, 2.0, 100))
+    shaken, third = (x / 3).payload, numbers.ufuncs[np.divide](x.payload, numbers.wrap(3.0).payload)
+    moved = np.abs(numbers.lower(numbers.wrap(0.0).payload + (shaken - third)))
+    assert 0 < moved.max() < 1e-31
+    assert np.sum(moved == 0) < 10
+    assert np.all((-x).values == -x.values)
+
+
+@pytest.mark.parametrize("arithmetic", [ARITHMETICS[0], ARITHMETICS[2]])
+def test_zeros_and_infinities_are_not_shaken(arithmetic):
+    with np.errstate(invalid="ignore"):
+        x = arithmetic().jittered(np.random.default_rng(0)).wrap([0.0, np.inf, -np.inf, np.nan])
+        np.testing.assert_array_equal((x * 1.0).values, [0.0, np.inf, -np.inf, np.nan])
 
 
 def test_slopes_of_balls_are_those_of_differences():

@@ -7,14 +7,18 @@ import pytest
 
 from gradverify.reference import (
     GLU,
+    GRU,
     KL,
+    LSTM,
     MAE,
     MSE,
     NLL,
+    RNN,
     SGD,
     Activation,
     Adam,
     AdamW,
+    Attention,
     AveragePool,
     BatchNorm,
     BinaryCrossEntropy,
@@ -32,6 +36,7 @@ from gradverify.reference import (
     LogSoftmax,
     MaxPool,
     Momentum,
+    MultiHeadAttention,
     Nesterov,
     Poisson,
     PReLU,
@@ -249,3 +254,82 @@ def test_clipping():
     torch.nn.utils.clip_grad_value_(tensors.values(), 0.1)
     for name, w in tensors.items():
         np.testing.assert_allclose(clip_value(clipped, 0.1)[name], w.grad, rtol=1e-6)
+
+
+STEPS = RNG.normal(size=(3, 6, 4))
+STATES = {"h": RNG.normal(size=(3, 5)), "c": RNG.normal(size=(3, 5))}
+
+
+def recurrent(kind):
+    """A layer of torch's with random weights, the same layer here, and how its parameters are called."""
+    theirs = kind(4, 5, batch_first=True, dtype=torch.float64)
+    W, U, b, c = (parameter.detach().numpy() for parameter in theirs.parameters())
+    params = {"W": W.T, "U": U.T, "b": b + c}
+    return theirs, {**params, "b": b, "c": c} if kind is torch.nn.GRU else params
+
+
+@pytest.mark.parametrize(("ours", "kind"), [(RNN(4, 5), torch.nn.RNN), (LSTM(4, 5), torch.nn.LSTM),
+                                            (GRU(4, 5), torch.nn.GRU)], ids=repr)
+@pytest.mark.parametrize("lengths", [None, [6, 3, 1]], ids=str)
+def test_a_recurrent_layer(ours, kind, lengths):
+    theirs, params = recurrent(kind)
+    names = ("h", "c") if kind is torch.nn.LSTM else ("h",)
+    x = {"x": STEPS, **{name: STATES[name] for name in names}}
+    tensors = {name: tensor(array) for name, array in x.items()}
+    start = tuple(tensors[name][None] for name in names)
+    sequence, mask = tensors["x"], np.ones((3, 6), bool)
+    if lengths is not None:
+        mask = np.arange(6) < np.array(lengths)[:, None]
+        sequence = torch.nn.utils.rnn.pack_padded_sequence(sequence, lengths, batch_first=True)
+    expected, _ = theirs(sequence, start if len(start) > 1 else start[0])
+    if lengths is not None:
+        expected, _ = torch.nn.utils.rnn.pad_packed_sequence(expected, batch_first=True)
+    y, pullback = ours.forward(params, {**x, "mask": mask})
+    close(np.where(mask[:, :, None], y, 0), expected)
+    u = RNG.normal(size=y.shape) * mask[:, :, None]
+    expected.backward(torch.tensor(u))
+    dparams, dx = pullback(u)
+    for name, array in tensors.items():
+        close(dx[name], array.grad)
+    dW, dU, db, dc = (parameter.grad for parameter in theirs.parameters())
+    close(dparams["W"], dW.T)
+    close(dparams["U"], dU.T)
+    close(dparams["b"], db)
+    close(dparams.get("c", dparams["b"]), dc)
+
+
+SOME = RNG.random((2, 3, 5)) < 0.7
+SOME[..., 0] = True
+
+
+@pytest.mark.parametrize("mask", [None, SOME], ids=["whole", "masked"])
+def test_scaled_dot_product_attention(mask):
+    x = {"query": RNG.normal(size=(2, 3, 4)), "key": RNG.normal(size=(2, 5, 4)), "value": RNG.normal(size=(2, 5, 6))}
+    tensors = {name: tensor(array) for name, array in x.items()}
+    expected = F.scaled_dot_product_attention(*tensors.values(), attn_mask=None if mask is None else torch.tensor(mask))
+    y, pullback = Attention().forward({}, x if mask is None else {**x, "mask": mask})
+    close(y, expected)
+    u = RNG.normal(size=y.shape)
+    expected.backward(torch.tensor(u))
+    for name, array in tensors.items():
+        close(pullback(u)[1][name], array.grad)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_multi_head_attention_with_padding(causal):
+    theirs = torch.nn.MultiheadAttention(4, 2, batch_first=True, dtype=torch.float64)
+    W, b = (p.detach().numpy() for p in (theirs.in_proj_weight, theirs.in_proj_bias))
+    names, parts = ("query", "key", "value"), [slice(4 * k, 4 * k + 4) for k in range(3)]
+    params = {name: {"W": W[part].T, "b": b[part]} for name, part in zip(names, parts, strict=True)}
+    params["out"] = {"W": theirs.out_proj.weight.detach().numpy().T, "b": theirs.out_proj.bias.detach().numpy()}
+    there, x = np.arange(6) < np.array([6, 4, 1])[:, None], tensor(STEPS)
+    blocked = torch.triu(torch.ones(6, 6, dtype=torch.bool), 1) if causal else None
+    expected, _ = theirs(x, x, x, key_padding_mask=torch.tensor(~there), attn_mask=blocked, need_weights=False)
+    y, pullback = MultiHeadAttention(4, 2, causal).forward(params, {"query": STEPS, "mask": there})
+    close(y, expected)
+    u = RNG.normal(size=y.shape)
+    expected.backward(torch.tensor(u))
+    dparams, dx = pullback(u)
+    close(dx["query"], x.grad)
+    close(np.concatenate([dparams[name]["W"].T for name in names]), theirs.in_proj_weight.grad)
+    close(dparams["out"]["W"].T, theirs.out_proj.weight.grad)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-
 import mpmath
 import numpy as np
 import pytest
@@ -20,67 +18,12 @@ from gradverify.reference import (
     sequential,
 )
 from gradverify.reference.activations import FUNCTIONS
+from tests.reference.arithmetics import Digits, Wrapped, converted
 
 X = np.array([[-3.0, -0.5, 0.25, 2.0], [0.0, 40.0, -40.0, 1.0]])
 LAYERS = [*map(Activation, FUNCTIONS), Softmax(), LogSoftmax(), Dense(4, 3),
           Objective(sequential(Dense(4, 3), Activation("tanh")), MSE(), np.ones((2, 3), np.float16)),
           Objective(sequential(Dense(4, 3)), CrossEntropy(), np.array([2, 0]))]
-
-
-class Digits:
-    """A number of fifty digits with the methods that NumPy calls on objects, and no others."""
-
-    def __init__(self, value):
-        self.value = mpmath.mpf(getattr(value, "value", value))
-
-
-def _binary(function):
-    return lambda self, other: Digits(function(self.value, Digits(other).value))
-
-
-def _comparison(function):
-    return lambda self, other: bool(function(self.value, Digits(other).value))
-
-
-def _unary(function):
-    return lambda self: Digits(function(self.value))
-
-
-def _mirrored(function):
-    return lambda self, other: Digits(function(Digits(other).value, self.value))
-
-
-for _name in ("add", "sub", "mul", "truediv", "pow"):
-    setattr(Digits, f"__{_name}__", _binary(getattr(operator, _name)))
-    setattr(Digits, f"__r{_name}__", _mirrored(getattr(operator, _name)))
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Digits, f"__{_name}__", _comparison(getattr(operator, _name)))
-for _name in ("exp", "log", "tanh", "erfc"):
-    setattr(Digits, _name, _unary(getattr(mpmath, _name)))
-Digits.__neg__ = lambda self: Digits(-self.value)
-
-
-class Wrapped(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of another arithmetic: it answers NumPy's two protocols and has nothing else but a shape."""
-
-    def __init__(self, inside):
-        self.inside = inside
-        self.shape = np.shape(inside)
-
-    def __array_ufunc__(self, ufunc, method, *args, **kwargs):
-        return Wrapped(getattr(ufunc, method)(*map(_unwrap, args), **kwargs))
-
-    def __array_function__(self, function, types, args, kwargs):
-        return Wrapped(function(*map(_unwrap, args), **{name: _unwrap(arg) for name, arg in kwargs.items()}))
-
-
-def _unwrap(arg):
-    return arg.inside if isinstance(arg, Wrapped) else arg
-
-
-def converted(tree, convert):
-    leaves, rebuild = flatten(tree, "t")
-    return rebuild({name: convert(leaf) for name, leaf in leaves.items()})
 
 
 @pytest.fixture(params=LAYERS, ids=repr)

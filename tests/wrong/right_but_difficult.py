@@ -255,15 +255,15 @@ KINK = "a composition of kinks need not have a gradient between its one-sided sl
 CASES = [
     # exact kinks and ties
     Right("a relu network at the origin", gv.pair(relu_net, relu_net_back), (np.zeros((2, 3)), *NET[1:]), may=KINK),
-    Right("a relu network with a dead layer", gv.pair(relu_net, relu_net_back), (np.abs(NET[0]), -np.abs(NET[1]), NET[2])),
+    Right("a relu network with a dead layer", gv.pair(relu_net, relu_net_back), (np.abs(NET[0]), -np.abs(NET[1]), NET[2]), finding="attack-17"),
     Right("a relu network", gv.pair(relu_net, relu_net_back), NET),
     Right("top 2 with ties", gv.pair(topk, topk_back), np.array([[1.0, 1.0, 0.5], [3.0, 2.0, 2.0]])),
     Right("max of all equal, to the first", gv.function(np.max, gradient=lambda a: (np.arange(a.size) == a.argmax()) * 1.0), np.ones(5)),
     Right("where around sqrt at zeros", fn(where_sqrt, where_sqrt_d), np.array([0.0, 1.0, 4.0, -1.0]),
           may="the slope is infinite on one side of 0"),
-    Right("norm of zeros, guarded", fn(lambda x: np.abs(x) ** 1.5, lambda x: 1.5 * np.sign(x) * np.abs(x) ** 0.5), np.zeros(3), NONE),
+    Right("norm of zeros, guarded", fn(lambda x: np.abs(x) ** 1.5, lambda x: 1.5 * np.sign(x) * np.abs(x) ** 0.5), np.zeros(3), NONE, finding="attack-17"),
     Right("x |x| at zero", fn(lambda x: x * np.abs(x), lambda x: 2 * np.abs(x)), np.array([0.0, 1.0, -2.0])),
-    Right("floor", fn(np.floor, np.zeros_like), X),
+    Right("floor", fn(np.floor, np.zeros_like), X, finding="attack-16"),
     Right("relu6 on its corners", fn(lambda x: np.clip(x, 0, 6), lambda x: ((x > 0) & (x < 6)) * 1.0), np.array([0.0, 6.0, 3.0, 7.0, -1.0])),
     Right("sinc through zero", fn(np.sinc, sinc_d), np.array([0.0, 1e-9, 0.3, -2.0])),
     # scales
@@ -278,6 +278,7 @@ CASES = [
     Right("a weight of 1e-12 beside inputs of 1e12", gv.pair(large, large_back), (1e12 * X, 1e-12 * X[::-1].copy())),
     Right("fast oscillation", fn(lambda x: np.sin(1e4 * x), lambda x: 1e4 * np.cos(1e4 * x)), X),
     Right("steep sigmoid", fn(lambda x: sigmoid(1e3 * x), lambda x: 1e3 * sigmoid(1e3 * x) * sigmoid(-1e3 * x)), 1e-3 * X),
+    Right("floor of large values", fn(np.floor, np.zeros_like), np.array([1e4 + 0.3, -2e4 + 0.6]), NONE, finding="attack-16"),
     # offsets and cancellation
     Right("offset 1e6", fn(lambda x: 1e6 + np.sin(x), np.cos), X),
     Right("offset 1e9", fn(lambda x: 1e9 + np.sin(x), np.cos), X),
@@ -299,10 +300,10 @@ CASES = [
     Right("a table that ignores its input", Constant(), X),
     Right("an unused input", gv.pair(unused, lambda dy, c: (dy * np.cos(c[0]), np.zeros_like(c[1]))), (X, P)),
     Right("an unused input, None", gv.pair(unused, lambda dy, c: (dy * np.cos(c[0]), None)), (X, P)),
-    Right("x - x", fn(lambda x: x - x, np.zeros_like), X),
+    Right("x - x", fn(lambda x: x - x, np.zeros_like), X, finding="attack-17"),
     Right("a stationary point", fn(np.cos, lambda x: -np.sin(x)), np.zeros(3)),
-    Right("x^4 at zero", fn(lambda x: x**4, lambda x: 4 * x**3), np.zeros(3)),
-    Right("x^2 at zero", fn(np.square, lambda x: 2 * x), np.zeros(3)),
+    Right("x^4 at zero", fn(lambda x: x**4, lambda x: 4 * x**3), np.zeros(3), finding="attack-17"),
+    Right("x^2 at zero", fn(np.square, lambda x: 2 * x), np.zeros(3), finding="attack-17"),
     Right("exp(-1/x^2) near zero", fn(lambda x: np.exp(-1 / x**2), lambda x: 2 / x**3 * np.exp(-1 / x**2)), np.array([0.05, 0.1, 0.3])),
     # conditioning and iterations
     Right("log det of a Hilbert matrix", gv.function(logdet, gradient=lambda x: np.linalg.inv(x).T), hilbert(6), NONE,

@@ -4,27 +4,178 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from autograd.builtins import tuple as boxed_tuple
-from autograd.core import VJPNode, backward_pass, make_jvp, make_vjp
-from autograd.tracer import trace
+from autograd.tracer import isbox
 
-from gradverify.arrays import Arrays, dtype_name, is_floating
+from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.autograd.tape import pullback, pushforward
 from gradverify.records import Options
-from gradverify.targets.calling import (
-    Call,
-    Replay,
-    make_call,
-    named_outputs,
-    overwritten,
-    replay,
-    substituted,
-)
+from gradverify.targets.calling import Call, Replay, as_leaf, make_call, named_outputs, overwritten, replay, substituted
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import name_of
+
+
+@dataclass(frozen=True)
+class Code:
+    """A function, its arguments as leaves, and the random state that each call starts from."""
+
+    function: Callable[..., Any]
+    call: Call
+    calm: Replay
+    kwargs: Mapping[str, Any]
+
+    def run(self, values: Mapping[str, Any]) -> Arrays:
+        """The named outputs at values that may be boxes of a tape."""
+        result = self.function(*self.call.arguments(values), **self.kwargs)
+        return named_outputs(_opened(result))
+
+    def values(self, point: Mapping[str, Any]) -> Arrays:
+        """The leaves as the function is given them: arrays, or scalars where it was given scalars."""
+        arrays = {name: as_leaf(point[name], own.dtype) for name, own in self.call.point.items()}
+        return {name: x[()] if name in self.call.scalars else x for name, x in arrays.items()}
+
+
+def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
+    """The target of a function written with `autograd.numpy`, or of a primitive with rules of its own.
+
+    Only the leaves that all rules on their way speak of are claimed. Raises what the first plain
+    forward raises, and `TypeError` where there is nothing to check.
+    """
+    call = make_call(_written(obj), inputs)
+    if not call.point:
+        raise TypeError(f"nothing to check: {_name(obj)} has no floating input (integers and booleans are constants)")
+    code = Code(obj, call, replay(), dict(options.kwargs or {}))
+    target = _target(code, options)
+    if target.linearize is None and target.pushforward is None:
+        raise TypeError(f"nothing to check: {target.name} has neither a VJP nor a JVP with respect to its inputs")
+    return target
+
+
+def _target(code: Code, options: Options) -> Target:
+    outputs, call = _forward(code, code.call.point), code.call
+    claimed = _claimed(code)
+    ones = {name: np.ones_like(x) for name, x in call.point.items()}
+    push, second = partial(_pushforward, code), partial(_hessian_product, code, claimed)
+    scalar = len(outputs) == 1 and all(np.size(y) == 1 for y in outputs.values())
+    return Target(
+        name=_name(code.function),
+        point=call.point,
+        dtype=max([call.dtype, *map(dtype_name, outputs.values())], key=EPS.__getitem__),
+        forward=partial(_forward, code),
+        linearize=partial(_linearize, code, claimed) if claimed else None,
+        pushforward=push if options.mode != "reverse" and _works(push, call.point, ones) else None,
+        hessian_product=second if options.order > 1 and scalar and _works(second, call.point, ones) else None,
+        cast=lambda dtype: _cast(code, options, dtype),
+        substitute=lambda other, dtype: substituted(
+            other, call.cast(dtype) if dtype else call, code.calm, code.kwargs
+        ),
+        foreign=True,
+        overwritten=lambda point: overwritten(code.function, call, point, code.calm, code.kwargs),
+        claimed=claimed or None,
+    )
+
+
+def _written(obj: Any) -> Any:
+    """The function that somebody wrote, with its own name and signature, inside a primitive."""
+    return obj.fun if getattr(obj, "_is_autograd_primitive", False) else obj
+
+
+def _name(obj: Any) -> str:
+    written = _written(obj)
+    full, own = name_of(written), str(getattr(written, "__name__", ""))
+    return full if full.endswith(own) else own  # the operators of autograd name what they return by __name__
+
+
+def _forward(code: Code, point: Arrays) -> Arrays:
+    with code.calm():
+        return code.run(point)
+
+
+def _linearize(
+    code: Code, claimed: tuple[str, ...], point: Arrays, perturb: Perturb | None = None
+) -> tuple[Arrays, Pullback]:
+    """The outputs and `u -> J^T u`; `perturb` reaches the arguments and answers that rules are given."""
+    values = code.values(point)
+    with code.calm():
+        outputs, pull = pullback(
+            lambda taped: code.run({**values, **taped}), {n: values[n] for n in claimed}, perturb
+        )
+
+    def calm_pull(u: Arrays) -> Arrays:
+        with code.calm():
+            return pull(u)
+
+    return outputs, calm_pull
+
+
+def _pushforward(code: Code, point: Arrays, v: Arrays) -> Arrays:
+    with code.calm():
+        return pushforward(code.run, code.values(point), v)
+
+
+def _hessian_product(code: Code, claimed: tuple[str, ...], point: Arrays, v: Arrays) -> Arrays:
+    """``H v = H^T v`` of a scalar output by a backward pass through its backward pass."""
+    values = code.values(point)
+
+    def gradient(taped: Mapping[str, Any]) -> Arrays:
+        outputs, pull = pullback(lambda inner: code.run({**values, **inner}), {n: taped[n] for n in claimed})
+        found = pull({name: np.ones(np.shape(y)) for name, y in outputs.items()})
+        return {name: g for name, g in found.items() if g is not None}
+
+    with code.calm():
+        gradients, pull = pullback(gradient, {n: values[n] for n in claimed})
+        return pull({name: v[name] for name in gradients if name in v})
+
+
+def _claimed(code: Code) -> tuple[str, ...]:
+    """The leaves with respect to which every rule on the way is defined."""
+    together = tuple(code.call.point)
+    if _taped(code, together):
+        return together
+    return tuple(name for name in together if _taped(code, (name,)))
+
+
+def _taped(code: Code, leaves: tuple[str, ...]) -> bool:
+    try:
+        _linearize(code, leaves, code.call.point)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _works(derivative: Callable[[Arrays, Arrays], Arrays], point: Arrays, v: Arrays) -> bool:
+    """Whether one call at the point answers: most primitives have one kind of rule only."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
+            derivative(point, v)
+    except Exception:  # a missing rule is reported in several ways
+        return False
+    return True
+
+
+def _cast(code: Code, options: Options, dtype: str) -> Target | None:
+    """The target on leaves of another dtype, or None if it raises there or answers in another."""
+    if dtype == "bfloat16":
+        return None
+    moved = replace(code, call=code.call.cast(dtype))
+    try:
+        outputs = _forward(moved, moved.call.point)
+        return _target(moved, options) if {*map(dtype_name, outputs.values())} == {dtype} else None
+    except Exception:  # LAPACK refuses half and extended precision in its own way
+        return None
+
+
+def _opened(result: Any) -> Any:
+    """A result whose boxed tuples, lists and dicts are plain ones of boxes."""
+    inside = result._value if isbox(result) else result  # noqa: SLF001 - the tape
+    if isinstance(inside, dict):
+        return {key: _opened(result[key]) for key in inside}
+    if isinstance(inside, (tuple, list)):
+        parts = [_opened(result[i]) for i in range(len(inside))]
+        return type(inside)(*parts) if hasattr(inside, "_fields") else type(inside)(parts)
+    return result
