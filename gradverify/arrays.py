@@ -24,6 +24,9 @@ EPS = {
 }  # spacing at 1, twice the unit roundoff
 
 
+_FEW = 10_000
+
+
 def dtype_name(array: Any) -> str:
     """``float32``, ``bfloat16`` ... for anything NumPy or a framework calls a dtype."""
     name = str(np.asarray(array).dtype if not hasattr(array, "dtype") else array.dtype)
@@ -100,12 +103,17 @@ def to_float64(array: Any) -> np.ndarray:
 
 
 def dot(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
-    """``sum_leaf sum_i a_i b_i`` in extended precision, over the leaves of `b`; None is zero."""
+    """``sum_leaf sum_i a_i b_i`` over the leaves of `b`; None is zero.
+
+    In extended precision, where ten thousand terms are few; beyond that NumPy's pairwise sum in
+    float64 errs by less than one rounding of the terms' root sum of squares, and is ten times faster.
+    """
     total = np.longdouble(0)
     for name, right in b.items():
         left = a.get(name)
         if left is not None:
-            total += np.sum(np.asarray(left, np.longdouble) * np.asarray(right, np.longdouble))
+            wide: Any = np.longdouble if np.size(right) <= _FEW else np.float64
+            total += np.sum(np.asarray(left, wide) * np.asarray(right, wide))
     return float(total)
 
 

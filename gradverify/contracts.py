@@ -101,10 +101,11 @@ def _zero_for_zero(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.G
     found = trial.raw_gradient(zeros)
     for leaf in trial.leaves:
         g = found.get(leaf)
-        if g is not None and np.any(to_float64(g) != 0):
-            i = int(np.argmax(np.abs(np.ravel(g))))
+        wrong = np.zeros(()) if g is None else np.nan_to_num(to_float64(g), nan=0.0)
+        if np.any(wrong):
+            i = int(np.argmax(np.abs(np.ravel(wrong))))
             text = "an upstream gradient of zero gives a gradient that is not zero"
-            yield Breach("upstream-ignored", leaf, text, float(np.ravel(g)[i]), 0.0, 0.0)
+            yield Breach("upstream-ignored", leaf, text, float(np.ravel(wrong)[i]), 0.0, 0.0)
 
 
 def _linear(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:

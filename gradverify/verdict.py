@@ -58,11 +58,9 @@ def decide(
         return Decision(verdict, reason, computed, expected.value, bar, resolution)
 
     if not math.isfinite(computed):
-        return (
-            outcome(Verdict.FAIL, "nonfinite")
-            if math.isfinite(expected.error)
-            else outcome(Verdict.INCONCLUSIVE, "domain")
-        )
+        sloped = expected.slopes is not None and all(map(math.isfinite, expected.slopes))
+        wrong = sloped or (math.isfinite(expected.error) and expected.reason != "domain")
+        return outcome(Verdict.FAIL, "nonfinite") if wrong else outcome(Verdict.INCONCLUSIVE, "domain")
     if expected.reason in _BROKEN:
         if expected.reason == "staircase" and abs(computed) <= NOISE_FACTOR * noise:
             # On a flat piece there is nothing to resolve: zero is the derivative.
@@ -81,7 +79,7 @@ def decide(
     certifies = not expected.native or (expected.reason == "flat" and expected.error == 0.0)
     if zero and certifies and bar <= require * scales.values:
         return as_zero(outcome(Verdict.PASS, "zero"), scales)
-    return outcome(Verdict.INCONCLUSIVE, "zero" if zero and not certifies else _what_limits(expected, noise))
+    return outcome(Verdict.INCONCLUSIVE, "zero" if zero else _what_limits(expected, noise))
 
 
 def as_zero(decision: Decision, scales: Scales) -> Decision:

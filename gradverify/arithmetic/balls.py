@@ -317,12 +317,12 @@ def balls(side: Side) -> Numbers:
         exact = int(x) if isinstance(x, (bool, int, np.bool_, np.integer)) else float(x)
         return Dual(flint.arb(exact), None, side)
 
-    rows, matmul, convert = _rows(flint.arb), _matmul(flint), elementwise(lift)
-    rows[np.matmul] = matmul
+    rows, convert = _rows(flint.arb), elementwise(lift)
+    rows[np.matmul] = _matmul(flint)
     constants = {"pi": flint.arb.pi, "ln2": lambda: flint.arb(2).log()}
     return Numbers(
         name="ball", dtype=np.dtype(object), lift=lambda a: np.asarray(convert(a), dtype=object),
-        lower=lambda a: np.asarray(a, dtype=object).astype(np.float64), ufuncs=rows, matmul=matmul,
+        lower=lambda a: np.asarray(a, dtype=object).astype(np.float64), ufuncs=rows,
         constant=lambda name: Dual(constants[name](), None, side),
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ from gradverify.arithmetic.functions import (
     Refused,
     call,
     describe,
-    is_wrapper,
     named,
     replace,
 )
@@ -35,7 +34,7 @@ class Numbers:
 
     lift(array) -> the same numbers as a payload, exactly; payloads are left as they are.
     lower(payload) -> the nearest float64 numbers.
-    ufuncs: ufunc -> function of payloads; `matmul` multiplies stacks of matrices.
+    ufuncs: ufunc -> function of payloads.
     constant(name) -> ``pi`` or ``ln2`` as a payload without axes.
     shake(payload, rng) -> the payload with its last places moved at random, by many different amounts: of
         two results moved by one ulp up or down half are moved alike, and seem to have no noise.
@@ -47,7 +46,6 @@ class Numbers:
     lift: Row
     lower: Row
     ufuncs: Mapping[Any, Row]
-    matmul: Row
     constant: Callable[[str], Any]
     shake: Row | None = None
     moved: Row | None = None
@@ -148,8 +146,3 @@ class NumberArray(np.lib.mixins.NDArrayOperatorsMixin):
 FILLING = frozenset(named(
     "concatenate", "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "block", "diag", "diagflat", "tril",
     "triu", "insert", "append", "resize", "select", "pad"))
-
-
-def is_number_array(value: Any) -> bool:
-    """Whether a value carries its numbers in this way."""
-    return is_wrapper(value) and isinstance(value, NumberArray)

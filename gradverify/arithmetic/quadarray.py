@@ -79,7 +79,7 @@ def quadruple() -> Numbers:
     constants = {"pi": np.arctan(lift(np.ones(()))) * 4, "ln2": np.log(lift(np.full((), 2.0)))}
     return Numbers(
         name="quad", dtype=dtype, lift=lift, lower=lambda a: np.asarray(a.astype(np.float64)), ufuncs=rows,
-        matmul=matmul, constant=constants.__getitem__, shake=shake,
+        constant=constants.__getitem__, shake=shake,
     )  # fmt: skip
 
 

@@ -31,8 +31,7 @@ BY_NAME: dict[Any, str] = {
     special.erf: "erf", special.erfc: "erfc", special.erfi: "erfi", special.erfinv: "erfinv",
     special.gamma: "gamma", special.rgamma: "rgamma", special.psi: "digamma", special.beta: "beta",
     special.j0: "j0", special.j1: "j1", special.jv: "besselj", special.iv: "besseli", special.kv: "besselk",
-    special.yv: "bessely", special.exp1: "e1", special.expi: "ei", special.lambertw: "lambertw",
-    special.zeta: "zeta", special.agm: "agm",
+    special.yv: "bessely", special.exp1: "e1", special.expi: "ei", special.agm: "agm",
 }
 BOOLEAN = frozenset((np.isnan, np.isinf, np.isfinite))
 # On object arrays these call Python's operators, at the speed of a C loop.
@@ -109,7 +108,6 @@ def _written(ctx: Any) -> dict[Any, tuple[Row, int]]:
         special.dawsn: (lambda x: ctx.sqrt(ctx.pi) / 2 * exp(-x * x) * ctx.erfi(x), 1),
         special.betaln: (lambda a, b: gammaln(a) + gammaln(b) - gammaln(a + b), 2),
         special.i0: (lambda x: ctx.besseli(0, x), 1), special.i1: (lambda x: ctx.besseli(1, x), 1),
-        special.polygamma: (lambda n, x: ctx.polygamma(int(n), x), 2),
     }
 
 
@@ -175,19 +173,18 @@ def multiprecise(digits: int) -> Numbers:
 
     >>> import numpy as np
     >>> x = multiprecise(30).wrap(np.array([2.0]))
-    >>> np.sqrt(x).payload[0]
-    mpf('1.41421356237309504880168872420971')
+    >>> print(str(np.sqrt(x).payload[0])[:30])
+    1.4142135623730950488016887242
     """
     ctx = MPContext()
     ctx.dps = digits
     convert = elementwise(_convert(ctx))
     constants = {"pi": lambda: +ctx.pi, "ln2": lambda: ctx.log(2)}
     rows = ufunc_rows(ctx)
-    matmul = _matmul(ctx)
-    rows[np.matmul] = matmul
+    rows[np.matmul] = _matmul(ctx)
     return Numbers(
         name=f"mpmath, {digits} digits", dtype=np.dtype(object), lift=lambda a: np.asarray(convert(a), dtype=object),
-        lower=lambda a: np.asarray(a, dtype=object).astype(np.float64), ufuncs=rows, matmul=matmul,
+        lower=lambda a: np.asarray(a, dtype=object).astype(np.float64), ufuncs=rows,
         constant=lambda name: constants[name](), shake=_shake(ctx),
     )  # fmt: skip
 

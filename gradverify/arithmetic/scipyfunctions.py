@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
@@ -60,11 +60,18 @@ ORIGINALS: dict[str, Function] = {f.__name__: f for f in (special.logsumexp, spe
 ASKING = {f.__name__: _asking(ORIGINALS[f.__name__], f) for f in (logsumexp, softmax, log_softmax)}
 
 
+@lru_cache(maxsize=1)
+def _holders(count: int) -> list[tuple[dict[str, Any], str]]:
+    """The modules' names that mean one of the three; looked for again when the number of modules has changed."""
+    del count
+    return [(vars(module), name) for module in list(sys.modules.values()) if hasattr(module, "__dict__")
+            for name, original in ORIGINALS.items() if vars(module).get(name) is original]
+
+
 @contextmanager
 def scipy_functions() -> Iterator[None]:
     """Wherever a loaded module holds one of the three, it holds for a while one that carries wrapper arrays."""
-    holders = [(vars(module), name) for module in list(sys.modules.values()) if hasattr(module, "__dict__")
-               for name, original in ORIGINALS.items() if vars(module).get(name) is original]
+    holders = [(names, name) for names, name in _holders(len(sys.modules)) if names.get(name) is ORIGINALS[name]]
     for names, name in holders:
         names[name] = ASKING[name]
     try:

@@ -184,6 +184,14 @@ def dtype(case: Case) -> Iterator[Cause]:
             f"relative error {_relative(case):.2g}, a rounding of {case.gradient_dtype}",
             "compute and return the gradient in the dtype of its leaf", 0.9 if _relative(case) < 1e-2 else 0.2,
         )  # fmt: skip
+        return
+    gap, size = np.abs(case.computed - case.expected), np.abs(case.expected)
+    if case.leaf_dtype == "float64" and np.any(gap > 1e-9 * size) and np.all(gap <= 2.0**-23 * size):
+        yield Cause(
+            "dtype", "digits are lost in float32 somewhere inside",
+            f"every entry is off by at most a rounding of float32: {_relative(case):.2g} of the gradient",
+            "compute and return the gradient in the dtype of its leaf", 0.6,
+        )  # fmt: skip
 
 
 def _relative(case: Case) -> float:

@@ -20,6 +20,8 @@ RADIUS = 0.125
 VISIBLE = 4.0  # a kink is farther off if a finer bound is so many times smaller than its gap
 UNSTEADY = 64.0  # roundings by which two runs may differ before that is a finding
 
+NARROW = 2.0**-20  # what stands still that far is no rounding to float32, whose steps are 2^-23
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -123,7 +125,17 @@ def _merge(ladder: Ladder) -> Finding:
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
             return _at_split(_sharpest(ladder, split))
-    return best
+    return Finding(0.0, math.inf, "staircase") if _stands_still(ladder.line, best) else best
+
+
+def _stands_still(line: Line, found: Finding) -> bool:
+    """Whether phi does not move at all over the narrowest step of a quantiser, where the slope says it must.
+
+    Over hundreds of steps a staircase looks like a line with noise, and no finer rung is asked for.
+    """
+    if min(abs(found.value), found.error) * NARROW <= 64.0 * line.floor:
+        return False
+    return all(line(t) == line(0.0) for t in (NARROW, -NARROW, NARROW / 2, -NARROW / 2))
 
 
 def _sharpest(ladder: Ladder, split: Split) -> Split:

@@ -22,10 +22,11 @@ Array = np.ndarray
 
 COUNT = 13
 JITTER = 0.2  # of the angle between two nodes
-NODE_BITS = 2.0**12
+NODE_BITS = 2.0**16
 TAIL = 4  # coefficients in which noise is read
 DEGREES = (8, 6, 4, 2)  # of the part taken for signal; TAIL more coefficients enter the value
 STRUCTURE = 4.0  # standard deviations that a feature hidden in the noise of an average may shift it
+LEVEL = 0.5  # of one half of the tail to the other: a decay of 0.7 a degree
 SLOWEST = 0.8  # decay assumed where noise hides the measured one
 
 
@@ -110,10 +111,17 @@ def _fit_degree(design: Design, z: Array, rest: Array, degree: int, floor: float
     noise = max(tail, beyond / math.sqrt(spare) if spare else 0.0, floor)
     head = float(np.max(np.abs(z[1:5])))
     decay = (noise / head) ** (1.0 / degree) if head > noise else 1.0
+    last = degree if _level(z[degree + 1 : top + 1]) else top
     w = design.weights[: top + 1]
     spread = (quantile(TAIL + spare) * noise + _hidden(spare) * tail) * float(np.linalg.norm(w))
-    return Fit(float(w @ z[: top + 1]), spread + _truncation(design, top, min(decay, SLOWEST)) * noise,
+    return Fit(float(w[: last + 1] @ z[: last + 1]), spread + _truncation(design, top, min(decay, SLOWEST)) * noise,
                noise, head, decay, _reach(z, noise))
+
+
+def _level(tail: Array) -> bool:
+    """Whether the tail has stopped falling: noise, of which the value is better off without."""
+    half = len(tail) // 2
+    return bool(np.linalg.norm(tail[half:]) >= LEVEL * np.linalg.norm(tail[:half]))
 
 
 def _hidden(spare: int) -> float:

@@ -86,7 +86,7 @@ def consult(
     foreign = None
     if forward is not None and oracle != "finite":
         foreign = FOREIGN["complex" if oracle == "auto" else oracle](forward, point, u, v)
-        if foreign.reason == "kink" and oracle == "auto":
+        if foreign.reason == "kink" and foreign.slopes is not None and oracle == "auto":
             # It saw the tie itself: differences would only spend a hundred evaluations on shrinking towards it.
             met = Estimate(math.nan, math.inf, foreign.evaluations, "finite", "kink", foreign.slopes)
             return Opinion(met, met)
@@ -117,7 +117,7 @@ def _steady(native: Estimate, phi: Callable[[float], float]) -> bool:
     return abs(wide - native.value) <= abs(native.value) / 2
 
 
-def climb(opinion: Opinion, phi: Callable[[float], float], forward: Forward, point: Arrays, u: Arrays, v: Arrays) -> Opinion:
+def climb(opinion: Opinion, phi: Phi, forward: Forward, point: Arrays, u: Arrays, v: Arrays) -> Opinion:
     """The next rungs, where differences and complex step left it undecided: quad, then mpmath."""
     if opinion.native.reason in ("kink", "jump", "staircase"):
         return opinion

@@ -40,12 +40,13 @@ def celu(x: Array, alpha: float = 1.0) -> Valued:
 def mish(x: Array) -> Valued:
     """The unit f = x n, n = tanh(softplus(x)),  f' = n + x n' (Misra 2019).
 
-    With e = e^-|x|: n = (1 + 2 e) / q for x > 0, e (e + 2) / q for x < 0, where q = 1 + 2 e + 2 e^2 or
-    2 + 2 e + e^2, and n' = 4 e^2 (1 + e) / q^2 or 4 e (1 + e) / q^2.
+    With e = e^-|x|: n = 1 - 2 e^2 / q for x > 0, e (e + 2) / q for x < 0, where q = 1 + 2 e + 2 e^2 or
+    2 + 2 e + e^2, and n' = 4 e^2 (1 + e) / q^2 or 4 e (1 + e) / q^2. (1 + 2 e) / q would be the same on the
+    right, but its derivative cancels.
     """
     right, e = decay(x)
     q = np.where(right, 1 + 2 * e + 2 * e * e, 2 + 2 * e + e * e)
-    n = np.where(right, 1 + 2 * e, e * (e + 2)) / q
+    n = np.where(right, 1 - 2 * e * e / q, e * (e + 2) / q)
     rise = np.where(right, e, 1) * (4 * e * (1 + e) / (q * q))
     return x * n, lambda d: d * (n + x * rise)
 

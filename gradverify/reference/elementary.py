@@ -34,6 +34,16 @@ def bounded(x: Array) -> Array:
     return np.minimum(np.maximum(x, -1e12), 1e12)
 
 
+def constants_like(constants: Any, x: Array) -> np.ndarray:
+    """Plain numbers in the dtype of x if that is a floating one, so that they do not widen what they meet.
+
+    >>> (constants_like([0.5], np.ones(1, np.float32)) * np.ones(1, np.float32)).dtype
+    dtype('float32')
+    """
+    dtype = getattr(x, "dtype", None)
+    return np.asarray(constants, dtype if getattr(dtype, "kind", "") == "f" else np.float64)
+
+
 def expit(x: Array) -> Array:
     """``1 / (1 + exp(-x))`` without overflow, to full relative accuracy in both tails.
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from gradverify.reference.activations import softplus
 from gradverify.reference.duals import push_forward
-from gradverify.reference.elementary import expit, log1p
+from gradverify.reference.elementary import constants_like, expit, log1p
 from gradverify.reference.layer import Array, Pullback, shape_of
 from gradverify.reference.reductions import Terms, has_slope, reduced, require_reduction, require_same, truth_of
 from gradverify.reference.softmax import LogSoftmax
@@ -138,7 +138,7 @@ def _as_labels(
 
 def _surprise(t: Array, log_p: Array, smoothing: float, class_weights: tuple[float, ...] | None) -> Terms:
     """l_b = -sum_c w_c t'_bc log p_bc, linear in t' and in log p."""
-    w = 1 if class_weights is None else np.asarray(class_weights)
+    w = 1 if class_weights is None else constants_like(class_weights, log_p)
     uniform = smoothing / shape_of(log_p)[-1]
 
     def mixed(of_truth: Array, of_all: Callable[[], Array]) -> Array:

@@ -112,7 +112,7 @@ class Huber:
         near = size <= delta
 
         def pull(dl: Array) -> tuple[Array, Array]:
-            dy_pred = dl * np.where(near, error, np.where(error > 0, delta, -delta))
+            dy_pred = np.where(near, dl * error, np.where(error > 0, delta * dl, -delta * dl))
             return -dy_pred, dy_pred
 
         values = np.where(near, error * error / 2, delta * (size - delta / 2))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradverify.reference.elementary import constants_like
 from gradverify.reference.layer import Array, Params, Pullback, require_size, shape_of
 
 
@@ -32,7 +33,7 @@ class SinusoidalPositions:
     def forward(self, params: Params, x: Array) -> tuple[Array, Pullback]:  # noqa: ARG002
         angles = _angles(x, self.base)
         table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(shape_of(x)[-2:])
-        return x + table, lambda dy: ({}, dy)
+        return x + constants_like(table, x), lambda dy: ({}, dy)
 
     def pushforward(self, params: Params, x: Array, dparams: Params, dx: Array) -> tuple[Array, Array]:  # noqa: ARG002
         return self.forward({}, x)[0], dx
@@ -91,6 +92,6 @@ class RotaryPositions:
 
 def _turned(x: Array, angles: np.ndarray) -> Array:
     even, odd = x[..., 0::2], x[..., 1::2]
-    cos, sin = np.cos(angles), np.sin(angles)
+    cos, sin = constants_like(np.cos(angles), x), constants_like(np.sin(angles), x)
     turned = np.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1)
     return np.reshape(turned, shape_of(x))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gradverify.reference.elementary import constants_like
 from gradverify.reference.layer import Array, Params, Pullback, shape_of
 
 Terms: TypeAlias = tuple[Array, Callable[[Array], tuple[Array, Array]]]
@@ -44,31 +45,31 @@ def truth_of(y_true: Any) -> Array:
 def reduced(terms: Terms, reduction: str, y_true: Any, total: Any = None) -> tuple[Array, Pullback]:
     """The reduced loss and its pullback; `total` is what the mean divides by where that is no number of terms."""
     values, pull = terms
-    weights = _spread(y_true.weights, shape_of(values)) if isinstance(y_true, Weighted) else None
+    weights = _spread(y_true.weights, values) if isinstance(y_true, Weighted) else None
     weighed = values if weights is None else values * weights
     total = _require_total(total, weights, values) if reduction == "mean" else 1
 
     def pullback(dL: Array) -> tuple[Params, Array]:
-        each = np.broadcast_to(dL / total, shape_of(values))
+        each = dL * (np.ones_like(values) / total)
         dtruth, dy_pred = pull(each if weights is None else each * weights)
         return (Weighted(dtruth, None) if isinstance(y_true, Weighted) else dtruth), dy_pred
 
     return (weighed if reduction == "none" else np.sum(weighed) / total), pullback
 
 
-def _spread(weights: Array, shape: tuple[int, ...]) -> Array:
-    own = shape_of(weights)
+def _spread(weights: Array, values: Array) -> Array:
+    own, shape = shape_of(weights), shape_of(values)
     if own != shape[: len(own)]:
         raise ValueError(f"weights of shape {own}: must be {shape}, that of the terms, or its beginning")
-    return np.reshape(weights, own + (1,) * (len(shape) - len(own)))
+    return np.reshape(constants_like(weights, values), own + (1,) * (len(shape) - len(own)))
 
 
 def _require_total(total: Any, weights: Array, values: Array) -> Any:
     n = math.prod(shape_of(values))
     if weights is not None:
-        total = np.sum(np.broadcast_to(weights if total is None else weights * total, shape_of(values)))
+        total = float(np.sum(np.broadcast_to(weights if total is None else weights * total, shape_of(values))))
     elif total is not None:
-        total = np.sum(total)
+        total = float(np.sum(total))
     if n == 0 or (total is not None and not total > 0):
         raise ValueError(f"a mean over {n} terms of weight {total or 0}: the mean over nothing is undefined")
     return n if total is None else total

@@ -41,8 +41,13 @@ def _scores(z: Array) -> tuple[Array, Array, Array]:
 
 def _probabilities(e: Array) -> tuple[Array, Array]:
     """p_c and 1 - p_c, each with all its digits."""
-    total = np.sum(e, axis=-1, keepdims=True)
-    return e / total, _without_own(e) / total
+    return _shares(e, np.sum(e, axis=-1, keepdims=True))
+
+
+def _shares(e: Array, total: Array) -> tuple[Array, Array]:
+    # Of the two forms of 1 - p that one which keeps its digits, and those of its derivative.
+    p = e / total
+    return p, np.where(p < 0.5, 1 - p, _without_own(e) / total)
 
 
 def masked_softmax(z: Array, allowed: np.ndarray) -> tuple[Array, Callable[[Array], Array]]:
@@ -54,7 +59,7 @@ def masked_softmax(z: Array, allowed: np.ndarray) -> tuple[Array, Callable[[Arra
     shifted = z - np.sum(np.where(first, z, 0), axis=-1, keepdims=True)
     e = np.where(allowed, np.exp(np.where(allowed, shifted, 0 * shifted)), 0)
     total = np.where(np.any(allowed, axis=-1, keepdims=True), np.sum(e, axis=-1, keepdims=True), 1)
-    p, q = e / total, _without_own(e) / total
+    p, q = _shares(e, total)
     return p, lambda d: p * (d * q - _without_own(p * d))
 
 

@@ -8,7 +8,6 @@ oracle cannot know plus 8 times the measured noise of the pullback; beyond four 
 from __future__ import annotations
 
 import math
-import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from gradverify.strategies import Case
 CONSTANT = ("mean", "variance", "weights")  # running statistics and weights of examples: no claim is made
 RESOLVED = 1e-6  # the relative error that a pass must exclude, as in `check`
 KEYS = (0x5DEECE66D, 0x2545F4914F6CDD1D)  # two ways to move every last bit
+FLOOR = 2.0**-12  # of the largest gradient: a leaf below it may be zero but for rounding, which nothing should enlarge
 ROUNDING = 16.0  # ulps of the terms g_i v_i that one more summation may cost
 
 
@@ -147,7 +147,9 @@ def _compared(subject: Subject, gradient: Arrays, moving: Arrays) -> Judgement:
 
 def _directions(case: Case, gradient: Arrays, moving: Arrays) -> Arrays:
     rng = np.random.default_rng((case.upstream.seed, 5))
-    v = {name: draw_signs(rng, np.shape(leaf)) * _weight(gradient.get(name)) for name, leaf in moving.items()}
+    sizes = {name: _largest(gradient.get(name)) for name in moving}
+    floor = max(sizes.values(), default=0.0) * FLOOR
+    v = {name: draw_signs(rng, np.shape(leaf)) * _weight(sizes[name], floor) for name, leaf in moving.items()}
     return _with_padding_held(case, v)
 
 
@@ -160,12 +162,14 @@ def _with_padding_held(case: Case, v: Arrays) -> Arrays:
     return v
 
 
-def _weight(gradient: Any) -> float:
-    """A power of two near one over the largest entry; no power hides a gradient of 1e-30 behind one of 1."""
-    largest = 0.0 if gradient is None else float(np.max(np.abs(gradient), initial=0.0))
-    if not math.isfinite(largest) or largest < sys.float_info.min * 2.0**60:
-        return 1.0
-    return 2.0 ** -round(math.log2(largest))
+def _largest(gradient: Any) -> float:
+    return 0.0 if gradient is None else float(np.max(np.abs(gradient), initial=0.0))
+
+
+def _weight(size: float, floor: float) -> float:
+    """A power of two near one over the largest entry, so that a leaf of small gradients counts like the others."""
+    size = max(size, floor)
+    return 1.0 if size == 0.0 or not math.isfinite(size) else 2.0 ** -min(max(round(math.log2(size)), -100), 100)
 
 
 def _not_finite(subject: Subject, v: Arrays) -> Judgement:

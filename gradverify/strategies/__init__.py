@@ -30,10 +30,10 @@ from gradverify.strategies.points import (
     special_points,
     upstreams,
 )
-from gradverify.strategies.running import Found, climb, explore, minimal
+from gradverify.strategies.running import FRESH, Found, climb, explore, minimal
 
 __all__ = [
-    "FAMILIES", "POOL", "Architecture", "Case", "Flow", "Found", "Point", "Regime", "Upstream", "any_points",
+    "FAMILIES", "FRESH", "POOL", "Architecture", "Case", "Flow", "Found", "Point", "Regime", "Upstream", "any_points",
     "architectures", "cases", "climb", "code", "embeddings", "entries", "explore", "initialisers", "laid_out",
     "layers", "layers_after", "learning_rates", "losses", "minimal", "optimizers", "parts_of", "points", "regimes", "special_points",
     "upstreams",

@@ -39,22 +39,25 @@ def explore(
 
     They are drawn in runs of `run` examples; the same seed draws the same ones. There is no database.
     """
-    drawn = 0
+    judged = 0
     for number, start in enumerate(range(0, examples, run)):
-        found = _run(strategy, fails, min(run, examples - start), (key << 20) + number)
+        found = _run(strategy, fails, min(run, examples - start), (key << 20) + number, first=number == 0)
         if found is not None:
-            return replace(found, drawn=drawn + found.drawn, ran=drawn + found.ran)
-        drawn += min(run, examples - start)
+            return replace(found, drawn=judged + found.drawn, ran=judged + found.ran)
+        judged += min(run, examples - start)
     return None
 
 
-def _run(strategy: st.SearchStrategy[T], fails: Callable[[T], bool], examples: int, key: int) -> Found[T] | None:
-    ran, drawn, smallest = 0, 0, list[T]()
+def _run(
+    strategy: st.SearchStrategy[T], fails: Callable[[T], bool], examples: int, key: int, *, first: bool
+) -> Found[T] | None:
+    """One run; the simplest example, with which each begins, is judged in the first alone."""
+    ran, drawn, smallest = 0 if first else -1, 0, list[T]()
 
     def judge(example: T) -> None:
         nonlocal ran, drawn
         ran += 1
-        if fails(example):
+        if ran and fails(example):
             drawn = drawn or ran
             smallest[:] = [example]
             raise _Failed
@@ -62,7 +65,7 @@ def _run(strategy: st.SearchStrategy[T], fails: Callable[[T], bool], examples: i
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HypothesisWarning)
-            seed(key)(_settings(examples)(given(strategy)(judge)))()
+            seed(key)(_settings(examples + (not first))(given(strategy)(judge)))()
     except _Failed:
         return Found(smallest[0], drawn, ran)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,8 +67,7 @@ def _first_slot(names: list[str], paths: tuple[str, ...]) -> str | None:
 
 
 def _in_container(path: str) -> bool:
-    head, name = _split(path)
-    return bool(head) and (_split(head)[1].lower() in _CONTAINERS or name.split("[")[0].lower() in _CONTAINERS)
+    return any(token.lower() in _CONTAINERS for token in _tokens(path)[:-1])
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -85,21 +85,32 @@ def _slot(path: str, paths: tuple[str, ...]) -> str | None:
     sibling = next((p for p in paths if _split(p)[0] == head and _is_sibling(_split(p)[1], name)), None)
     if sibling is not None:
         return sibling
-    holder, container = _split(head)
-    boxed = container.lower() in _CONTAINERS
-    if name.startswith("[") and not boxed:
-        return None
-    found = (p for p in paths if _in_gradient_box(p, holder if boxed else head, name))
+    own = _tokens(path)
+    found = (p for p in paths if _mirrors(_tokens(p), own))
     return next(found, f"{path}.grad" if f"{path}.grad" in paths else None)
+
+
+def _tokens(path: str) -> list[str]:
+    return re.findall(r"[^.\[\]]+|\[\d+\]", path)
+
+
+def _mirrors(other: list[str], own: list[str]) -> bool:
+    """``grads.W[0]`` mirrors ``params.W[0]``: the same way through a box of gradients; or ``grads.W`` mirrors ``W``."""
+    for i, token in enumerate(own):
+        if token.lower() in _CONTAINERS and len(other) == len(own):
+            boxed = other[:i] == own[:i] and plain(other[i]) in _GRADIENT_BOXES and other[i] != token
+            if boxed and other[i + 1 : -1] == own[i + 1 : -1] and _same_name(other[-1], own[-1]):
+                return True
+    *head, name = own
+    in_box = len(other) == len(own) + 1 and other[:-2] == head and plain(other[-2]) in _GRADIENT_BOXES
+    return in_box and not name.startswith("[") and _same_name(other[-1], name)
+
+
+def _same_name(key: str, name: str) -> bool:
+    return plain(key) == plain(name) or (not name.startswith("[") and decorated(key, name))
 
 
 def _is_sibling(key: str, name: str) -> bool:
     if name.startswith("["):
         return False
     return decorated(key, name) or (plain(name) in _VALUES and plain(key) in _GRADIENTS)
-
-
-def _in_gradient_box(path: str, base: str, name: str) -> bool:
-    place, key = _split(path)
-    parent, box = _split(place)
-    return parent == base and plain(box) in _GRADIENT_BOXES and (plain(key) == plain(name) or decorated(key, name))

@@ -14,7 +14,8 @@ class Digits:
     """A number of fifty digits with the methods that NumPy calls on objects, and no others."""
 
     def __init__(self, value):
-        self.value = mpmath.mpf(getattr(value, "value", value))
+        plain = value.item() if isinstance(value, np.generic) else value  # mpmath knows Python's numbers
+        self.value = mpmath.mpf(getattr(plain, "value", plain))
 
 
 def _binary(function):
@@ -74,4 +75,5 @@ def unwrapped(arg):
 def converted(tree, convert):
     """The tree with its floating leaves in another arithmetic."""
     leaves, rebuild = flatten(tree, "t")
-    return rebuild({name: convert(leaf) if np.asarray(leaf).dtype.kind == "f" else leaf for name, leaf in leaves.items()})
+    return rebuild({name: convert(leaf) if np.asarray(leaf).dtype.kind == "f" else leaf
+                    for name, leaf in leaves.items()})

@@ -39,6 +39,11 @@ def gelu_tanh_d(x):
     return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * C * (1 + 3 * 0.044715 * x**2)
 
 
+def gelu_three_forgotten(x):
+    t = np.tanh(C * (x + 0.044715 * x**3))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * C * (1 + 0.044715 * x**2)
+
+
 def gelu_erf_d(x):
     return special.ndtr(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
@@ -89,6 +94,21 @@ def two(x, y):
     return x**2 * y + np.sin(y)
 
 
+def two_vjp(x, y, u):
+    return u * 2 * x * y, u * (x**2 + np.cos(y))
+
+
+def power(x, n):
+    return np.sum(x**n)
+
+
+def power_vjp(x, n, u, *, log=True):
+    return u * n * x ** (n - 1), u * np.sum(x**n * (np.log(x) if log else 1))
+
+
+EXPONENT = np.array(1.7)
+
+
 def product_g(a, u):
     return u * np.array([np.prod(np.delete(a, i)) for i in range(a.size)])
 
@@ -127,16 +147,17 @@ CASES = [
     Wrong("tanh: 1 + y^2", of(np.tanh, lambda x: 1 + np.tanh(x) ** 2), X, "x", "unexplained"),
     Right("gelu, tanh form", of(gelu_tanh, gelu_tanh_d), X),
     Wrong("gelu: derivative of the erf form under the tanh form", of(gelu_tanh, gelu_erf_d), X, "x", "unexplained"),
-    Wrong("gelu: 3 forgotten in the inner derivative",
-          of(gelu_tanh, lambda x: gelu_tanh_d(x) - 0.5 * x * (1 - np.tanh(C * (x + 0.044715 * x**3)) ** 2) * C * 2 * 0.044715 * x**2),
-          X, "x", "unexplained"),
+    Wrong("gelu: 3 forgotten in the inner derivative", of(gelu_tanh, gelu_three_forgotten), X, "x", "unexplained"),
     Right("swish", of(lambda x: x * sigmoid(x), swish_d), X),
     Wrong("swish: product rule forgotten", of(lambda x: x * sigmoid(x), sigmoid), X, "x", "unexplained"),
     Right("elu", of(elu, lambda x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0)))), X),
-    Wrong("elu: negative branch returns the value", of(elu, lambda x: np.where(x > 0, 1.0, elu(x))), X, "x", "wrong-sign-branch"),
-    Wrong("elu: the branches swapped", of(elu, lambda x: np.where(x < 0, 1.0, np.exp(np.minimum(x, 0)))), X, "x", "wrong-sign-branch"),
+    Wrong("elu: negative branch returns the value", of(elu, lambda x: np.where(x > 0, 1.0, elu(x))), X, "x",
+          "wrong-sign-branch"),
+    Wrong("elu: the branches swapped", of(elu, lambda x: np.where(x < 0, 1.0, np.exp(-np.abs(x)))), X, "x",
+          "unexplained"),
     Right("leaky relu", of(lambda x: np.where(x > 0, x, 0.01 * x), lambda x: np.where(x > 0, 1.0, 0.01)), X),
-    Wrong("leaky relu: slope forgotten below 0", of(lambda x: np.where(x > 0, x, 0.01 * x), lambda x: (x > 0) * 1.0), X, "x",
+    Wrong("leaky relu: slope forgotten below 0", of(lambda x: np.where(x > 0, x, 0.01 * x), lambda x: (x > 0) * 1.0),
+          X, "x",
           "wrong-sign-branch"),
     Right("mish", of(mish, mish_d), X),
     Wrong("mish: sigmoid of the inner derivative forgotten",
@@ -149,38 +170,46 @@ CASES = [
     Right("arctan", of(np.arctan, lambda x: 1 / (1 + x**2)), X),
     Wrong("arctan: minus", of(np.arctan, lambda x: 1 / (1 - x**2)), X, "x", "unexplained"),
     Right("degrees", of(lambda x: np.sin(np.deg2rad(x)), lambda x: np.cos(np.deg2rad(x)) * np.pi / 180), 40 * X),
-    Wrong("degrees taken for radians", of(lambda x: np.sin(np.deg2rad(x)), lambda x: np.cos(np.deg2rad(x))), 40 * X, "x", "factor"),
+    Wrong("degrees taken for radians", of(lambda x: np.sin(np.deg2rad(x)), lambda x: np.cos(np.deg2rad(x))), 40 * X,
+          "x", "factor"),
     Right("quadratic form", gv.function(quadratic, gradient=lambda x: 0.5 * (A + A.T) @ x), V[:6]),
-    Wrong("quadratic form: not symmetrised", gv.function(quadratic, gradient=lambda x: A @ x), V[:6], "x", "unexplained"),
+    Wrong("quadratic form: not symmetrised", gv.function(quadratic, gradient=lambda x: A @ x), V[:6], "x",
+          "unexplained"),
     Right("rosenbrock", gv.function(rosen, gradient=rosen_g), V),
-    Wrong("rosenbrock: left neighbour forgotten", gv.function(rosen, gradient=lambda x: rosen_g(x, forget_left=True)), V, "x",
+    Wrong("rosenbrock: left neighbour forgotten",
+          gv.function(rosen, gradient=lambda x: rosen_g(x, forget_left=True)), V, "x",
           "unexplained"),
     Wrong("rosenbrock: last entry forgotten",
-          gv.function(rosen, gradient=lambda x: np.where(np.arange(x.size) == x.size - 1, 0, rosen_g(x))), V, "x", "one-slice"),
+          gv.function(rosen, gradient=lambda x: np.where(np.arange(x.size) == x.size - 1, 0,
+                                                         rosen_g(x))), V, "x", "one-slice"),
     Right("logsumexp", gv.function(logsumexp, gradient=lambda x: np.exp(x - logsumexp(x))), V),
-    Wrong("logsumexp: not normalised", gv.function(logsumexp, gradient=lambda x: np.exp(x - x.max())), V, "x", "factor"),
-    Right("two inputs", gv.function(two, vjp=lambda x, y, u: (u * 2 * x * y, u * (x**2 + np.cos(y)))), (X, P)),
+    Wrong("logsumexp: not normalised", gv.function(logsumexp, gradient=lambda x: np.exp(x - x.max())), V, "x",
+          "factor"),
+    Right("two inputs", gv.function(two, vjp=two_vjp), (X, P)),
     Wrong("two inputs: the gradients come in the wrong order",
-          gv.function(two, vjp=lambda x, y, u: (u * (x**2 + np.cos(y)), u * 2 * x * y)), (X, P), "x", "unexplained|swapped-leaves"),
+          gv.function(two, vjp=lambda x, y, u: two_vjp(x, y, u)[::-1]), (X, P), "x", "unexplained|swapped-leaves"),
     Wrong("two inputs: one of two terms forgotten",
           gv.function(two, vjp=lambda x, y, u: (u * 2 * x * y, u * np.cos(y))), (X, P), "y", "unexplained"),
     Right("product over all", gv.function(np.prod, vjp=product_g), V),
-    Wrong("product over all: NaN at a zero factor", gv.function(np.prod, vjp=product_by_division), np.array([0.5, 0.0, 2.0]), "a", "nonfinite"),
+    Wrong("product over all: NaN at a zero factor", gv.function(np.prod, vjp=product_by_division),
+          np.array([0.5, 0.0, 2.0]), "a", "nonfinite"),
     Wrong("where and sqrt: NaN from the branch not taken",
-          of(lambda x: np.where(x > 0, np.sqrt(np.abs(x)), 0.0), lambda x: np.where(x > 0, 1.0, 0.0) * 0.5 / np.sqrt(x)), X, "x",
+          of(lambda x: np.where(x > 0, np.sqrt(np.abs(x)), 0.0),
+             lambda x: np.where(x > 0, 1.0, 0.0) * 0.5 / np.sqrt(x)), X, "x",
           "nonfinite"),
     Right("where and sqrt",
-          of(lambda x: np.where(x > 0, np.sqrt(np.abs(x)), 0.0), lambda x: np.where(x > 0, 0.5 / np.sqrt(np.abs(x)), 0.0)), X),
+          of(lambda x: np.where(x > 0, np.sqrt(np.abs(x)), 0.0),
+             lambda x: np.where(x > 0, 0.5 / np.sqrt(np.abs(x)), 0.0)), X),
     Wrong("sinc: NaN at the removable singularity",
-          of(np.sinc, lambda x: np.cos(np.pi * x) / x - np.sin(np.pi * x) / (np.pi * x**2)), X, "x", "nonfinite", QUICK),
+          of(np.sinc,
+             lambda x: np.cos(np.pi * x) / x - np.sin(np.pi * x) / (np.pi * x**2)), X, "x", "nonfinite", QUICK),
     Wrong("log1p(exp): overflows to NaN for large values",
           of(softplus, lambda x: np.exp(x) / (1 + np.exp(x))), np.array([1.0, 800.0, -3.0]), "x", "nonfinite"),
     Wrong("wrong only for values beyond 5 (a table that ends)",
-          of(np.tanh, lambda x: np.where(np.abs(x) > 5, 1e-3, 1 - np.tanh(x) ** 2)), X, "x", "wrong-in-saturation|unexplained", QUICK),
+          of(np.tanh, lambda x: np.where(np.abs(x) > 5, 1e-3,
+                                         1 - np.tanh(x) ** 2)), X, "x", "wrong-in-saturation|unexplained", QUICK),
     Wrong("power: derivative with respect to the exponent without the log",
-          gv.function(lambda x, n: np.sum(x**n), vjp=lambda x, n, u: (u * n * x ** (n - 1), u * np.sum(x**n))), (P, np.array(1.7)), "n",
+          gv.function(power, vjp=lambda x, n, u: power_vjp(x, n, u, log=False)), (P, EXPONENT), "n",
           "unexplained|factor"),
-    Right("power",
-          gv.function(lambda x, n: np.sum(x**n), vjp=lambda x, n, u: (u * n * x ** (n - 1), u * np.sum(x**n * np.log(x)))),
-          (P, np.array(1.7))),
+    Right("power", gv.function(power, vjp=power_vjp), (P, EXPONENT)),
 ]

@@ -30,30 +30,43 @@ class Dense:
         return x @ self.W + self.b
 
     def backward(self, dout):
-        n = len(self.x)
         self.dW = self.x.T @ dout
         self.db = dout.sum(axis=0)
-        if self.wrong == "mean":
-            self.dW = self.dW / n
-        if self.wrong == "transposed":
-            self.dW = dout.T @ self.x
-        if self.wrong == "bias mean":
-            self.db = dout.mean(axis=0)
-        if self.wrong == "bias not summed":
-            self.db = dout
-        if self.wrong == "bias of the first row":
-            self.db = dout[0]
-        if self.wrong == "bias over the wrong axis":
-            self.db = dout.sum(axis=1)
-        if self.wrong == "dx without W":
-            return dout @ np.ones_like(self.W.T)
-        if self.wrong == "dx transposed":
-            return dout @ self.W
-        if self.wrong == "negated":
-            self.dW, self.db = -self.dW, -self.db
-        if self.wrong == "zero bias":
-            self.db = np.zeros_like(self.b)
-        return dout @ self.W.T
+        dx = dout @ self.W.T
+        mistake = MISTAKES.get(self.wrong)
+        return dx if mistake is None else mistake(self, dout, dx)
+
+
+def in_weights(change):
+    """A mistake in dW: the layer's own dx is right."""
+
+    def mistake(layer, dout, dx):
+        layer.dW = change(layer, dout)
+        return dx
+
+    return mistake
+
+
+def in_bias(change):
+    def mistake(layer, dout, dx):
+        layer.db = change(layer, dout)
+        return dx
+
+    return mistake
+
+
+MISTAKES = {
+    "mean": in_weights(lambda layer, dout: layer.dW / len(layer.x)),
+    "transposed": in_weights(lambda layer, dout: dout.T @ layer.x),
+    "negated": in_weights(lambda layer, dout: -layer.dW),
+    "bias mean": in_bias(lambda layer, dout: dout.mean(axis=0)),
+    "bias not summed": in_bias(lambda layer, dout: dout),
+    "bias of the first row": in_bias(lambda layer, dout: dout[0]),
+    "bias over the wrong axis": in_bias(lambda layer, dout: dout.sum(axis=1)),
+    "zero bias": in_bias(lambda layer, dout: np.zeros_like(layer.b)),
+    "dx without W": lambda layer, dout, dx: dout @ np.ones_like(layer.W.T),
+    "dx transposed": lambda layer, dout, dx: dout @ layer.W,
+}
 
 
 class InDicts:
@@ -318,8 +331,9 @@ CASES = [
     Wrong("Dense: db over the wrong axis, square", Dense(4, 4, wrong="bias over the wrong axis"), SQUARE, "b",
           "wrong-axis", misnamed="attack-7"),
     Wrong("Dense: dx forgets the weights", Dense(wrong="dx without W"), X, "x", "unexplained"),
-    Wrong("Dense: dx with W instead of its transpose", Dense(4, 4, wrong="dx transposed"), SQUARE, "x", "unexplained|factor-transposed"),
-    Wrong("Dense: parameters' gradients negated", Dense(wrong="negated"), X, "W", "sign"),
+    Wrong("Dense: dx with W instead of its transpose", Dense(4, 4, wrong="dx transposed"), SQUARE, "x",
+          "unexplained|factor-transposed"),
+    Wrong("Dense: dW negated", Dense(wrong="negated"), X, "W", "sign"),
     Wrong("Dense: db is zeros", Dense(wrong="zero bias"), X, "b", "zero-gradient"),
     Right("params and grads in dicts", InDicts(), X),
     Wrong("grads dict: half of dW", InDicts(half=True), X, "params.W", "factor"),
@@ -329,14 +343,17 @@ CASES = [
     Right("slots", Slotted(), X),
     Wrong("slots: gradient tripled", Slotted(3.0), X, "scale", "factor"),
     Right("Parameter objects, accumulating", WithParameters(), X),
-    Wrong("Parameter objects: last row left out of the bias", WithParameters(wrong=True), X, "bias.value", "unexplained"),
+    Wrong("Parameter objects: last row left out of the bias", WithParameters(wrong=True), X, "bias.value",
+          "unexplained"),
     Right("parameters made by the first forward", Lazy(), X),
     Wrong("parameters made by the first forward: dx 10 % too large", Lazy(wrong=True), X, "x", "factor"),
     Right("dataclasses of parameters and gradients", WithDataclass(), X),
     Wrong("dataclasses: cos for sin", WithDataclass(wrong=True), X, "params.gain", "unexplained"),
     Right("Sequential", Sequential(Dense(3, 4), Dense(4, 2)), X),
-    Wrong("Sequential walked from the front", Sequential(Dense(3, 3), Dense(3, 3), forward_order=True), X, "x", "unexplained"),
-    Wrong("Sequential: db of an inner layer averaged", Sequential(Dense(3, 4, wrong="bias mean"), Dense(4, 2)), X, "layers[0].b",
+    Wrong("Sequential walked from the front", Sequential(Dense(3, 3), Dense(3, 3), forward_order=True), X, "x",
+          "unexplained"),
+    Wrong("Sequential: db of an inner layer averaged", Sequential(Dense(3, 4, wrong="bias mean"), Dense(4, 2)), X,
+          "layers[0].b",
           "factor"),
     Right("one matrix used twice", Tied(), X),
     Wrong("one matrix used twice: second use forgotten", Tied(once=True), X, "W", "unexplained"),
@@ -350,7 +367,8 @@ CASES = [
     Wrong("dropout: mask not applied in the backward", Dropout("mask"), X, "x", "unexplained|one-slice"),
     Wrong("dropout: scale not applied in the backward", Dropout("scale"), X, "x", "factor"),
     Right("a dict of lists of parameters", ParamDictOfLists(), X),
-    Wrong("a dict of lists: activation's derivative forgotten", ParamDictOfLists(wrong=True), X, "params.W[0]", "unexplained",
+    Wrong("a dict of lists: activation's derivative forgotten", ParamDictOfLists(wrong=True), X, "params.W[0]",
+          "unexplained",
           finding="attack-20"),
     Right("layer(): names spelled out", gv.layer(Dense(), params=("W", "b"), grads=("dW", "db")), X),
     Wrong("layer(): names spelled out, the gradients swapped in their order",
