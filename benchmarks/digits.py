@@ -83,14 +83,16 @@ def _ends(history):
 
 def page(runs, epochs):
     """The report."""
-    rows = [f"| {seed} | {train:.2%} | {test:.2%} | {seconds:.0f} | {h.epoch_losses[0]:.3f} | {h.epoch_losses[-1]:.4f} | "
-            f"{h.validation_losses[-1]:.4f} |" for seed, (h, train, test, seconds) in runs.items()]
+    rows = [f"| {seed} | {right:.2%} | {right_new:.2%} | {seconds:.0f} | {history.epoch_losses[0]:.3f} | "
+            f"{history.epoch_losses[-1]:.4f} | {history.validation_losses[-1]:.4f} |"
+            for seed, (history, right, right_new, seconds) in runs.items()]
     return "\n".join([
         "# A convolutional network on scikit-learn's digits", "",
-        f"Two convolutions with batch normalisation, ReLU and pooling, dropout, one dense layer; Adam, {epochs} epochs,",
-        "mini-batches of 64; 1437 images to train on, 360 to test on, split and started anew for each seed.",
+        "Two convolutions with batch normalisation, ReLU and pooling, dropout, one dense layer;",
+        f"Adam, {epochs} epochs, mini-batches of 64; 1437 images to train on, 360 to test on, split anew for each seed.",
         "`python benchmarks/digits.py` makes this page.", "",
-        "| seed | accuracy, training | accuracy, test | seconds | loss before | training loss after | test loss after |",
+        "| seed | accuracy, training | accuracy, test | seconds | loss before | training loss after | test loss after"
+        " |",
         "| --- | --- | --- | --- | --- | --- | --- |", *rows, "", "![loss curve of the first seed](digits.svg)", ""])
 
 

@@ -125,17 +125,20 @@ def _merge(ladder: Ladder) -> Finding:
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
             return _at_split(_sharpest(ladder, split))
-    return Finding(0.0, math.inf, "staircase") if _stands_still(ladder.line, best) else best
+    stairs = _stairs(ladder.line, best)
+    return Finding(0.0, math.inf, stairs) if stairs else best
 
 
-def _stands_still(line: Line, found: Finding) -> bool:
-    """Whether phi does not move at all over the narrowest step of a quantiser, where the slope says it must.
+def _stairs(line: Line, found: Finding) -> str:
+    """``staircase`` or ``jump`` if phi stands still beside 0 over the step of any quantiser; else empty.
 
     Over hundreds of steps a staircase looks like a line with noise, and no finer rung is asked for.
     """
     if min(abs(found.value), found.error) * NARROW <= 64.0 * line.floor:
-        return False
-    return all(line(t) == line(0.0) for t in (NARROW, -NARROW, NARROW / 2, -NARROW / 2))
+        return ""
+    if any(line(s * NARROW) != line(s * NARROW / 2) for s in (1.0, -1.0)):
+        return ""
+    return "staircase" if line(NARROW) == line(0.0) == line(-NARROW) else "jump"
 
 
 def _sharpest(ladder: Ladder, split: Split) -> Split:

@@ -146,7 +146,7 @@ def test_with_x64_off_formula_and_implementation_are_judged() -> None:
 
 
 def test_the_twin_runs_in_float64_at_the_same_values() -> None:
-    target = target_of(lambda x: jnp.exp(x), X)
+    target = target_of(jnp.exp, X)
     twin = target.cast("float64")
     assert (target.dtype, twin.dtype) == ("float32", "float64")
     np.testing.assert_array_equal(twin.point["x"], np.asarray(X))
@@ -207,15 +207,27 @@ def test_an_output_without_a_cotangent_counts_as_zero() -> None:
 
 @pytest.mark.parametrize("function", [
     ruled(jnp.tanh, lambda s, u: (u * (1 - s**2),), save=jnp.tanh),
-    lambda x: jnp.log1p(-(jnp.tanh(x) ** 2)),
-    jax.jit(lambda x: jnp.log1p(-(jnp.tanh(x) ** 2))),
-    lambda x: jnp.sin(x) if x.sum() < 0 else jnp.log1p(-(jnp.tanh(x) ** 2)),
-], ids=["rule", "function", "jit", "reads values"])
+    jnp.tanh,
+    jax.jit(lambda x: jnp.tanh(x) * 2),
+    lambda x: jax.vmap(jnp.tanh)(x),
+], ids=["rule", "function", "jit", "vmap"])
 def test_rounding_in_the_residuals_changes_the_gradient_in_saturation(function: Any) -> None:
     target = target_of(function, jnp.array([5.0]))
     (exact,), (moved,) = gradients(target).values(), gradients(target, ulps(1.0)).values()
     assert abs(moved - exact) > 1e-4 * abs(exact)
     np.testing.assert_equal(*[list(gradients(target).values()) for _ in range(2)])
+
+
+def test_indices_and_exact_results_are_not_perturbed() -> None:
+    target = target_of(lambda x: (x[jnp.floor(3 * x[0, 0]).astype(int)] * jnp.sign(x)).sum(), jnp.ones((2, 2)))
+    np.testing.assert_allclose(gradients(target, ulps(1.0))["x"], gradients(target)["x"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_a_forward_that_cancels_does_not_fail_its_right_derivative(x64: bool) -> None:
+    with wide(x64):
+        report = gv.check(lambda x: (1 - jnp.cos(x)) / x**2, jnp.array([1e-4, 3e-6, 1e-3]), search="none")
+    assert report.verdict is not Verdict.FAIL, str(report)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
@@ -343,7 +355,7 @@ def test_a_reference_judges_a_kernel_of_low_precision() -> None:
 
     x = X.astype(jnp.bfloat16)
     assert gv.check(kernel, x, reference=jnp.tanh, search="none").ok
-    wrong = functools.partial(kernel, scale=1.1)
+    wrong = functools.partial(kernel, scale=1.5)
     assert gv.check(wrong, x, reference=jnp.tanh, search="none").verdict is Verdict.FAIL
 
 
@@ -359,7 +371,7 @@ def test_the_parts_of_a_reference_module_are_matched_by_name_and_shape() -> None
 
 
 def test_a_straight_through_gradient_is_right_for_what_it_stands_for() -> None:
-    rounding = ruled(jnp.round, lambda s, u: (u,))
+    rounding = ruled(lambda x: jnp.round(x), lambda s, u: (u,))  # noqa: PLW0108 - round takes more
     assert gv.check(rounding, X, surrogate=lambda x: x, search="none").ok
 
 

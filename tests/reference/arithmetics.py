@@ -45,7 +45,7 @@ Digits.__neg__ = lambda self: Digits(-self.value)
 
 
 class Wrapped(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of another arithmetic: it answers NumPy's two protocols and is indexed; it has nothing else but a shape."""
+    """An array that answers NumPy's two protocols and can be indexed; it has nothing else but a shape."""
 
     def __init__(self, inside):
         self.inside = inside

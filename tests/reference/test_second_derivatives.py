@@ -45,7 +45,7 @@ VALUES = {
     "elu": lambda x: either(x, x, mp.expm1(x)), "celu": lambda x: either(x, x, mp.expm1(x)),
     "selu": lambda x: mp.mpf(SELU_SCALE) * either(x, x, mp.mpf(SELU_ALPHA) * mp.expm1(x)),
     "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))), "softsign": lambda x: x / (1 + abs(x)),
-    "hard_sigmoid": lambda x: min(max((x + 3) / 6, 0 * x), 1 + 0 * x), 
+    "hard_sigmoid": lambda x: min(max((x + 3) / 6, 0 * x), 1 + 0 * x),
     "hard_tanh": lambda x: min(max(x, -1), 1 + 0 * x),
     "hard_swish": lambda x: x * min(max((x + 3) / 6, 0 * x), 1 + 0 * x),
 }

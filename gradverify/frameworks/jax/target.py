@@ -19,7 +19,7 @@ from gradverify.frameworks.jax.leaves import floating, from_host, numeric, refus
 from gradverify.frameworks.jax.narrowing import draws, narrows
 from gradverify.frameworks.jax.program import Program, make_program, make_tree
 from gradverify.frameworks.jax.substitute import make_substitute
-from gradverify.frameworks.jax.tracing import Function, traced
+from gradverify.frameworks.jax.tracing import Function, Traced
 from gradverify.records import Options
 from gradverify.targets.gradients import WrongClaim
 from gradverify.targets.record import Perturb, Pullback, Target
@@ -59,11 +59,11 @@ class Code:
     """A program and its derivatives, as functions of JAX values that run operation by operation."""
 
     program: Program
-    outputs: Function
-    linear: Function
-    pull: Function
-    push: Function
-    ways: tuple[Function, Function]  # to a Hessian product
+    outputs: Traced
+    linear: Traced
+    pull: Traced
+    push: Traced
+    ways: tuple[Traced, Traced]  # to a Hessian product
 
 
 def _code(program: Program) -> Code:
@@ -90,8 +90,8 @@ def _code(program: Program) -> Code:
         first, pullback = jax.vjp(gradient, values)
         return pullback({n: jax.numpy.asarray(tangents[n], g.dtype) for n, g in first.items()})[0]
 
-    twice = traced(forward_over_reverse), traced(reverse_over_reverse)
-    return Code(program, traced(run), traced(linear), traced(pull), traced(push), twice)
+    ways = Traced(forward_over_reverse), Traced(reverse_over_reverse)
+    return Code(program, Traced(run), Traced(linear), Traced(pull), Traced(push), ways)
 
 
 def _target(code: Code, options: Options) -> Target:
@@ -158,11 +158,15 @@ def _substituted(program: Program, function: Any, dtype: str | None) -> Callable
 
 
 def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
-    """The outputs and `u -> J^T u`; `perturb` reaches every floating leaf that the pullback holds."""
+    """The outputs and `u -> J^T u`; `perturb` reaches what the pullback holds and what that is made from."""
     with _running(code.program):
-        outputs, pullback = code.linear(code.program.values(point))
-        if perturb is not None:
-            pullback = tree_util.tree_map(partial(_moved, perturb), pullback)
+        given = code.program.values(point)
+        if perturb is None:
+            outputs, pullback = code.linear(given)
+        else:
+            move = partial(_moved, perturb)
+            outputs, pullback = code.linear.perturbed(move, given)
+            pullback = tree_util.tree_map(move, pullback)
         values = {name: to_host64(y) for name, y in outputs.items()}
     dtypes = {name: dtype_name(y) for name, y in outputs.items()}
     return values, partial(_pull_back, code, pullback, values, dtypes)

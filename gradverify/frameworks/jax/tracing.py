@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -15,36 +16,86 @@ except ImportError:  # before jax 0.4.36
 
 Function = Callable[..., Any]
 
+# These move, choose or convert numbers and round none. To perturb what `floor` answers would be to
+# send an index to its neighbour, not to round.
+EXACT = frozenset("""
+    abs argmax argmin broadcast broadcast_in_dim ceil clamp concatenate convert_element_type copy copy_p cummax
+    cummin dynamic_slice dynamic_update_slice expand_dims floor gather iota max min neg pad real reduce_max
+    reduce_min reshape rev round scatter select_n sign slice sort split squeeze stop_gradient top_k transpose
+""".split())
+CALLS = ("pjit", "jit", "closed_call", "core_call")
 
-def traced(function: Function) -> Function:
-    """The same function of pytrees, its Python run at the first call only.
+
+@dataclass
+class Traced:
+    """A function of pytrees whose Python runs at its first call only.
 
     A check calls a forward hundreds of times. Tracing a derivative anew costs ten times what it
     computes, and a loop made anew (`lax.scan` of a lambda) is compiled anew. Compiling the whole would
     be faster still, but fuses operations and so rounds otherwise than the user's code does.
     Functions that read the values they compute on cannot be traced, and are called as they are.
     """
-    kept: list[tuple[Any, Function]] = []
 
-    def run(*arguments: Any) -> Any:
+    function: Function
+    structure: Any = None
+    jaxpr: Any = None
+    results: list[Any] = field(default_factory=list)  # the structure of what the function returns
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns."""
+        if not self._fits(arguments):
+            return self.function(*arguments)
+        leaves = jaxpr_as_fun(self.jaxpr)(*tree_util.tree_leaves(arguments))
+        return tree_util.tree_unflatten(self.results[-1], leaves)
+
+    def perturbed(self, perturb: Function, *arguments: Any) -> Any:
+        """The same with `perturb` applied to the result of every operation that rounds.
+
+        What a pullback keeps is computed beforehand: the residual of tanh is 1 - y^2, not y, and shows
+        nothing of the digits that its subtraction has lost.
+        """
+        if not self._fits(arguments):
+            return self.function(*arguments)
+        leaves = _interpreted(self.jaxpr.jaxpr, self.jaxpr.consts, tree_util.tree_leaves(arguments), perturb)
+        return tree_util.tree_unflatten(self.results[-1], leaves)
+
+    def _fits(self, arguments: tuple[Any, ...]) -> bool:
         structure = tree_util.tree_structure(arguments)
-        if not kept:
-            kept.append((structure, _trace(function, arguments)))
-        return (kept[0][1] if structure == kept[0][0] else function)(*arguments)
+        if self.structure is None:
+            self.structure = structure
+            self._trace(arguments)
+        return self.jaxpr is not None and structure == self.structure
 
-    return run
+    def _trace(self, arguments: tuple[Any, ...]) -> None:
+        def flat(*given: Any) -> list[Any]:
+            leaves, structure = tree_util.tree_flatten(self.function(*given))
+            self.results.append(structure)
+            return leaves
+
+        try:
+            self.jaxpr = jax.make_jaxpr(flat)(*arguments)
+        except Exception:  # if it is the function's own error, calling it raises it again
+            self.jaxpr = None
 
 
-def _trace(function: Function, arguments: tuple[Any, ...]) -> Function:
-    structures: list[Any] = []
+def _interpreted(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any], perturb: Function) -> list[Any]:
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
 
-    def flat(*given: Any) -> list[Any]:
-        leaves, structure = tree_util.tree_flatten(function(*given))
-        structures.append(structure)
-        return leaves
+    def read(variable: Any) -> Any:
+        return variable.val if hasattr(variable, "val") else known[variable]
 
-    try:
-        operations = jaxpr_as_fun(jax.make_jaxpr(flat)(*arguments))
-    except Exception:  # if it is the function's own error, calling it raises it again
-        return function
-    return lambda *given: tree_util.tree_unflatten(structures[-1], operations(*tree_util.tree_leaves(given)))
+    for operation in jaxpr.eqns:
+        results = _applied(operation, [read(variable) for variable in operation.invars], perturb)
+        known.update(zip(operation.outvars, results, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def _applied(operation: Any, arguments: Sequence[Any], perturb: Function) -> list[Any]:
+    primitive, name = operation.primitive, str(operation.primitive)
+    if name in CALLS and "jaxpr" in operation.params:
+        inner = operation.params["jaxpr"]
+        return _interpreted(inner.jaxpr, inner.consts, arguments, perturb)
+    functions, parameters = primitive.get_bind_params(operation.params)
+    found = primitive.bind(*functions, *arguments, **parameters)
+    results = list(found) if primitive.multiple_results else [found]
+    return results if name in EXACT else [perturb(y) for y in results]
