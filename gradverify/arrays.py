@@ -119,8 +119,7 @@ def dot(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
 
 def magnitude(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     """``sqrt(sum (a_i b_i)^2)``: the size of `dot` if its terms had random signs."""
-    terms = [to_float64(a[n]) * to_float64(b[n]) for n in b if a.get(n) is not None]
-    return float(np.sqrt(sum(float(np.sum(np.square(t))) for t in terms)))
+    return norm({n: to_float64(a[n]) * to_float64(b[n]) for n in b if a.get(n) is not None})
 
 
 def norm(a: Mapping[str, Any]) -> float:

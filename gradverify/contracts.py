@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradverify.arrays import Arrays, draw_signs, to_float64
+from gradverify.arrays import Arrays, all_finite, draw_signs, to_float64
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
 from gradverify.trial import Gradient, Trial
 
@@ -74,15 +74,9 @@ def _inputs_kept(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Gen
 
 
 def _repeatable(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
-    """Identical calls may differ by reordered sums, at most about the root of the rounding; not by more."""
-    room = float(np.sqrt(trial.target.eps))
     for _ in range(_REPEATS):
-        for leaf, g in trial.raw_gradient(u).items():
-            if leaf not in gradient.value or g is None:
-                continue
-            old, new = gradient.value[leaf], to_float64(g)
-            bar = np.full(old.shape, room * float(np.max(np.abs(old), initial=0.0)) / FAIL_FACTOR)
-            yield from _beyond(leaf, new, old, bar, "nondeterministic", "two identical calls give different gradients")
+        text = "two identical calls give different gradients"
+        yield from _compare(trial, gradient, trial.raw_gradient(u), "nondeterministic", text)
 
 
 def _saved_kept(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
@@ -123,6 +117,18 @@ def _linear(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generato
             "nonlinear",
             "the backward is not linear in the upstream gradient",
         )
+
+
+def _homogeneous(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    """Clipping or thresholds on the upstream gradient show only where it is very large or very small."""
+    steps = (2.0**20, 2.0**-20) if trial.target.eps < 1e-6 else (2.0**6, 2.0**-6)
+    for factor in steps:
+        scaled = trial.raw_gradient({n: factor * x for n, x in u.items()})
+        if not all_finite(scaled):
+            continue
+        back = {n: None if g is None else to_float64(g) / factor for n, g in scaled.items()}
+        text = f"{factor:.3g} times the upstream gradient does not give {factor:.3g} times the gradient"
+        yield from _compare(trial, gradient, back, "nonlinear", text)
 
 
 def _layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
@@ -170,10 +176,16 @@ _LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _compare(trial: Trial, gradient: Gradient, other: Arrays, cause: str, text: str) -> Iterator[Breach]:
+    """The same numbers in another order: reordered sums differ by about the root of the rounding at most."""
+    room = float(np.sqrt(trial.target.eps)) / FAIL_FACTOR
     for leaf in trial.leaves:
-        g = other.get(leaf)
-        new = np.zeros_like(gradient.value[leaf]) if g is None else to_float64(g)
-        yield from _differs(leaf, new, gradient.value[leaf], gradient.noise[leaf], cause, text)
+        g, old = other.get(leaf), gradient.value[leaf]
+        new = np.zeros_like(old) if g is None else to_float64(g)
+        if new.shape != old.shape:
+            yield Breach(cause, leaf, f"{text}: of another shape, {new.shape} for {old.shape}", np.nan, np.nan, 0.0)
+        elif np.all(np.isfinite(old)):
+            size = max(float(np.max(np.abs(old), initial=0.0)), float(np.max(gradient.noise[leaf], initial=0.0)))
+            yield from _beyond(leaf, new, old, np.full(old.shape, room * size), cause, text)
 
 
 def _differs(
@@ -192,6 +204,7 @@ def _differs(
     if not np.all(np.isfinite(old)):
         return
     # Reordered sums differ by roundings of their largest term, which an entry that cancels does not show.
+    noise = np.maximum(noise, 2.0**-53 * np.abs(old))  # both sides went through float64
     yield from _beyond(leaf, new, old, NOISE_FACTOR * np.maximum(noise, np.max(noise, initial=0.0)), cause, text)
 
 
@@ -204,5 +217,5 @@ def _beyond(leaf: str, new: np.ndarray, old: np.ndarray, bar: np.ndarray, cause:
 
 
 CONTRACTS = (
-    _inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _layouts, _input_layouts,
+    _inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _homogeneous, _layouts, _input_layouts,
 )  # fmt: skip

@@ -96,6 +96,8 @@ def ask(
         decision = decide(computed, opinion.best, noise, scales[leaf], require, trial.options.tolerate)
         if decision.verdict is Verdict.FAIL and len(leaves) == 1:
             decision = stand(trial, u, v, noise, decision, opinion)
+            if decision.verdict is Verdict.FAIL and not _additive(trial, u, v, opinion.best):
+                decision = replace(decision, verdict=Verdict.INCONCLUSIVE, reason="kink")
         if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and len(leaves) == 1:
             decision = _certified_zero(trial, u, v, scales[leaf], decision)
         found.append(Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name))
@@ -138,6 +140,23 @@ def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, 
     if free and opinion.by == "complex" and _entry_confirms(trial, u, v, decision):
         return decision
     return replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
+
+
+def _additive(trial: Trial, u: Arrays, v: Arrays, whole: Estimate) -> bool:
+    """Whether the slopes along two halves of v add up to that along v, as those of a derivative do.
+
+    The median of equal numbers is linear along every line, and yet has no derivative there.
+    """
+    rng = np.random.default_rng((trial.options.seed, 31))
+    masks = {n: rng.random(np.shape(x)) < 1 / 2 for n, x in v.items()}
+    parts = [{n: np.where(masks[n] == side, x, 0.0) for n, x in v.items()} for side in (True, False)]
+    if any(not any(np.any(x) for x in part.values()) for part in parts):
+        return True
+    asked = [trial.expected(u, part, 1e-3 * abs(whole.value)).best for part in parts]
+    if any(e.reason in ("kink", "jump") for e in asked):
+        return False
+    gap, room = abs(asked[0].value + asked[1].value - whole.value), asked[0].error + asked[1].error + whole.error
+    return gap <= FAIL_FACTOR * room and room <= abs(whole.value) / 2
 
 
 def _finds(computed: float, witness: Estimate, noise: float) -> bool:
@@ -220,4 +239,6 @@ def _single_entries(trial: Trial, finding: Finding, v: Arrays, estimate: Estimat
     scales = Scales(magnitude({leaf: gradient.value[leaf]}, v), finding.decision.bar)
     decision = decide(value, estimate, noise, scales, 1.0, trial.options.tolerate)
     confirmed = bool(located.wrong.any()) and _entry_confirms(trial, finding.u, v, decision)
+    if confirmed and not _additive(trial, finding.u, v, estimate):
+        return replace(finding, decision=replace(decision, verdict=Verdict.INCONCLUSIVE, reason="kink"))
     return replace(finding, decision=decision, v=v, located=located) if confirmed else finding

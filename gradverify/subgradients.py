@@ -88,7 +88,11 @@ def _wrong_coordinate(trial: Trial, finding: Finding, rng: np.random.Generator) 
         side = classify(trial.phi(u, step), trial.eps)
         if side.kind == "smooth":
             found = ask_direction(trial, u, step, computed, noise)
-            if found is not None:
+            slope = (side.left, side.right)
+            slack = max(side.left_error, side.right_error) + NOISE_FACTOR * noise
+            # The median of equal numbers stands still along each of them, and moves with all of them:
+            # one coordinate decides only where the points around say the same.
+            if found is not None and _is_single_kink(trial, u, step, slope, slack, rng):
                 return replace(
                     finding, decision=found, u=u, v=step, gradient=gradient, oracle="finite differences"
                 )

@@ -128,7 +128,8 @@ class Trial:
             raise TypeError(f"{self.target.name}: claims no reverse mode")
         self.spend(backwards=1)
         outputs, pullback = self.target.linearize(self.point, None)
-        return pullback({**{n: np.zeros(np.shape(y)) for n, y in outputs.items()}, **u})
+        found = pullback({**{n: np.zeros(np.shape(y)) for n, y in outputs.items()}, **u})
+        return {name: None if g is None else np.array(g) for name, g in found.items()}
 
     def gradient(self, u: Arrays) -> Gradient:
         """A gradient and its noise, measured by moving everything it was made from by one rounding unit."""

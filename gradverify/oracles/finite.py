@@ -110,9 +110,9 @@ def conclude(ladder: Ladder) -> Finding:
 def _merge(ladder: Ladder) -> Finding:
     while dismiss_pieces(ladder):
         pass
+    best = Finding(min(ladder.usable, key=lambda r: r.error).value if ladder.usable else 0.0, math.inf, "resolution")
     if unsettled(ladder):
-        return Finding(0.0, math.inf, "resolution")
-    best = Finding(0.0, math.inf, "resolution")
+        return best
     finest = True
     for rung in ladder.usable:
         split = find_split(rung, ladder.line)

@@ -29,6 +29,7 @@ class Ladder:
     require: float
     seed: int = 0
     budget: float = math.inf  # in evaluations
+    cut: bool = False  # the budget ended before the climb did
     rungs: list[Rung] = field(default_factory=list)
     rounding: float | None = None  # the noise of a computation that is narrower inside than it says
 
@@ -76,11 +77,16 @@ class Ladder:
 
     def explained(self, rung: Rung) -> bool:
         """Whether the tail is rounding, as far as is known."""
+        return rung.noise <= max(self._roundings(rung), PERSISTS * self.noise)
+
+    def _roundings(self, rung: Rung) -> float:
         inputs = FLOOR * self.line.eps * rung.head / rung.radius  # x + t v is rounded too
-        return rung.noise <= max(EXPLAINED * (self.line.floor + inputs), PERSISTS * self.noise)
+        return EXPLAINED * (self.line.floor + inputs)
 
     def believed(self, rung: Rung) -> bool:
         """Whether the bound of a usable rung may be relied on."""
+        if self.cut:  # nobody has looked for a ripple or steps below it
+            return rung.noise <= self._roundings(rung)
         return rung.decay <= STEEP or self.explained(rung)
 
     @property

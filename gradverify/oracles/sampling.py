@@ -97,9 +97,9 @@ def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at:
     y = np.array([line(float(s)) for s in t])
     with np.errstate(all="ignore"):
         away = y - line(0.0)
-    if not np.all(np.isfinite(away)):
-        return Rung(radius, t, y)
-    read = _read(line, away, make_design(nodes, order, at))
+        if not np.all(np.isfinite(away)):
+            return Rung(radius, t, y)
+        read = _read(line, away, make_design(nodes, order, at))  # a bound may overflow
     value, error = read.value / half**order, read.error / half**order
     return Rung(radius, t, y, value, error, read.noise, read.head, read.decay, read.reach)
 

@@ -1,4 +1,4 @@
-"""One case, one probe: does ``<J^T u, v>`` of the pullback equal ``<u, J v>`` of the complex step?
+"""One case, one probe: ``<J^T u, v>`` of the pullback must be ``<u, J v>`` of the complex step.
 
 The fast judgement behind `selftest`: five forwards, three pullbacks, a few milliseconds. Every leaf of v is scaled
 to contribute alike, so that a small gradient is not hidden by a large one. The bar is that of `check`: what the
@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradverify.arrays import EPS, Arrays, dot, draw_signs, flatten, is_floating, one_ulp, to_float64
+from gradverify.arrays import EPS, Arrays, dot, draw_signs, flatten, is_floating, to_float64
 from gradverify.oracles.complexstep import complex_step
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Verdict
-from gradverify.reference import Embedding
+from gradverify.reference import Embedding, Layer, Network
 from gradverify.strategies import Case
 
+Move: TypeAlias = Callable[[Any], Any]
 CONSTANT = ("mean", "variance", "weights")  # running statistics and weights of examples: no claim is made
 RESOLVED = 1e-6  # the relative error that a pass must exclude, as in `check`
-KEYS = (0x5DEECE66D, 0x2545F4914F6CDD1D)  # two ways to move every last bit
-FLOOR = 2.0**-12  # of the largest gradient: a leaf below it may be zero but for rounding, which nothing should enlarge
-ROUNDING = 16.0  # ulps of the terms g_i v_i that one more summation may cost
+KEYS = (1, 2)  # two ways to move every last bit
+FLOOR = 2.0**-12  # of the largest gradient: below, a leaf may be zero but for rounding, not to be enlarged
+ROUNDING = 16.0  # ulps of the largest gradient that any entry of another may be off by
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,8 @@ class Judgement:
         return f"{self.verdict}{': ' if self.reason else ''}{self.reason} {off}"
 
 
-@dataclass(frozen=True)
-class _Run:
-    outputs: Arrays
-    gradient: Arrays
+def _unmoved(x: Any) -> Any:
+    return x
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,38 @@ class Subject:
     def forward(self, point: Arrays) -> Arrays:
         return {"y": self._forward(point)[0]}
 
-    def _forward(self, point: Arrays) -> tuple[Any, Callable[[Any], Any]]:
+    def _forward(self, point: Arrays, moved: Move = _unmoved) -> tuple[Any, Callable[[Any], Any]]:
         params, x, y_true = self.rebuild(point)
-        y, pullback = self.case.architecture.build().forward(params, x)
+        y, pullback = _through_layers(self.case.architecture.layers, params, x, moved)
         if self.case.loss is None:
             return y, lambda u: (*pullback(u), None)
-        value, loss_pullback = self.case.loss.forward(y_true, y)
-        return value, lambda u: _through(pullback, loss_pullback(u))
+        value, loss_pullback = self.case.loss.forward(y_true, moved(y))
+        return value, lambda u: _through(pullback, loss_pullback(moved(u)))
 
-    def gradient(self, point: Arrays, u: np.ndarray) -> Arrays:
+    def gradient(self, point: Arrays, u: np.ndarray, moved: Move = _unmoved) -> Arrays:
         """``J^T u`` by leaf; None where the network claims nothing."""
-        return flatten(self._forward(point)[1](u), "")[0]
+        return flatten(self._forward(point, moved)[1](u), "")[0]
+
+
+def _through_layers(
+    layers: tuple[Layer, ...], params: Any, x: Any, moved: Move
+) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+    """What `Network` does, with everything that passes between layers moved on its way."""
+    if moved is _unmoved:
+        return Network(layers).forward(params, x)
+    pullbacks = []
+    for layer, own in zip(layers, params, strict=True):
+        x, pullback = layer.forward(own, moved(x))
+        pullbacks.append(pullback)
+
+    def backwards(dy: Any) -> tuple[Any, Any]:
+        found = []
+        for pullback in reversed(pullbacks):
+            own, dy = pullback(moved(dy))
+            found.append(own)
+        return tuple(reversed(found)), dy
+
+    return x, backwards
 
 
 def _through(pullback: Callable[[Any], Any], from_loss: tuple[Any, Any]) -> tuple[Any, Any, Any]:
@@ -135,7 +155,7 @@ def _compared(subject: Subject, gradient: Arrays, moving: Arrays) -> Judgement:
     if not math.isfinite(estimate.error):
         return Judgement(Verdict.INCONCLUSIVE, estimate.reason)
     scale = _terms(gradient, v)
-    bar = estimate.error + NOISE_FACTOR * _noise(subject, v, computed, scale)
+    bar = estimate.error + NOISE_FACTOR * _noise(subject, gradient, v, computed)
     gap, scale = abs(computed - estimate.value), max(scale, abs(estimate.value))
     numbers = (gap / scale if scale else 0.0, computed, estimate.value, bar)
     if gap > FAIL_FACTOR * bar:
@@ -184,11 +204,32 @@ def _terms(gradient: Arrays, v: Arrays) -> float:
                if gradient.get(name) is not None)
 
 
-def _noise(subject: Subject, v: Arrays, computed: float, scale: float) -> float:
-    """How far the answer moves when every last bit of the point and of u does."""
+def _noise(subject: Subject, gradient: Arrays, v: Arrays, computed: float) -> float:
+    """How far the answer moves when every last bit of the point, of u and of all between layers does.
+
+    Each entry moves by a sign of its own: where equal numbers cancel, the rounding errors that are left show only
+    if they stop being equal. No entry is taken to be known better than to rounding of the largest gradient.
+    """
     spread = 0.0
     for key in KEYS:
-        nearby = {name: one_ulp(leaf, key, EPS["float64"]) for name, leaf in subject.point.items()}
-        moved = dot(subject.gradient(nearby, one_ulp(subject.u, key, EPS["float64"])), v)
-        spread = max(spread, abs(moved - computed))
-    return max(spread, ROUNDING / NOISE_FACTOR * EPS["float64"] * scale)
+        moved = _mover(key)
+        nearby = {name: moved(leaf) for name, leaf in subject.point.items()}
+        other = dot(subject.gradient(nearby, subject.u, moved), v)
+        spread = max(spread, abs(other - computed))
+    largest = max((_largest(gradient.get(name)) for name in v), default=0.0)
+    reach = sum(float(np.sum(np.abs(d))) for d in v.values())
+    return max(spread, ROUNDING / NOISE_FACTOR * EPS["float64"] * largest * reach)
+
+
+def _mover(key: int) -> Move:
+    """Moves every entry by one rounding unit of its own size, up or down."""
+    rng = np.random.default_rng(key)
+
+    def moved(x: Any) -> Any:
+        if isinstance(x, Mapping):
+            return {name: moved(part) for name, part in x.items()}
+        if not is_floating(x):
+            return x
+        return x * (1.0 + EPS["float64"] * rng.choice((-1.0, 1.0), np.shape(x)))
+
+    return moved

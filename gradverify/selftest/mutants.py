@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from gradverify import reference
 from gradverify.selftest.mutations import slips
@@ -119,7 +120,7 @@ def _children(node: ast.AST) -> Iterator[Place]:
             yield from ((node, field, k) for k, item in enumerate(value) if isinstance(item, ast.AST))
 
 
-def _at(place: Place) -> ast.AST:
+def _at(place: Place) -> Any:
     parent, field, index = place
     value = getattr(parent, field)
     return value if index is None else value[index]

@@ -15,7 +15,8 @@ Slip: TypeAlias = tuple[str, ast.expr]
 
 UPSTREAM = {"dy", "d", "dL", "dz", "dh", "u"}
 MOVES = {"swapaxes", "transpose", "moveaxis", "flip", "reshape", "expand_dims", "roll"}
-ELEMENTWISE = {"exp", "sqrt", "log", "log1p", "expit", "erfc", "erf", "tanh", "bounded", "square", "cumsum", "cos", "sin"}
+ELEMENTWISE = {"exp", "sqrt", "log", "log1p", "expit", "erfc", "erf", "tanh", "bounded", "square", "cumsum", "cos",
+               "sin"}
 OTHER = {"sum": "mean", "mean": "sum", "maximum": "minimum", "minimum": "maximum", "argmax": "argmin", "max": "min"}
 OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Gt: ast.Lt, ast.Lt: ast.Gt, ast.GtE: ast.LtE, ast.LtE: ast.GtE, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

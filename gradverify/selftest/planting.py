@@ -76,7 +76,7 @@ def _executed(module: str, code: CodeType, given: Namespace) -> Namespace:
 @cache
 def dependents(module: str) -> tuple[tuple[str, frozenset[str]], ...]:
     """The modules that import from this one, in an order in which they can be executed, with those copied before."""
-    done, ordered = {module}, []
+    done, ordered = {module}, list[tuple[str, frozenset[str]]]()
     waiting = [name for name in modules() if name != module]
     while True:
         ready = [name for name in waiting if _sources(name) & done and not _waits(name, waiting, done)]
@@ -104,9 +104,10 @@ def _sources(module: str) -> frozenset[str]:
 @cache
 def _borrowed(module: str) -> tuple[tuple[str, str, str], ...]:
     """``(source, name, alias)`` of every import from the reference."""
-    imports = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ImportFrom)]
-    return tuple((node.module.removeprefix(f"{PACKAGE}."), alias.name, alias.asname or alias.name)
-                 for node in imports if (node.module or "").startswith(f"{PACKAGE}.") for alias in node.names)
+    imports = (node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ImportFrom))
+    sources = ((node.module or "", node.names) for node in imports)
+    return tuple((source.removeprefix(f"{PACKAGE}."), alias.name, alias.asname or alias.name)
+                 for source, names in sources if source.startswith(f"{PACKAGE}.") for alias in names)
 
 
 @cache

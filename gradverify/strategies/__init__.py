@@ -33,8 +33,8 @@ from gradverify.strategies.points import (
 from gradverify.strategies.running import FRESH, Found, climb, explore, minimal
 
 __all__ = [
-    "FAMILIES", "FRESH", "POOL", "Architecture", "Case", "Flow", "Found", "Point", "Regime", "Upstream", "any_points",
-    "architectures", "cases", "climb", "code", "embeddings", "entries", "explore", "initialisers", "laid_out",
-    "layers", "layers_after", "learning_rates", "losses", "minimal", "optimizers", "parts_of", "points", "regimes", "special_points",
-    "upstreams",
+    "FAMILIES", "FRESH", "POOL", "Architecture", "Case", "Flow", "Found", "Point", "Regime", "Upstream",
+    "any_points", "architectures", "cases", "climb", "code", "embeddings", "entries", "explore",
+    "initialisers", "laid_out", "layers", "layers_after", "learning_rates", "losses", "minimal",
+    "optimizers", "parts_of", "points", "regimes", "special_points", "upstreams",
 ]

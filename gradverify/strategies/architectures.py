@@ -80,9 +80,10 @@ def _stateful(draw: Draw) -> Start:
     start = _sequence(draw)
     layer, flow = recurrent(draw, start.flow)
     batch, steps, _ = start.shape
-    states = {"h": (batch, layer.units), "mask": (batch, steps)}
+    state = (batch, flow.shape[-1])
+    states: dict[str, Shape] = {"h": state, "mask": (batch, steps)}
     if isinstance(layer, LSTM):
-        states["c"] = (batch, layer.units)
+        states["c"] = state
     return Start(flow, start.shape, (layer,), beside=_some(draw, states))
 
 
@@ -108,7 +109,8 @@ def _some(draw: Draw, named: dict[str, Shape]) -> Beside:
 
 
 def _anything(draw: Draw) -> Start:
-    return draw(choice(_features, _image, _sequence, _embedded, _stateful, _attending))(draw)
+    start: Callable[[Draw], Start] = draw(choice(_features, _image, _sequence, _embedded, _stateful, _attending))
+    return start(draw)
 
 
 FAMILIES: dict[str, Family] = {

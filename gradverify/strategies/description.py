@@ -15,7 +15,7 @@ Case(Architecture((2, 3), (Dense(3, 1), Activation('tanh'))), Point(seed=7))
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,10 +249,12 @@ def truth_for(loss: Any, numbers: np.ndarray, *, labels: bool = False) -> np.nda
     """The numbers turned into what the loss calls a truth: counts, sides, probabilities, class labels."""
     kind = type(loss).__name__
     if labels:
-        return np.argmax(numbers, axis=-1)
-    if kind in {"CrossEntropy", "NLL", "CategoricalCrossEntropy", "KL"}:
-        e = np.exp(np.clip(numbers, -3, 3))
-        return np.asarray(e / np.sum(e, axis=-1, keepdims=True))
+        return np.asarray(np.argmax(numbers, axis=-1))
     held = np.clip(numbers, -3, 3)
-    made = {"Hinge": np.where(held < 0, -1.0, 1.0), "Poisson": np.exp(held), "BinaryCrossEntropy": held / 7 + 0.5}
-    return np.asarray(made.get(kind, numbers))
+    if kind in {"CrossEntropy", "NLL", "CategoricalCrossEntropy", "KL"}:
+        return np.asarray(np.exp(held) / np.sum(np.exp(held), axis=-1, keepdims=True))
+    if kind == "Hinge":
+        return np.where(held < 0, -1.0, 1.0)
+    if kind == "Poisson":
+        return np.asarray(np.exp(held))
+    return np.asarray(held / 7 + 0.5 if kind == "BinaryCrossEntropy" else numbers)

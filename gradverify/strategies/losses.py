@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -69,10 +70,14 @@ def _divergence(draw: Draw, flow: Flow) -> Ending:
     return Ending(KL(draw(REDUCTIONS)), (LogSoftmax(),), weighted=not often(draw))
 
 
+_ENDINGS = (_plain, _classes, _binary, _poisson, _divergence, _plain, _classes)
+
+
 @st.composite
 def endings(draw: Draw, flow: Flow) -> Ending:
     """A loss of what flows out, squared error the simplest."""
-    return draw(choice(_plain, _classes, _binary, _poisson, _divergence, _plain, _classes))(draw, flow)
+    make: Callable[[Draw, Flow], Ending] = draw(choice(*_ENDINGS))
+    return make(draw, flow)
 
 
 def losses(classes: int = 3) -> st.SearchStrategy[Loss]:

@@ -69,7 +69,7 @@ def entries(shape: Shape, pool: tuple[float, ...] = POOL) -> st.SearchStrategy[n
 class Regime:
     """A change of an array: special values put in place of some of its own, and a memory layout.
 
-    >>> Regime("huge values (1e4)").apply(np.ones(3)).max()
+    >>> float(Regime("huge values (1e4)").apply(np.ones(3)).max())
     10000.0
     """
 

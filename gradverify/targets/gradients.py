@@ -31,14 +31,38 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
     if isinstance(result, Mapping):
         return _by_name(result, leaves)
     if isinstance(result, (tuple, list)):
-        order = inputs if len(result) == len(inputs) else leaves
-        if len(result) > len(order):
-            raise WrongClaim(
-                "shape", leaves[0], f"the backward returned {len(result)} gradients for {len(leaves)} leaves"
-            )
-        named = zip(order, result, strict=False)
-        return {n: None if g is None else as_gradient(g) for n, g in named if n in point}
-    return {leaves[0]: as_gradient(result)} if result is not None else {}
+        return _by_place(_flat(result), leaves, point, inputs)
+    return {lone_leaf(leaves): as_gradient(result)} if result is not None else {}
+
+
+def _flat(result: Any) -> list[Any]:
+    """``dx, (dW, db)`` as one list."""
+    parts = [_flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
+    return [part for group in parts for part in group]
+
+
+def _by_place(result: list[Any], leaves: Sequence[str], point: Mapping[str, Any], inputs: Sequence[str]) -> Arrays:
+    """By position; where the shapes contradict that and each fits one leaf only, by shape."""
+    order = inputs if len(result) == len(inputs) else leaves
+    if len(result) > len(order):
+        raise WrongClaim("shape", leaves[0], f"{len(result)} gradients were returned for {len(leaves)} leaves")
+    named = {n: None if g is None else as_gradient(g) for n, g in zip(order, result, strict=False) if n in point}
+    if all(g is None or g.shape == np.shape(point[n]) for n, g in named.items()):
+        return named
+    shapes = {np.shape(point[n]): n for n in named}
+    found = {shapes[g.shape]: g for g in named.values() if g is not None and g.shape in shapes}
+    return {**found} if len(shapes) == len(named) == len(found) else named
+
+
+_PREDICTION = ("pred", "hat", "output", "logit", "score", "prob")
+_TARGET = ("y", "t", "target", "targets", "label", "labels", "d", "ytrue", "truth", "desired")
+
+
+def lone_leaf(leaves: Sequence[str]) -> str:
+    """Whose gradient a lone array is: the prediction's before the target's, else the first input's."""
+    predicted = [leaf for leaf in leaves if any(word in plain(leaf) for word in _PREDICTION)]
+    others = [leaf for leaf in leaves if plain(leaf) not in _TARGET]
+    return (predicted or others or list(leaves))[0]
 
 
 def _by_name(result: Mapping[str, Any], leaves: Sequence[str]) -> Arrays:

@@ -222,8 +222,11 @@ class _Bound:
     def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
         """Two backward passes of one instance; of stored gradients only those that do not accumulate."""
         ran = self.run(point)
+        before = {path: np.array(fetch(ran.layer, path)) for path in self.methods.params}
         once = self.pull(ran, ran.layer, {n: x.copy() for n, x in u.items()})
         first = {n: np.array(g) for n, g in once.items() if g is not None}
+        if any(not np.array_equal(fetch(ran.layer, path), old) for path, old in before.items()):
+            return {}, {}  # the backward updates its own parameters: a second one says nothing
         second = self.pull(ran, ran.layer, u)
         stored = [n for n in self.methods.params if n in first and second.get(n) is not None]
         doubled = {n for n in stored if np.allclose(second[n], 2 * first[n])}

@@ -209,7 +209,7 @@ def test_an_output_without_a_cotangent_counts_as_zero() -> None:
     ruled(jnp.tanh, lambda s, u: (u * (1 - s**2),), save=jnp.tanh),
     jnp.tanh,
     jax.jit(lambda x: jnp.tanh(x) * 2),
-    lambda x: jax.vmap(jnp.tanh)(x),
+    jax.vmap(jnp.tanh),
 ], ids=["rule", "function", "jit", "vmap"])
 def test_rounding_in_the_residuals_changes_the_gradient_in_saturation(function: Any) -> None:
     target = target_of(function, jnp.array([5.0]))

@@ -152,6 +152,15 @@ def test_positions_agree_with_the_complex_step(layer):
     assert_all(layer, STEPS)
 
 
+def test_the_waves_of_a_sinusoidal_encoding_have_the_lengths_of_their_formula():
+    y, _ = SinusoidalPositions(100.0).forward({}, np.zeros((1, 5, 4)))
+    t = np.arange(5)
+    expected = np.stack([np.sin(t), np.cos(t), np.sin(t / 10), np.cos(t / 10)], axis=1)
+    np.testing.assert_allclose(y[0], expected, rtol=1e-14, atol=1e-16)
+    turned, _ = RotaryPositions(100.0).forward({}, np.broadcast_to([1.0, 0.0, 1.0, 0.0], (1, 5, 4)))
+    np.testing.assert_allclose(turned[0], expected[:, [1, 0, 3, 2]], rtol=1e-14, atol=1e-16)
+
+
 def test_a_product_of_turned_vectors_depends_on_the_distance_of_their_places_alone():
     rows = np.broadcast_to(RNG.normal(size=(2, 1, 8)), (2, 9, 8))
     query, key = RotaryPositions().forward({}, rows)[0]

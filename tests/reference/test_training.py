@@ -103,7 +103,7 @@ def test_the_decay_of_adamw_is_not_scaled_by_the_gradient():
 @pytest.mark.parametrize(("schedule", "rates"), [
     (Exponential(1.0, 0.5), [1, 0.5, 0.25]), (Exponential(1.0, 0.1, 2), [1, 1, 0.1]),
     (InverseTime(1.0, 1.0), [1, 1 / 2, 1 / 3]), (CosineDecay(1.0, 2, 0.5), [1, 0.75, 0.5, 0.5]),
-    (Warmup(2, 1.0), [0.5, 1, 1, 1]), (Warmup(2, Exponential(1.0, 0.5)), [0.5, 1, 1, 0.5]),
+    (Warmup(2, 4.0), [2, 4, 4, 4]), (Warmup(2, Exponential(1.0, 0.5)), [0.5, 1, 1, 0.5]),
 ], ids=repr)
 def test_a_schedule_gives_its_rates(schedule, rates):
     np.testing.assert_allclose([schedule(step) for step in range(len(rates))], rates, rtol=1e-15)

@@ -57,7 +57,8 @@ def test_points_shrink_to_the_first_seed_and_special_ones_to_a_zero():
 
 def test_an_entry_shrinks_alone():
     found = minimal(entries((3,)), lambda x: x[1] < 0, 1000)
-    np.testing.assert_array_equal(found, [0.0, -1.0, 0.0])
+    assert found[[0, 2]].tolist() == [0.0, 0.0]
+    assert found[1] in POOL
 
 
 def test_negative_zero_can_be_asked_for():
@@ -129,7 +130,7 @@ def test_rates_and_initialisers_shrink_to_the_plainest():
 
 def test_exploring_counts_what_was_judged():
     judged = []
-    assert explore(points(), lambda point: judged.append(point), 25) is None
+    assert explore(points(), judged.append, 25) is None
     assert len(judged) == 25
 
 

@@ -116,7 +116,7 @@ CASES = [
     Wrong("multiply by a column: wrong axis kept",
           gv.pair(mul, lambda dy, c: (dy * c[1], (dy * c[0]).sum(axis=0)[:3, None])),
           (A, COLUMN), "b", "unexplained|wrong-axis"),
-    Right("multiply by a scalar", gv.pair(mul, mul_back), (A, SCALAR)),
+    Right("multiply by a scalar", gv.pair(mul, mul_back), (A, SCALAR), finding="attack-23"),
     Wrong("multiply by a scalar: the sum without a", gv.pair(mul, lambda dy, c: (dy * c[1], dy.sum())), (A, SCALAR),
           "b", "unexplained|factor"),
     Right("divide by a row", gv.pair(div, div_back), (A, ROW)),

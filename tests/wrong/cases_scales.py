@@ -97,7 +97,36 @@ def affine_back(dy, cache, *, entry=0.0):
 
 AFFINE = (RNG.normal(size=(16, 30)), RNG.normal(size=(30, 40)), RNG.normal(size=40))
 
+def natively(f):
+    """The same function, refusing whatever is not a float64 array: only differences can judge it."""
+
+    def only_float64(x):
+        if type(x) is not np.ndarray or x.dtype != np.float64:
+            raise TypeError(f"float64 only, not {type(x).__name__}")
+        return f(x)
+
+    return only_float64
+
+
+def log1p_square(x):
+    return np.log1p(x**2)
+
+
+def log1p_square_d(x, *, flipped=False):
+    return 2 * x / (1 + x**2) * (np.where(x < 1e-8, -1, 1) if flipped else 1)
+
+
 CASES = [
+    Wrong("compiled: one entry in 1,000 off by 1e-6", fn(natively(np.exp), bumped(np.exp, 500, 1e-6)), THOUSAND, "x",
+          "unexplained|one-entry|one-slice"),
+    Wrong("compiled: all entries off by 1e-9", fn(natively(np.exp), lambda x: np.exp(x) * (1 + 1e-9)), X, "x",
+          "factor"),
+    Wrong("compiled: the smallest row of one output doubled",
+          gv.pair(natively(rows), lambda dy, x: rows_back(dy, x, last=2.0)), TALL, "x", "one-slice"),
+    Wrong("compiled: 18 decades, one sign flipped",
+          fn(natively(log1p_square), lambda x: log1p_square_d(x, flipped=True)), DECADES, "x", "one-slice",
+          finding="attack-31"),
+    Right("compiled: 18 decades", fn(natively(log1p_square), log1p_square_d), DECADES),
     Wrong("one entry in 10,000 off by 1e-3", fn(np.sin, bumped(np.cos, 4321, 1e-3)), BIG, "x",
           "unexplained|one-entry|one-slice"),
     Wrong("one entry in 10,000 off by 1e-6", fn(np.sin, bumped(np.cos, 7, 1e-6)), BIG, "x",
@@ -117,7 +146,7 @@ CASES = [
           "factor"),
     Wrong("pi with nine digits in the argument",
           fn(lambda x: np.sin(np.pi * x), lambda x: np.pi * np.cos(PI_NINE * x)), X, "x",
-          "unexplained"),
+          "unexplained", misnamed="attack-25"),
     Right("pi with nine digits, tolerated", fn(lambda x: np.sin(np.pi * x), lambda x: PI_NINE * np.cos(np.pi * x)), X,
           {"tolerate": 1e-8, "search": "none"}),
     Right("a derivative by central differences: its noise is known",

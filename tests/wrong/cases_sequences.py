@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from catalogue import QUICK, Right, Wrong
+from catalogue import Right, Wrong
 
 import gradverify as gv
 

@@ -109,18 +109,29 @@ class Consumed:
         return self.x * dout
 
 
-class SharedBuffer:
-    """One class-wide buffer: a second instance's forward spoils it."""
+LATEST: dict[str, np.ndarray] = {}
 
-    buffer = np.zeros((4, 3))
 
-    def forward(self, x):
-        np.sin(x, out=self.buffer)
-        self.x = x
-        return self.buffer
+def keeps_the_latest(x):
+    LATEST["x"] = x.copy()
+    return np.sin(x), None
 
-    def backward(self, dout):
-        return dout * (1 - self.buffer**2) ** 0.5
+
+BUFFER, GRADIENT = np.zeros_like(X), np.zeros_like(X)
+
+
+def pullback_of_a_buffer(x):
+    np.cos(x, out=BUFFER)
+    return np.sin(x), lambda dy: dy * BUFFER
+
+
+def into_a_buffer(dy, x):
+    return np.multiply(dy, np.cos(x), out=GRADIENT)
+
+
+def clips_by_norm(dy, x):
+    g = dy * np.cos(x)
+    return g * min(1.0, 10.0 / np.linalg.norm(g))
 
 
 class Accumulates:
@@ -180,6 +191,21 @@ def partly_filled(dy, x):
 
 
 CASES = [
+    Wrong("a global cache that the next forward overwrites",
+          gv.pair(keeps_the_latest, lambda dy, _: dy * np.cos(LATEST["x"])), X, "x", "stale-cache", QUICK,
+          finding="attack-30"),
+    Wrong("a pullback that reads a buffer shared by all calls", pullback_of_a_buffer, X, "x", "stale-cache", QUICK,
+          finding="attack-30"),
+    Right("a gradient in a buffer of its own", gv.pair(lambda x: (np.sin(x), x), into_a_buffer), X,
+          finding="attack-30"),
+    Wrong("the upstream gradient clipped at 100",
+          gv.pair(lambda x: (np.sin(x), x), lambda dy, x: np.clip(dy, -100, 100) * np.cos(x)), X, "x", "nonlinear",
+          QUICK, finding="attack-29"),
+    Wrong("small upstream gradients dropped",
+          gv.pair(lambda x: (np.sin(x), x), lambda dy, x: np.where(np.abs(dy) < 1e-3, 0, dy) * np.cos(x)), X, "x",
+          "nonlinear", QUICK, finding="attack-29"),
+    Wrong("the gradient clipped by its norm", gv.pair(lambda x: (np.sin(x), x), clips_by_norm), X, "x", "nonlinear",
+          QUICK, finding="attack-29"),
     Right("rmsnorm pair", gv.pair(rms_forward, rms_backward), (X, np.array([0.5, -1.2, 2.0]))),
     Wrong("rmsnorm: dy overwritten by dx before dw is computed", gv.pair(rms_forward, rms_overwrites_dy_before_dw),
           (X, np.array([0.5, -1.2, 2.0])), "w", "mutated-upstream|unexplained"),

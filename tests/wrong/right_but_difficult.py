@@ -200,6 +200,24 @@ def where_sqrt_d(x):
     return np.where(x > 0, 0.5 / np.sqrt(safe), 0.0)
 
 
+def eigenvalues(a):
+    return np.linalg.eigvalsh((a + a.T) / 2)
+
+
+def eigenvalues_vjp(a, u):
+    _, v = np.linalg.eigh((a + a.T) / 2)
+    return (v * u) @ v.T
+
+
+def singular_values(a):
+    return np.linalg.svd(a, compute_uv=False)
+
+
+def singular_values_vjp(a, u):
+    left, _, right = np.linalg.svd(a, full_matrices=False)
+    return (left * u) @ right
+
+
 class Constant:
     """An output that does not depend on its input: a learned table."""
 
@@ -266,7 +284,7 @@ CASES = [
     Right("norm of zeros, guarded", fn(lambda x: np.abs(x) ** 1.5, lambda x: 1.5 * np.sign(x) * np.abs(x) ** 0.5),
           np.zeros(3), NONE, finding="attack-17"),
     Right("x |x| at zero", fn(lambda x: x * np.abs(x), lambda x: 2 * np.abs(x)), np.array([0.0, 1.0, -2.0])),
-    Right("floor", fn(np.floor, np.zeros_like), X, finding="attack-16"),
+    Right("floor", fn(np.floor, np.zeros_like), X),
     Right("relu6 on its corners", fn(lambda x: np.clip(x, 0, 6), lambda x: ((x > 0) & (x < 6)) * 1.0),
           np.array([0.0, 6.0, 3.0, 7.0, -1.0])),
     Right("sinc through zero", fn(np.sinc, sinc_d), np.array([0.0, 1e-9, 0.3, -2.0])),
@@ -314,10 +332,10 @@ CASES = [
     Right("a table that ignores its input", Constant(), X),
     Right("an unused input", gv.pair(unused, lambda dy, c: (dy * np.cos(c[0]), np.zeros_like(c[1]))), (X, P)),
     Right("an unused input, None", gv.pair(unused, lambda dy, c: (dy * np.cos(c[0]), None)), (X, P)),
-    Right("x - x", fn(lambda x: x - x, np.zeros_like), X, finding="attack-17"),
+    Right("x - x", fn(lambda x: x - x, np.zeros_like), X),
     Right("a stationary point", fn(np.cos, lambda x: -np.sin(x)), np.zeros(3)),
-    Right("x^4 at zero", fn(lambda x: x**4, lambda x: 4 * x**3), np.zeros(3), finding="attack-17"),
-    Right("x^2 at zero", fn(np.square, lambda x: 2 * x), np.zeros(3), finding="attack-17"),
+    Right("x^4 at zero", fn(lambda x: x**4, lambda x: 4 * x**3), np.zeros(3)),
+    Right("x^2 at zero", fn(np.square, lambda x: 2 * x), np.zeros(3)),
     Right("exp(-1/x^2) near zero", fn(lambda x: np.exp(-1 / x**2), lambda x: 2 / x**3 * np.exp(-1 / x**2)),
           np.array([0.05, 0.1, 0.3])),
     # conditioning and iterations
@@ -326,6 +344,12 @@ CASES = [
     Right("Newton's square root", fn(newton_sqrt, lambda x: 0.5 / np.sqrt(x)), P),
     Right("Horner at a multiple root's neighbourhood", fn(horner, horner_d), X),
     Right("arctan2 wrapped", fn(cosine_of_angle, np.ones_like), np.array([0.5, 3.0, -2.0, 10.0])),
+    Right("tails of erfc", fn(special.erfc, lambda x: -2 / np.sqrt(np.pi) * np.exp(-x * x)),
+          np.array([0.0, 3.0, 6.0, 10.0])),
+    Right("tangent beside its pole", fn(np.tan, lambda x: 1 + np.tan(x) ** 2), np.array([1.5707, 0.0, -1.57])),
+    Right("log of 1e-300", fn(np.log, lambda x: 1 / x), np.array([1e-300, 1e-10, 1.0])),
+    Right("eigenvalues", gv.function(eigenvalues, vjp=eigenvalues_vjp), X[:3, :3]),
+    Right("singular values", gv.function(singular_values, vjp=singular_values_vjp), X),
     Right("gamma function", fn(special.gammaln, special.digamma), P),
     Right("bessel function", fn(special.j0, lambda x: -special.j1(x)), P),
     Right("logsumexp of large values", gv.function(logsumexp, gradient=lambda x: np.exp(x - logsumexp(x))), 1e3 * X[0]),
@@ -357,6 +381,12 @@ CASES = [
     Right("float16 softmax", gv.pair(softmax, softmax_back), X.astype("float16")),
     Right("float16 layernorm", gv.pair(layernorm, layernorm_back), X.astype("float16"),
           may="its own rounding is large"),
+    Right("longdouble", fn(np.sin, np.cos), X.astype(np.longdouble), finding="attack-27"),
+    Right("smooth with small steps on top", fn(lambda x: np.sin(x) + np.round(x, 3), np.cos), X, finding="attack-27",
+          may="between the steps only"),
+    Right("exp of 700 beside -700", fn(np.exp, np.exp), np.array([700.0, -700.0, 0.0]), finding="attack-28"),
+    Right("float32 inside", fn(lambda x: np.sin(x.astype("float32")).astype("float64"), np.cos), X, NONE,
+          may="its values carry seven digits"),
     # state that is right
     Right("batch normalisation in evaluation", EvalBatchNorm(), X),
     Right("batch normalisation in training", TrainBatchNorm(), X, QUICK),

@@ -37,11 +37,10 @@ def _operations(traced: Any) -> Iterator[Any]:
     """All operations of a jaxpr, those of loops, branches and calls in it included."""
     for operation in getattr(traced, "jaxpr", traced).eqns:
         yield operation
-        for parameter in operation.params.values():
-            parts = parameter if isinstance(parameter, (tuple, list)) else (parameter,)
-            for part in parts:
-                if hasattr(part, "eqns") or hasattr(part, "jaxpr"):
-                    yield from _operations(part)
+        parameters = operation.params.values()
+        parts = [part for p in parameters for part in (p if isinstance(p, (tuple, list)) else (p,))]
+        for part in (part for part in parts if hasattr(part, "eqns") or hasattr(part, "jaxpr")):
+            yield from _operations(part)
 
 
 def _dtypes(variables: Any) -> list[str]:

@@ -19,7 +19,7 @@ Function = Callable[..., Any]
 # These move, choose or convert numbers and round none. To perturb what `floor` answers would be to
 # send an index to its neighbour, not to round.
 EXACT = frozenset("""
-    abs argmax argmin broadcast broadcast_in_dim ceil clamp concatenate convert_element_type copy copy_p cummax
+    abs argmax argmin broadcast broadcast_in_dim ceil clamp concatenate convert_element_type copy cummax
     cummin dynamic_slice dynamic_update_slice expand_dims floor gather iota max min neg pad real reduce_max
     reduce_min reshape rev round scatter select_n sign slice sort split squeeze stop_gradient top_k transpose
 """.split())
@@ -95,7 +95,8 @@ def _applied(operation: Any, arguments: Sequence[Any], perturb: Function) -> lis
     if name in CALLS and "jaxpr" in operation.params:
         inner = operation.params["jaxpr"]
         return _interpreted(inner.jaxpr, inner.consts, arguments, perturb)
-    functions, parameters = primitive.get_bind_params(operation.params)
+    bound = primitive.get_bind_params(operation.params)
+    functions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # a pair before jax 0.10
     found = primitive.bind(*functions, *arguments, **parameters)
     results = list(found) if primitive.multiple_results else [found]
     return results if name in EXACT else [perturb(y) for y in results]

@@ -73,7 +73,7 @@ class Joined(nn.Module):
         values = dict(x) if isinstance(x, Mapping) else {"x": x}
         for name, node in self.graph.nodes.items():
             parts = tuple(values[source] for source in node.inputs)
-            values[name] = self._modules[self.names[name]](parts if len(parts) > 1 else parts[0])  # type: ignore[misc]
+            values[name] = self._modules[self.names[name]](parts if len(parts) > 1 else parts[0])
         return values[self.graph.output]
 
 

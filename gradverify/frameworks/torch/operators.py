@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
-Tensor = torch.Tensor
-Operator = Callable[[Any, Mapping[str, Any], Any], Any]
+Tensor: TypeAlias = torch.Tensor
+Operator: TypeAlias = Callable[[Any, Mapping[str, Any], Any], Any]
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "identity": lambda x: x, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": F.relu,
@@ -71,11 +70,13 @@ def _global_pool(layer: Any, params: Any, x: Tensor) -> Tensor:
 
 
 def _batch_norm(layer: Any, params: Any, x: Tensor) -> Tensor:
-    running = (None, None) if layer.training else (params["mean"], params["variance"])
-    if layer.training and x.numel() == x.shape[1]:  # PyTorch refuses a set of one entry: its value is the shift
-        x, running = x - x, (torch.zeros_like(params["mean"]), torch.zeros_like(params["variance"]))
-    on_batch = layer.training and running[0] is None
-    return F.batch_norm(x, *running, params.get("scale"), params.get("shift"), on_batch, 0.0, layer.eps)
+    scale, shift, mean, variance = params.get("scale"), params.get("shift"), params["mean"], params["variance"]
+    if not layer.training:
+        return F.batch_norm(x, mean, variance, scale, shift, False, 0.0, layer.eps)
+    if x.numel() > x.shape[1]:
+        return F.batch_norm(x, None, None, scale, shift, True, 0.0, layer.eps)
+    # PyTorch refuses a set of one entry; it is at its own mean, and leaves the shift.
+    return F.batch_norm(x - x, 0 * mean, 0 * variance, scale, shift, False, 0.0, layer.eps)
 
 
 def _layer_norm(layer: Any, params: Any, x: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ def _glu(layer: Any, params: Any, x: Tensor) -> Tensor:
 
 
 def _recurrent(layer: Any, params: Any, x: Any) -> Any:
-    if not isinstance(x, Tensor) or layer.output == "states" or getattr(layer, "activation", "tanh") != "tanh":
+    if not torch.is_tensor(x) or layer.output == "states" or getattr(layer, "activation", "tanh") != "tanh":
         raise TypeError(f"{layer}: PyTorch has it for a plain array, tanh, and one output")
     module = getattr(nn, type(layer).__name__)(layer.inputs, layer.units, batch_first=True)
     own = {"weight_ih_l0": params["W"].T, "weight_hh_l0": params["U"].T, "bias_ih_l0": params["b"],
