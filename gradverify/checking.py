@@ -115,6 +115,8 @@ def _check_target(target: Target, options: Options, counts: Counts) -> list[Chec
     _require_finite(trial)
     if options.order > 1 and target.hessian_product is None:
         raise ValueError(f"order={options.order}: {target.name} claims no second derivative")
+    if options.order > 2:
+        raise ValueError(f"order={options.order}: {target.name} claims no third derivative")
     if not all_finite(trial.base):
         return [_outside(trial)]
     checks = compare_values(target, judged, trial) if judged is not target else []

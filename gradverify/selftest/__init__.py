@@ -33,6 +33,7 @@ __all__ = [
 
 CHECKED = 100  # one network in so many goes through the whole of `check`
 BATCH = 250  # networks between two looks at the clock
+SHRINKING = 60.0  # seconds since the last smaller counterexample
 CLIMBING = 4  # one batch in so many climbs towards the worst agreement; it repeats itself, so the others do not
 _WHOLE = "check found what the probe did not"
 
@@ -69,19 +70,25 @@ class _Run:
     progress: Callable[[Tally], object]
     tally: Tally = field(default_factory=Tally)
     climbing: bool = False
-    suspicious: bool = False
-    known: dict[str, bool] = field(default_factory=dict)
+    answers: dict[str, bool] = field(default_factory=dict)
 
     @property
     def late(self) -> bool:
         return time.perf_counter() > self.deadline
 
     def fails(self, case: Case) -> bool:
-        """Hypothesis has to see the same answer for the same case, so chance decides by the case alone."""
-        if self.late and not self.suspicious:
-            return False
+        """Hypothesis has to see the same answer for the same case, early and late: so answers are kept."""
+        name = repr(case)
+        if name not in self.answers:
+            if self.late:
+                return False
+            self.answers[name] = self._judged(case)
+            if self.answers[name]:
+                self.deadline = time.perf_counter() + SHRINKING
+        return self.answers[name]
+
+    def _judged(self, case: Case) -> bool:
         judgement = judge(case)
-        self.suspicious = self.suspicious or judgement.verdict is Verdict.FAIL
         self.tally.add(case, judgement)
         self.progress(self.tally)
         if self.climbing and judgement.verdict is Verdict.PASS and judgement.agreement > 0:
@@ -89,12 +96,8 @@ class _Run:
         return judgement.verdict is Verdict.FAIL or (_is_sampled(case) and self._fails_whole(case))
 
     def _fails_whole(self, case: Case) -> bool:
-        if repr(case) in self.known:
-            return self.known[repr(case)]
         verdict = _whole(case).verdict
-        self.known[repr(case)] = verdict is Verdict.FAIL
         self.tally.checked[str(verdict)] += 1
-        self.suspicious = self.suspicious or verdict is Verdict.FAIL
         return verdict is Verdict.FAIL
 
 

@@ -27,6 +27,7 @@ INVALID = [
     (lambda: gv.check(SIN, X, wrt="y"), ValueError, "wrt='y': no such leaf"),
     (lambda: gv.check(SIN, X, outputs="loss"), ValueError, "outputs='loss': no such leaf"),
     (lambda: gv.check(SIN, X, order=2), ValueError, "order=2: .* claims no second derivative"),
+    (lambda: gv.check(gv.function(np.sum, hessian=lambda x: np.zeros((3, 3))), X, order=3), ValueError, "no third derivative"),
     (lambda: gv.check(SIN, X, order=4), ValueError, "order=4: must be one of"),
     (lambda: gv.check(SIN, X, mode="forwards"), ValueError, "mode='forwards': must be one of"),
     (lambda: gv.check(SIN, X, mode="forward"), ValueError, "claims no derivative in this mode"),
