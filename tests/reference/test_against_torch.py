@@ -47,6 +47,7 @@ from gradverify.reference import (
     clip_value,
     evaluating,
 )
+from tests.naming import stable
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -83,7 +84,7 @@ def assert_same(layer, function, x):
 
 @pytest.mark.parametrize("how", [
     {}, {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}, {"stride": 3, "groups": 4, "padding": 2},
-], ids=str)
+], ids=stable)
 @pytest.mark.parametrize(("x", "conv", "transposed"), [(LINE, F.conv1d, F.conv_transpose1d),
                                                       (PLANE, F.conv2d, F.conv_transpose2d)], ids=["1d", "2d"])
 def test_convolution_and_its_transpose(x, conv, transposed, how):
@@ -113,7 +114,7 @@ def test_an_extra_row_of_a_transposed_convolution():
     (RMSNorm((6,)), lambda x, scale: F.rms_norm(x, (6,), scale, 1e-5), PLANE),
     (Embedding(6, 3), lambda x, W: F.embedding(x, weight=W), np.array([[2, 0, 2], [5, 2, 1]])),
     (Embedding(6, 3, padding=2), lambda x, W: F.embedding(x, W, padding_idx=2), np.array([[2, 0, 2], [5, 2, 1]])),
-], ids=repr)
+], ids=stable)
 def test_a_layer(layer, function, x):
     assert_same(layer, function, x)
 
@@ -132,7 +133,7 @@ CURVE = np.array([-40.0, -8.0, -3.0, -2.5, -1.0, -0.3, 0.0, 0.2, 1.0, 2.0, 3.0, 
     (Activation("elu", 0.5), lambda x: F.elu(x, 0.5)), (Activation("celu", 2.0), lambda x: F.celu(x, 2.0)),
     (Softmax(), lambda x: F.softmax(x, -1)), (LogSoftmax(), lambda x: F.log_softmax(x, -1)),
     *((PReLU(channels), lambda x, **params: F.prelu(x, params["a"])) for channels in (1, 7)),
-], ids=repr)
+], ids=stable)
 def test_an_activation(layer, function):
     assert_same(layer, function, CURVE)
 
@@ -184,7 +185,7 @@ def probabilities(z):
     (lambda **k: BinaryCrossEntropy(False, **k), F.binary_cross_entropy, YES, SOFT),
     (Cosine, lambda y, t, reduction: getattr(1 - F.cosine_similarity(y, t), reduction, lambda: 1 - F.cosine_similarity(
         y, t))(), SOFT, ROWS),
-], ids=str)
+], ids=stable)
 def test_a_loss(loss, function, t, y, reduction):
     assert_loss(loss(reduction=reduction), lambda y, t: function(y, t, reduction=reduction), t, y)
 
@@ -227,7 +228,7 @@ OPTIMIZERS = torch.optim
     (RMSprop(0.1, 0.9), lambda p: OPTIMIZERS.RMSprop(p, 0.1, 0.9)), (Adam(0.1), lambda p: OPTIMIZERS.Adam(p, 0.1)),
     (Adam(0.1, (0.5, 0.7), 1e-3), lambda p: OPTIMIZERS.Adam(p, 0.1, (0.5, 0.7), 1e-3)),
     (AdamW(0.1, 0.3), lambda p: OPTIMIZERS.AdamW(p, 0.1, weight_decay=0.3)),
-], ids=repr)
+], ids=stable)
 def test_the_iterates_of_an_optimizer(ours, theirs):
     params = {"W": ROWS.copy(), "b": np.zeros(4)}
     tensors = {name: tensor(w) for name, w in params.items()}
@@ -269,8 +270,8 @@ def recurrent(kind):
 
 
 @pytest.mark.parametrize(("ours", "kind"), [(RNN(4, 5), torch.nn.RNN), (LSTM(4, 5), torch.nn.LSTM),
-                                            (GRU(4, 5), torch.nn.GRU)], ids=repr)
-@pytest.mark.parametrize("lengths", [None, [6, 3, 1]], ids=str)
+                                            (GRU(4, 5), torch.nn.GRU)], ids=stable)
+@pytest.mark.parametrize("lengths", [None, [6, 3, 1]], ids=stable)
 def test_a_recurrent_layer(ours, kind, lengths):
     theirs, params = recurrent(kind)
     names = ("h", "c") if kind is torch.nn.LSTM else ("h",)

@@ -29,6 +29,7 @@ from gradverify.reference import (
     sequential,
 )
 from gradverify.reference.initialisers import draw
+from tests.naming import stable
 from tests.reference.agreement import assert_derivatives, assert_gradient, assert_second_derivatives, tangent_like
 
 RNG = np.random.default_rng(0)
@@ -50,7 +51,7 @@ CASES = [(SKIP, ROWS), (SHARED, ROWS), (SIAMESE, PAIR), (SQUARE, ROWS), (BLOCK, 
          (NESTED, ROWS), (SKIP, ROWS[:1]), (SHARED, ROWS[:0])]
 
 
-@pytest.mark.parametrize(("graph", "x"), CASES, ids=str)
+@pytest.mark.parametrize(("graph", "x"), CASES, ids=stable)
 def test_a_graph_agrees_with_the_complex_step(graph, x):
     params = graph.init(np.random.default_rng(1))
     assert_derivatives(graph, params, x)
@@ -153,7 +154,7 @@ def test_the_hessian_of_a_small_network_is_symmetric_and_agrees_with_differences
     (lambda: Add().forward({}, (ROWS, ROWS[:1])), "x of shapes [(5, 4), (1, 4)]: must be of one shape"),
     (lambda: Residual(TANH, depth=0), "depth=0: must be a positive integer"),
     (lambda: L2(-1.0), "strength=-1.0: must be a finite number >= 0"),
-], ids=str)
+], ids=stable)
 def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, message):
     with pytest.raises(ValueError) as caught:
         call()

@@ -26,6 +26,7 @@ from gradverify.reference import (
     evaluating,
     sequential,
 )
+from tests.naming import stable
 from tests.reference.agreement import (
     assert_derivatives,
     assert_gradient,
@@ -113,7 +114,7 @@ def test_second_derivatives_agree_with_a_complex_step_through_the_pullback(layer
 
 
 @pytest.mark.parametrize("x", INDICES, ids=names)
-@pytest.mark.parametrize("layer", [Embedding(4, 3), Embedding(4, 3, padding=1)], ids=repr)
+@pytest.mark.parametrize("layer", [Embedding(4, 3), Embedding(4, 3, padding=1)], ids=stable)
 def test_an_embedding_adds_up_what_repeated_indices_get(layer, x):
     params, _ = point(layer, x)
     y, pullback = layer.forward(params, x)
@@ -151,7 +152,7 @@ def test_a_transposed_convolution_is_the_adjoint_of_a_convolution():
     assert left == pytest.approx(np.sum(LINE * up.forward(params, u)[0]), rel=1e-13)
 
 
-@pytest.mark.parametrize("layer", POOLS, ids=repr)
+@pytest.mark.parametrize("layer", POOLS, ids=stable)
 def test_tied_entries_that_move_together_agree_with_the_complex_step(layer):
     dx = np.sin(TIED)
     y, dy = layer.pushforward({}, TIED, {}, dx)
@@ -161,7 +162,7 @@ def test_tied_entries_that_move_together_agree_with_the_complex_step(layer):
     assert np.sum(layer.forward({}, TIED)[1](u)[1] * dx) == pytest.approx(np.sum(u * expected), rel=1e-12)
 
 
-@pytest.mark.parametrize("layer", [norm for norm in NORMS if norm.affine is False], ids=repr)
+@pytest.mark.parametrize("layer", [norm for norm in NORMS if norm.affine is False], ids=stable)
 def test_the_gradient_of_a_normalisation_is_orthogonal_to_its_input(layer):
     layer = dataclasses.replace(layer, eps=0.0)  # then scaling the input does not change the output
     y, pullback = layer.forward(layer.init(np.random.default_rng(0)), PLANE)
@@ -231,7 +232,7 @@ def test_what_has_no_modes_is_itself_in_evaluation():
     (lambda: LayerNorm((3,)).forward({}, ROWS), "x of shape (5, 4): its last axes must be (3,)"),
     (lambda: LayerNorm(()), "shape=(): must have at least one axis"),
     (lambda: RMSNorm((3,), eps=-1.0), "eps=-1.0: must be a finite number >= 0"),
-], ids=str)
+], ids=stable)
 def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, message):
     with pytest.raises(ValueError) as caught:
         call()

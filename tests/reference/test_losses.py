@@ -26,6 +26,7 @@ from gradverify.reference import (
     Weighted,
 )
 from gradverify.reference.activations import FUNCTIONS
+from tests.naming import stable
 from tests.reference.agreement import assert_derivatives, assert_gradient, assert_second_derivatives
 
 RNG = np.random.default_rng(0)
@@ -151,8 +152,8 @@ def test_the_divergence_of_a_distribution_from_itself_is_zero():
 UNITS = [PReLU(), PReLU(4), Maxout(2), Maxout(4), *map(GLU, FUNCTIONS)]
 
 
-@pytest.mark.parametrize("x", [ROWS, ROWS[:1], ROWS[:0], 30 * ROWS], ids=str)
-@pytest.mark.parametrize("layer", UNITS, ids=repr)
+@pytest.mark.parametrize("x", [ROWS, ROWS[:1], ROWS[:0], 30 * ROWS], ids=stable)
+@pytest.mark.parametrize("layer", UNITS, ids=stable)
 def test_a_unit_with_parameters_or_gates_agrees_with_the_complex_step(layer, x):
     params = layer.init(np.random.default_rng(0))
     assert_derivatives(layer, params, x)
@@ -182,7 +183,7 @@ def test_of_tied_pieces_the_first_gets_the_gradient():
     (lambda: GLU().forward({}, ROWS[:, :3]), "x of shape (5, 3): its last axis must be even"),
     (lambda: Maxout(3).forward({}, ROWS), "x of shape (5, 4): its last axis must be a multiple of 3"),
     (lambda: PReLU(3).forward(PReLU(3).init(None), ROWS), "x of shape (5, 4): its second axis must be 3"),
-], ids=str)
+], ids=stable)
 def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, message):
     with pytest.raises(ValueError) as caught:
         call()

@@ -24,6 +24,7 @@ from gradverify.reference import (
     train,
 )
 from gradverify.reference.initialisers import draw
+from tests.naming import stable
 
 
 def moons(n=120, seed=0):
@@ -198,7 +199,7 @@ ROWS = np.ones((2, 3))
     (lambda: sequential(Softmax()).forward((), ROWS), ValueError, "params=(): must be a sequence, one for "),
     (lambda: SGD(0.0), ValueError, "learning_rate=0.0: must be a finite number > 0"),
     (lambda: SGD(1.0).step({"w": 1.0}, {"v": 1.0}, 0), ValueError, "only in one of the two: params.v"),
-], ids=str)
+], ids=stable)
 def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, error, message):
     with pytest.raises(error) as caught:
         call()
@@ -210,7 +211,7 @@ def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, error, me
     ({"batch_size": 0}, "batch_size=0: must be a positive integer"),
     ({"batch_size": 1}, "batch_size=1 of 2 examples: the order is random and needs rng"),
     ({"y_true": ROWS[:1]}, "x has 2 examples and y_true 1: must be the same number"),
-], ids=str)
+], ids=stable)
 def test_training_refuses_what_it_cannot_do(keywords, message):
     arguments = {"y_true": ROWS, "epochs": 1, "loss": MSE(), "optimizer": SGD(0.1)} | keywords
     y_true = arguments.pop("y_true")

@@ -22,6 +22,7 @@ from gradverify.reference import (
     sequential,
     train,
 )
+from tests.naming import stable
 from tests.reference.agreement import assert_derivatives, assert_gradient, assert_second_derivatives, tangent_like
 
 RNG = np.random.default_rng(0)
@@ -72,20 +73,20 @@ def assert_all(layer, x):
 
 
 @pytest.mark.parametrize("x", FORMS, ids=name)
-@pytest.mark.parametrize("layer", RECURRENT, ids=repr)
+@pytest.mark.parametrize("layer", RECURRENT, ids=stable)
 def test_a_recurrent_layer_agrees_with_the_complex_step(layer, x):
     assert_all(layer, x)
 
 
 @pytest.mark.parametrize("x", [{"x": X, "h": H, "c": C, "mask": HOLES}, X], ids=name)
-@pytest.mark.parametrize("layer", OUTPUTS, ids=repr)
+@pytest.mark.parametrize("layer", OUTPUTS, ids=stable)
 def test_every_form_of_the_output_agrees_with_the_complex_step(layer, x):
     if isinstance(x, dict) and not isinstance(layer, LSTM):
         x = {key: part for key, part in x.items() if key != "c"}
     assert_all(layer, x)
 
 
-@pytest.mark.parametrize("layer", RECURRENT, ids=repr)
+@pytest.mark.parametrize("layer", RECURRENT, ids=stable)
 def test_what_stands_at_a_masked_step_has_no_effect(layer):
     params = layer.init(np.random.default_rng(0))
     y, pullback = layer.forward(params, {"x": X, "h": H, "mask": MASK})
@@ -98,7 +99,7 @@ def test_what_stands_at_a_masked_step_has_no_effect(layer):
     np.testing.assert_array_equal(dx["h"][2], 4)
 
 
-@pytest.mark.parametrize("layer", [kind(2, 5, output="states") for kind in (RNN, LSTM, GRU)], ids=repr)
+@pytest.mark.parametrize("layer", [kind(2, 5, output="states") for kind in (RNN, LSTM, GRU)], ids=stable)
 def test_a_sequence_in_two_halves_is_the_whole_sequence(layer):
     params = layer.init(np.random.default_rng(0))
     whole, _ = layer.forward(params, X)
@@ -147,7 +148,7 @@ def test_attention_without_order_is_blind_to_a_permutation():
     np.testing.assert_allclose(backwards, forwards[:, ::-1], atol=1e-14)
 
 
-@pytest.mark.parametrize("layer", [*POSITIONS, TRANSFORMER], ids=repr)
+@pytest.mark.parametrize("layer", [*POSITIONS, TRANSFORMER], ids=stable)
 def test_positions_agree_with_the_complex_step(layer):
     assert_all(layer, STEPS)
 
@@ -190,7 +191,7 @@ def test_a_recurrent_network_learns_to_remember_the_first_step():
     (lambda: Attention().forward({}, {**TRIPLE, "value": V[:, :2]}), "must be (..., q, d), (..., k, d), (..., k, e)"),
     (lambda: LearnedPositions(2, 4).forward({}, STEPS), "x of shape (2, 3, 4): must be (..., at most 2, 4)"),
     (lambda: RotaryPositions().forward({}, STEPS[..., :3]), "its last axis must be even"),
-], ids=str)
+], ids=stable)
 def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, message):
     with pytest.raises(ValueError) as caught:
         call()

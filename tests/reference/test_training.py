@@ -32,6 +32,7 @@ from gradverify.reference import (
     sequential,
     train,
 )
+from tests.naming import stable
 
 OPTIMIZERS = [SGD(0.1), Momentum(0.02), Nesterov(0.02), RMSprop(0.02), Adam(0.05), AdamW(0.05, 0.001),
               Clipped(Momentum(0.02), 1.0), Adam(CosineDecay(0.1, 300)), SGD(Warmup(10, Exponential(0.3, 0.99)))]
@@ -57,7 +58,7 @@ def fitted(network, epochs, **options):
                  epochs=epochs, validation=noisy(300, 5, 8), **options)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=stable)
 def test_every_optimizer_reaches_the_minimum_of_a_bowl(optimizer):
     params = {"w": np.array([3.0, -2.0])}
     state = optimizer.init(params)
@@ -66,7 +67,7 @@ def test_every_optimizer_reaches_the_minimum_of_a_bowl(optimizer):
     assert np.abs(params["w"]).max() < 0.02
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=stable)
 def test_a_step_changes_nothing_in_place_and_leaves_what_has_no_gradient(optimizer):
     params, grads = {"w": np.ones(2), "key": np.array(3)}, {"w": np.ones(2), "key": None}
     state = optimizer.init(params)
@@ -79,7 +80,7 @@ def test_a_step_changes_nothing_in_place_and_leaves_what_has_no_gradient(optimiz
     assert repr(after) != before
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=stable)
 def test_single_precision_stays_single(optimizer):
     params = {"w": np.ones(2, np.float32)}
     new, _ = optimizer.step(params, params, optimizer.init(params))
@@ -104,7 +105,7 @@ def test_the_decay_of_adamw_is_not_scaled_by_the_gradient():
     (Exponential(1.0, 0.5), [1, 0.5, 0.25]), (Exponential(1.0, 0.1, 2), [1, 1, 0.1]),
     (InverseTime(1.0, 1.0), [1, 1 / 2, 1 / 3]), (CosineDecay(1.0, 2, 0.5), [1, 0.75, 0.5, 0.5]),
     (Warmup(2, 4.0), [2, 4, 4, 4]), (Warmup(2, Exponential(1.0, 0.5)), [0.5, 1, 1, 0.5]),
-], ids=repr)
+], ids=stable)
 def test_a_schedule_gives_its_rates(schedule, rates):
     np.testing.assert_allclose([schedule(step) for step in range(len(rates))], rates, rtol=1e-15)
 
@@ -203,7 +204,7 @@ def test_inputs_in_a_dict_are_batched_together():
     (lambda: EarlyStopping(min_change=-1.0), "min_change=-1.0: must be >= 0"),
     (lambda: train(WIDE, None, {"a": np.ones(3), "b": np.ones(2)}, np.ones(3), loss=MSE(), optimizer=SGD(1.0),
                    epochs=1), "examples of one number are needed"),
-], ids=str)
+], ids=stable)
 def test_an_argument_that_makes_no_sense_is_named_with_its_value(call, message):
     with pytest.raises(ValueError) as caught:
         call()
