@@ -29,7 +29,11 @@ _NEAR = 2.0**-12
 
 def at_kink(trial: Trial, finding: Finding, seed: int) -> Finding:
     """The finding of one leaf whose joint probe met a kink, decided by what can be decided there."""
-    rng = np.random.default_rng((seed, 7))
+    rng, slopes = np.random.default_rng((seed, 7)), finding.opinion.native.slopes
+    sloped = slopes is not None and bool(np.all(np.isfinite(slopes)))
+    if sloped and not np.all(np.isfinite(finding.gradient.value[finding.leaf])):
+        # NaN lies between no two slopes.
+        return replace(finding, decision=replace(finding.decision, verdict=Verdict.FAIL, reason="nonfinite"))
     nearby = _judge_nearby(trial, finding, rng)
     if nearby.decision.verdict is not Verdict.PASS:
         return nearby
@@ -71,9 +75,8 @@ def _along_ties(trial: Trial, finding: Finding, rng: np.random.Generator) -> Fin
         if decision.verdict is Verdict.FAIL:
             decision = stand(trial, finding.u, v, noise, decision, opinion)
         if decision.verdict is Verdict.FAIL:
-            return replace(
-                finding, decision=replace(decision, reason="tie"), v=v, opinion=opinion, oracle=opinion.name
-            )
+            decision = decision if decision.reason == "nonfinite" else replace(decision, reason="tie")
+            return replace(finding, decision=decision, v=v, opinion=opinion, oracle=opinion.name)
     return None
 
 
