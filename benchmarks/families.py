@@ -1,4 +1,4 @@
-"""Families of forwards to try oracles on, each with its derivative from mpmath at 90 digits.
+"""Families of forwards to try oracles on, each with its derivative from mpmath at 150 digits.
 
 A family draws a case: a formula `f(m, x, c)` over a number system `m` (NumPy scalars of some dtype, or
 mpmath), a point x, a tangent v and constants c that are exact in the dtype. The formula is run natively
@@ -19,7 +19,7 @@ import numpy as np
 Formula = Callable[[Any, list[Any], list[Any]], Any]
 TRUTH_STEP = mpmath.mpf(10) ** -28
 MOST_PARTS = 8  # partial derivatives are taken one by one, for as many inputs as this
-mpmath.mp.dps = 90
+mpmath.mp.dps = 150  # a slope of 1e-63 beside a value of 1 must come out too
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Native:
 
 
 class Exact:
-    """The same functions at 90 digits; rounding to a narrower type is the identity there."""
+    """The same functions at 150 digits; rounding to a narrower type is the identity there."""
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         return getattr(mpmath, name)

@@ -60,24 +60,22 @@ def smooth_part(rng: np.random.Generator) -> tuple[Bend, float]:
 
 
 def draw(kind: str, seed: int) -> Trial:
-    """A point of this kind; `near` is a smooth one beside a kink or a jump."""
+    """A point of this kind; one with a kink or a jump nearby is itself smooth."""
     rng = np.random.default_rng([seed, len(kind)])
     base, slope = smooth_part(rng)
     gap = abs(slope) * 10 ** rng.uniform(math.log10(SMALLEST_GAP), 1)
-    away = 10 ** rng.uniform(math.log10(SMALLEST_DISTANCE), -0.5) * rng.choice([-1.0, 1.0])
-    part = {"kink": 0.0, "kink near": -math.copysign(0.5, away)}.get(kind)
-    phi, bend = bent(base, kind, gap, 0.0 if kind in ("kink", "jump") else away)
-    left, right = (slope - gap / 2, slope + gap / 2) if part == 0.0 else (slope + bend, slope + bend)
-    return Trial(seed, kind.split()[0] if " near" not in kind else "smooth", (left, right), classify(phi))
+    distance = 10 ** rng.uniform(math.log10(SMALLEST_DISTANCE), -0.5) * rng.choice([-1.0, 1.0])
+    away = distance if "near" in kind else 0.0
+    if "kink" in kind:
+        sides = (-1.0, 1.0) if kind == "kink" else (math.copysign(1.0, -away),) * 2
+        found = classify(lambda t: base(t) + gap / 2 * abs(t - away))
+        return Trial(seed, _point(kind), (slope + sides[0] * gap / 2, slope + sides[1] * gap / 2), found)
+    step = gap if "jump" in kind else 0.0
+    return Trial(seed, _point(kind), (slope, slope), classify(lambda t: base(t) + step * (t > away)))
 
 
-def bent(base: Bend, kind: str, gap: float, away: float) -> tuple[Bend, float]:
-    """The smooth function with what the kind adds at `away`, and what that adds to the slope at 0."""
-    if kind.startswith("kink"):
-        return lambda t: base(t) + gap / 2 * abs(t - away), -math.copysign(gap / 2, away)
-    if kind.startswith("jump"):
-        return lambda t: base(t) + gap * (t > away), 0.0
-    return base, 0.0
+def _point(kind: str) -> str:
+    return "smooth" if "near" in kind else kind
 
 
 KINDS = ("smooth", "kink", "jump", "kink near", "jump near")

@@ -1,10 +1,11 @@
-"""Finite differences beside other people's: evaluations, error, and whether their own estimate of it holds.
+"""Our oracles beside other people's: evaluations, error, and whether their own estimate of it holds.
 
     python benchmarks/oracles.py [--draws 100]
 
-Writes reports/oracles.md, reports/oracles.csv and reports/oracles.svg. Every method answers the same cases; a
-rival is then met again by our oracle with no more evaluations than it took itself (but never fewer than a
-first rung's 14).
+Writes reports/oracles.md, reports/oracles.csv and reports/oracles.svg. Every method answers the same cases
+with its defaults. "At its evaluations" is our error with no more evaluations than the rival took, but never
+fewer than the 14 of a first rung; "as called" is our error with as many as we like, which a rival of a fixed
+step could not use. Errors are compared after adding the rounding of the truth, 2^-53 of the slope's scale.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from statistics import median
 
 import numpy as np
 from families import FAMILIES, Case, Family, draw_case
-from peers import PEERS, Answer, ask, by_complex_step, plane
+from peers import PEERS, Answer, ask, by_complex_step, by_derivative
 
-from gradverify.oracles.complexstep import complex_step
 from gradverify.oracles.finite import finite
 
 REPORTS = Path(__file__).parents[1] / "reports"
 LEAST = 14
-OURS, FOREIGN, RIVAL = "gradverify finite", "gradverify complex", "scipy cs"
+OURS, PUBLIC, RIVAL = "gradverify finite", "gradverify.derivative", "scipy cs"
 EXACT = 2.0**-53  # of the slope's scale: nobody is ahead by less than the rounding of the truth itself
 HEAD = ("family", "method", "evaluations", "median error", "max error", "coverage", "no estimate",
-        "ours at its evaluations", "ratio of medians", "we are nearer")
+        "our error at its evaluations", "ratio", "our error as called", "ratio")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One answer beside the truth; `ours` is our error with the evaluations this one took."""
+    """One answer beside the truth, our error with the evaluations this one took, and with our own number."""
 
     case: Case
     answer: Answer
-    ours: float
+    ours: float = math.nan
+    full: float = math.nan
 
     @property
     def error(self) -> float:
@@ -84,26 +85,26 @@ def try_all(case: Case) -> dict[str, Trial]:
         return Answer(found.value, found.error, found.evaluations)
 
     ours = with_budget(10**9)
-    trials = {OURS: Trial(case, ours, distance(case, ours.value))}
+    full = distance(case, ours.value)
+    trials = {OURS: Trial(case, ours)}
     for name, method in PEERS.items():
         answer = ask(method, case, phi)
         again = with_budget(max(LEAST, answer.evaluations))
-        trials[name] = Trial(case, answer, distance(case, again.value))
-    return trials if case.eps > 1e-10 else trials | _foreign(case)
+        trials[name] = Trial(case, answer, distance(case, again.value), full)
+    return trials if case.eps > 1e-10 else trials | _off_the_line(case)
 
 
-def _foreign(case: Case) -> dict[str, Trial]:
-    found = complex_step(plane(case), {"x": np.array(case.x)}, {"y": np.ones(())}, {"x": np.array(case.v)})
-    ours = Answer(found.value if not found.reason else math.nan, found.error, found.evaluations)
-    mine = Trial(case, ours, distance(case, ours.value))
-    return {FOREIGN: mine, RIVAL: Trial(case, by_complex_step(case), mine.error)}
+def _off_the_line(case: Case) -> dict[str, Trial]:
+    """Complex steps: theirs, and our public function, which tries one and confirms it."""
+    ours = by_derivative(case)
+    error = distance(case, ours.value)
+    return {PUBLIC: Trial(case, ours), RIVAL: Trial(case, by_complex_step(case), error, error)}
 
 
-def ratio(trials: list[Trial]) -> float:
-    """Our median error over theirs, neither counted below the rounding of the truth."""
+def ratio(trials: list[Trial], which: str) -> float:
+    """Our median error over theirs."""
     unit = median(t.unit for t in trials)
-    ours, theirs = median(t.ours for t in trials), median(t.error for t in trials)
-    return quotient(ours + unit, theirs + unit)
+    return quotient(median(getattr(t, which) for t in trials) + unit, median(t.error for t in trials) + unit)
 
 
 def quotient(ours: float, theirs: float) -> float:
@@ -111,13 +112,6 @@ def quotient(ours: float, theirs: float) -> float:
     if ours == theirs:
         return 1.0
     return ours / theirs if theirs and math.isfinite(theirs) else 0.0 if theirs else math.inf
-
-
-def nearer(trials: list[Trial]) -> float:
-    """The share of draws in which our error is the smaller one; a tie is half."""
-    scores = [0.5 if abs(t.ours - t.error) <= t.unit or t.ours == t.error else float(t.ours < t.error)
-              for t in trials]
-    return sum(scores) / len(scores)
 
 
 def row(family: str, method: str, trials: list[Trial]) -> list[str]:
@@ -128,9 +122,10 @@ def row(family: str, method: str, trials: list[Trial]) -> list[str]:
     line = [family, method, f"{median(t.answer.evaluations for t in trials):.0f}", f"{median(errors):.1e}",
             f"{max(errors):.1e}", _share([t.covered for t in bounded]) if estimates else "",
             _share([not t.bounded for t in trials]) if estimates else ""]
-    if method in (OURS, FOREIGN):
-        return [*line, "", "", ""]
-    return [*line, f"{median(t.ours for t in trials):.1e}", f"{ratio(trials):.2g}", f"{nearer(trials):.0%}"]
+    if method in (OURS, PUBLIC):
+        return [*line, "", "", "", ""]
+    return [*line, *(text for which in ("ours", "full") for text in
+                     (f"{median(getattr(t, which) for t in trials):.1e}", f"{ratio(trials, which):.2g}"))]
 
 
 def _share(held: list[bool]) -> str:
@@ -150,30 +145,39 @@ def run(families: list[Family], draws: int, first: int) -> Found:
 
 
 def summary(found: Found) -> list[list[str]]:
-    """A line for each rival: coverage, and the accuracy at its own number of evaluations."""
+    """A line for each method: coverage of its own estimate, and our accuracy beside it."""
     lines = []
-    for method in (OURS, *PEERS, FOREIGN, RIVAL):
+    for method in (OURS, PUBLIC, *PEERS, RIVAL):
         parts = {family: methods[method] for family, methods in found.items() if method in methods}
-        if not parts:
-            continue
-        trials = [t for part in parts.values() for t in part]
-        bounded = [t for t in trials if t.bounded]
-        lowest = min((f"{sum(t.covered for t in p if t.bounded) / sum(t.bounded for t in p):.1%} {family}"
-                      for family, p in parts.items() if any(t.bounded for t in p)),
-                     key=lambda text: float(text.split("%")[0]), default="")
-        line = [method, str(len(trials)), _share([t.covered for t in bounded]), lowest]
-        ratios = {family: ratio(part) for family, part in parts.items()}
-        worst = max(ratios, key=lambda name: ratios[name])
-        paired = median(quotient(t.ours + t.unit, t.error + t.unit) for t in trials)
-        rest = ["", "", "", ""] if method in (OURS, FOREIGN) else [
-            f"{nearer(trials):.0%}", f"{paired:.2g}", f"{median(ratios.values()):.2g}",
-            f"{ratios[worst]:.2g} {worst}"]
-        lines.append([*line, *rest])
+        if parts:
+            lines.append([method, *_coverage(parts), *(_accuracy(parts) if method not in (OURS, PUBLIC) else [""] * 4)])
     return lines
 
 
-SUMMARY = ("method", "draws", "coverage", "lowest coverage of a family", "we are nearer",
-           "median of error ratios", "median family", "worst family")
+def _coverage(parts: dict[str, list[Trial]]) -> list[str]:
+    bounded = {family: [t.covered for t in part if t.bounded] for family, part in parts.items()}
+    shares = {family: sum(held) / len(held) for family, held in bounded.items() if held}
+    if not shares:
+        return [str(sum(map(len, parts.values()))), "none given", ""]
+    worst = min(shares, key=lambda family: shares[family])
+    everything = [held for part in bounded.values() for held in part]
+    return [str(sum(map(len, parts.values()))), _share(everything), f"{shares[worst]:.1%} {worst}"]
+
+
+def _accuracy(parts: dict[str, list[Trial]]) -> list[str]:
+    """The median over all draws of our error over theirs, and the family where we do worst."""
+    texts = []
+    for which in ("ours", "full"):
+        paired = [quotient(getattr(t, which) + t.unit, t.error + t.unit) for part in parts.values() for t in part]
+        ratios = {family: ratio(part, which) for family, part in parts.items()}
+        worst = max(ratios, key=lambda name: ratios[name])
+        behind = sum(r > 2.0 for r in ratios.values())
+        texts += [f"{median(paired):.2g}", f"{ratios[worst]:.2g} {worst}; over 2 in {behind} of {len(ratios)}"]
+    return texts
+
+
+SUMMARY = ("method", "draws", "coverage of its own estimate", "lowest of a family", "at its evaluations: median ratio",
+           "worst family", "as called: median ratio", "worst family")
 
 
 def as_table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
@@ -185,11 +189,35 @@ def write(found: Found, command: str) -> None:
     rows = [row(family, method, trials) for family, part in found.items() for method, trials in part.items()]
     with (REPORTS / "oracles.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEAD, *rows])
-    lines = ["# Numerical derivatives beside each other", "", __doc__.split("\n\n")[2].replace("\n", " "), "",
+    lines = ["# Numerical derivatives beside each other", "", *(__doc__ or "").strip().split("\n")[4:], "",
              f"`{command}`", "", *as_table(SUMMARY, summary(found)), "", "## Every family", "",
              *as_table(HEAD, rows), ""]
     (REPORTS / "oracles.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
+
+
+def plot(found: Found) -> None:
+    """Median error and evaluations of every method, a row a family."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "gradverify"  # the same numbers give the same file
+    figure, axes = plt.subplots(1, 2, figsize=(13, 9), sharey=True, layout="constrained")
+    names = list(found)[::-1]
+    for method, marker in zip((OURS, "numdifftools", "scipy.differentiate", "scipy 3-point", "scipy 2-point",
+                               "jax numerical_jvp", "autograd numerical_jvp"), "os^v<>d", strict=True):
+        relative = [median(t.error / (t.case.scale or 1.0) for t in found[name][method]) for name in names]
+        spent = [median(t.answer.evaluations for t in found[name][method]) for name in names]
+        style = {"s": 60, "zorder": 3} if method == OURS else {"s": 22, "alpha": 0.7}
+        for axis, values in zip(axes, (np.clip(relative, 1e-17, 1e3), spent), strict=True):
+            axis.scatter(values, names, marker=marker, label=method, **style)
+    for axis, title in zip(axes, ("median error over the slope's scale", "median forward evaluations"), strict=True):
+        axis.set(xscale="log", xlabel=title)
+        axis.grid(alpha=0.3)
+    axes[1].legend(loc="lower right", fontsize=8)
+    figure.savefig(REPORTS / "oracles.svg", metadata={"Date": None})
 
 
 def main() -> None:
@@ -199,7 +227,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a family's name")
     options = parser.parse_args()
     chosen = [f for f in FAMILIES if options.only in f.name]
-    write(run(chosen, options.draws, options.first), f"python benchmarks/oracles.py --draws {options.draws}")
+    found = run(chosen, options.draws, options.first)
+    write(found, f"python benchmarks/oracles.py --draws {options.draws}")
+    plot(found)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from scipy.differentiate import derivative
 from scipy.optimize import approx_fprime
 from scipy.optimize._numdiff import approx_derivative
 
+import gradverify as gv
+
 jax.config.update("jax_enable_x64", True)
 
 
@@ -129,16 +131,28 @@ class Arrays:
         return np.rint(x)
 
 
-def plane(case: Case) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The formula as a forward of named arrays, to be run on complex numbers."""
-    return lambda leaves: {"y": case.formula(Arrays(), [leaves["x"][i] for i in range(len(case.x))], case.c)}
+def of_array(case: Case) -> Callable[[Any], Any]:
+    """The formula as a function of one array, of real or complex numbers."""
+    return lambda x: case.formula(Arrays(), [x[i] for i in range(len(case.x))], case.c)
+
+
+def by_derivative(case: Case) -> Answer:
+    """`gradverify.derivative` with its defaults."""
+    f, calls = of_array(case), []
+
+    def counted(x: Any) -> Any:
+        calls.append(1)
+        return f(x)
+
+    found = gv.derivative(counted, np.array(case.x), np.array(case.v))
+    return Answer(found.value, found.error, len(calls))
 
 
 def by_complex_step(case: Case) -> Answer:
     """``approx_derivative(method="cs")``; NaN where the forward does not run on complex numbers."""
-    forward = plane(case)
+    f = of_array(case)
 
     def phi(t: Any) -> Any:
-        return forward({"x": np.array(case.x) + t * np.array(case.v)})["y"]
+        return f(np.array(case.x) + t * np.array(case.v))
 
     return ask(lambda _, counted: (approx_derivative(counted, 0.0, method="cs"), math.nan), case, phi)

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from gradverify.oracles.fit import COUNT, DEGREES
-from gradverify.oracles.halves import find_split
 from gradverify.oracles.ladder import COARSE, FEW, Ladder
 from gradverify.oracles.pieces import between_pieces, find_dispute
 from gradverify.oracles.sampling import Rung, take
@@ -16,7 +15,6 @@ MOST_RUNGS = 12
 WIDEST = 2.0**10
 PATIENCE = 8.0  # a further rung must promise to shrink the bound so many times
 NARROW = 2.0**-30  # dtypes coarser than this are averaged, and every factor is worth a rung
-BOTTOM = 512.0  # times the noise over the gap: the radius at which a kink can just be seen
 POOL = 16  # rungs of different nodes in an average
 
 
@@ -40,7 +38,10 @@ def climb(ladder: Ladder, radius: float) -> None:
 def _widen(ladder: Ladder) -> None:
     """Once more as wide as it pays, where a narrower dtype inside leaves so much noise that every factor counts."""
     dispute = find_dispute(ladder)
-    wider = _wider(dispute.trend, 2.0) if dispute is not None and dispute.settled else None
+    if dispute is None or not dispute.settled:
+        return
+    trends = [r for r in ladder.usable if r.radius >= dispute.trend.radius and ladder.believed(r)]
+    wider = _wider(min(trends, key=lambda r: r.error), 2.0)
     if wider is not None and not ladder.seen(min(wider, 1.0)):
         ladder.take(min(wider, 1.0))
 
@@ -60,13 +61,8 @@ def _next(ladder: Ladder) -> float | None:
     last = ladder.rungs[-1]
     if ladder.best <= ladder.require:
         return between_pieces(ladder)
-    bottom = _bottom(ladder)
-    if bottom is not None and last.radius <= 4.0 * bottom:
-        return None
     wanted: float | None
-    if bottom is not None and not ladder.seen(bottom):
-        wanted = bottom
-    elif not last.inside:
+    if not last.inside:
         wanted = _into_domain(ladder, last)
     elif last.distinct < FEW:
         wanted = _past_steps(ladder, last)
@@ -75,15 +71,6 @@ def _next(ladder: Ladder) -> float | None:
     if wanted is None or not ladder.lowest <= wanted <= WIDEST or ladder.seen(wanted):
         wanted = _under_steps(ladder) or _between(ladder) or between_pieces(ladder)
     return wanted
-
-
-def _bottom(ladder: Ladder) -> float | None:
-    """How far down to look whether a kink that the two finest rungs agree on is at the point itself."""
-    splits = [find_split(r, ladder.line) for r in ladder.usable[:2]]
-    finest, coarser = splits if len(splits) == 2 else (None, None)
-    if finest is None or coarser is None or finest.kind != "kink" or not finest.agrees(coarser):
-        return None
-    return max(ladder.deep, 2.0 * _power(BOTTOM * ladder.line.floor / finest.gap))
 
 
 def _into_domain(ladder: Ladder, last: Rung) -> float:

@@ -177,8 +177,8 @@ def test_a_wrong_second_derivative_is_found() -> None:
 
 
 def test_no_call_changes_the_point_or_the_random_state() -> None:
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    target = target_of(lambda x: x * np.random.rand(*X.shape), X)  # noqa: NPY002
+    state = np.random.get_state()[1].copy()
+    target = target_of(lambda x: x * np.random.rand(*X.shape), X)
     np.testing.assert_array_equal(target.forward(target.point)["out"], X * gradients(target)["x"])
     np.testing.assert_array_equal(target.point["x"], X)
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], state)

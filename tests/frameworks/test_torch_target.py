@@ -139,7 +139,7 @@ class Restless(nn.Module):
         noise = torch.rand(4, dtype=x.dtype, generator=self.own) + torch.rand(4, dtype=x.dtype)
         self.calls = getattr(self, "calls", 0) + 1
         self.cache["last"] = x
-        self.log.append(random.random() + np.random.rand())  # noqa: NPY002
+        self.log.append(random.random() + np.random.rand())
         self.plain += 1
         self.frozen.data.mul_(2)
         self.register_buffer("late", torch.zeros(1), persistent=False)
@@ -149,7 +149,7 @@ class Restless(nn.Module):
 
 def everything(net: Restless) -> list[Any]:
     arrays = [t.detach().clone() for t in [*net.parameters(), *net.buffers(), net.plain]]
-    rng = [torch.get_rng_state(), net.own.get_state(), np.random.get_state()[1], random.getstate()]  # noqa: NPY002
+    rng = [torch.get_rng_state(), net.own.get_state(), np.random.get_state()[1], random.getstate()]
     names = [sorted(vars(net)), sorted(net._buffers), net.cache.copy(), net.log.copy()]
     return [np.asarray(x, None if hasattr(x, "dtype") else object).tolist() for x in arrays + rng] + names
 

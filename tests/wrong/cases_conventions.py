@@ -280,7 +280,7 @@ CASES = [
     *both("two inputs in a layer", TwoInputs, (X, X[:4]), "k"),
     *both("training=True", Training, X, "W"),
     *both("loss(y, t) and backward()", LossOfTwo, (X, X[::-1].copy()), "y"),
-    *both("loss(y, y_pred) and gradient(y, y_pred)", TargetFirst, (X, X[::-1].copy()), "y_pred", **OPEN),
+    *both("loss(y, y_pred) and gradient(y, y_pred)", TargetFirst, (X, X[::-1].copy()), "y_pred"),
     Right("static methods", Static(), X),
     Wrong("static methods: halved", StaticWrong(), X, "x", "factor"),
     *both("an object that returns (out, cache)", OutAndCache, X, "W", **OPEN),

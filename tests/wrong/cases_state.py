@@ -160,12 +160,12 @@ class RandomDropout:
         self.redraw = redraw
 
     def forward(self, x):
-        self.mask = np.random.rand(*x.shape) < 0.7  # noqa: NPY002 - as people write it
+        self.mask = np.random.rand(*x.shape) < 0.7
         return x * self.mask / 0.7
 
     def backward(self, dout):
         if self.redraw:
-            self.mask = np.random.rand(*dout.shape) < 0.7  # noqa: NPY002
+            self.mask = np.random.rand(*dout.shape) < 0.7
         return dout * self.mask / 0.7
 
 
@@ -200,12 +200,12 @@ CASES = [
           finding="attack-30"),
     Wrong("the upstream gradient clipped at 100",
           gv.pair(lambda x: (np.sin(x), x), lambda dy, x: np.clip(dy, -100, 100) * np.cos(x)), X, "x", "nonlinear",
-          QUICK, finding="attack-29"),
+          QUICK),
     Wrong("small upstream gradients dropped",
           gv.pair(lambda x: (np.sin(x), x), lambda dy, x: np.where(np.abs(dy) < 1e-3, 0, dy) * np.cos(x)), X, "x",
-          "nonlinear", QUICK, finding="attack-29"),
+          "nonlinear", QUICK),
     Wrong("the gradient clipped by its norm", gv.pair(lambda x: (np.sin(x), x), clips_by_norm), X, "x", "nonlinear",
-          QUICK, finding="attack-29"),
+          QUICK),
     Right("rmsnorm pair", gv.pair(rms_forward, rms_backward), (X, np.array([0.5, -1.2, 2.0]))),
     Wrong("rmsnorm: dy overwritten by dx before dw is computed", gv.pair(rms_forward, rms_overwrites_dy_before_dw),
           (X, np.array([0.5, -1.2, 2.0])), "w", "mutated-upstream|unexplained"),
