@@ -18,7 +18,11 @@ Function = Callable[..., Any]
 
 # These move, choose or convert numbers and round none. To perturb what `floor` answers would be to
 # send an index to its neighbour, not to round.
-EXACT = frozenset(["abs", "argmax", "argmin", "broadcast", "broadcast_in_dim", "ceil", "clamp", "concatenate", "convert_element_type", "copy", "cummax", "cummin", "dynamic_slice", "dynamic_update_slice", "expand_dims", "floor", "gather", "iota", "max", "min", "neg", "pad", "real", "reduce_max", "reduce_min", "reshape", "rev", "round", "scatter", "select_n", "sign", "slice", "sort", "split", "squeeze", "stop_gradient", "top_k", "transpose"])
+EXACT = frozenset("""
+    abs argmax argmin broadcast broadcast_in_dim ceil clamp concatenate convert_element_type copy cummax
+    cummin dynamic_slice dynamic_update_slice expand_dims floor gather iota max min neg pad real reduce_max
+    reduce_min reshape rev round scatter select_n sign slice sort split squeeze stop_gradient top_k transpose
+""".split())
 CALLS = ("pjit", "jit", "closed_call", "core_call")
 
 
