@@ -33,11 +33,14 @@ def make_case(finding: Finding, located: Located) -> Case:
         there = trial.at({**trial.point, **point})
         return _entries(there, finding.u, leaf, indices, by=finding.opinion.by)
 
+    def expect_u(u: Arrays, indices: tuple[tuple[int, ...], ...]) -> np.ndarray | None:
+        return _entries(trial, u, leaf, indices, by=finding.opinion.by)
+
     return Case(
         leaf=leaf, x=to_float64(trial.point[leaf]), point=trial.point, gradient=finding.gradient.value[leaf],
         located=located, u=finding.u, outputs=trial.base, sizes=_sizes(trial, leaf),
         gradient_dtype=finding.gradient.dtypes.get(leaf, ""), leaf_dtype=dtype_name(trial.point[leaf]),
-        at=_guarded(at), with_u=_guarded(with_u), expect=_guarded(expect),
+        at=_guarded(at), with_u=_guarded(with_u), expect=_guarded(expect), expect_u=_guarded(expect_u),
         diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
     )  # fmt: skip
 

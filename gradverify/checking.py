@@ -30,6 +30,7 @@ from gradverify.targets import Target, make_targets
 from gradverify.targets.calling import quiet
 from gradverify.targets.gradients import WrongClaim
 from gradverify.trial import BudgetSpent, Counts, Trial
+from gradverify.verdict import default_require
 
 _EVERYTHING = frozenset(Options.__dataclass_fields__)
 
@@ -280,6 +281,7 @@ _BREACH_ADVICE = {
     "mutated-input": "work on a copy: the caller's array is changed, and a backward that reads it reads the new values",
     "mutated-upstream": "work on a copy: other users of the same array see the change",
     "mutated-saved": "copy what was saved before working on it: a second backward, or another reader, sees the change",
+    "stale-cache": "keep what the backward needs in this call's own cache, context or closure, not where all share",
     "nondeterministic": "initialise every buffer, fix the random state, or synchronise",
     "upstream-ignored": "multiply by the upstream gradient",
     "nonlinear": "a pullback is linear in its upstream gradient: nothing may be squared, clipped or added to it",
@@ -323,6 +325,7 @@ def _special_checks(trial: Trial) -> Iterator[Check]:
                 return
 
 
+_BLURRED = 1e3  # times what a pass must reach
 _SPECIAL_BUDGET = 600  # forwards for a point that nobody asked for: a kink takes about 250
 
 
@@ -345,7 +348,10 @@ def _proves_nothing(trial: Trial, regime: str, check: Check) -> bool:
     """A mismatch at values far outside the user's, in something that is not an operator on them.
 
     Losses clip their probabilities and guard their logarithms: with weights of 40 their forward is
-    flat by intention, and a gradient of the unguarded formula is what everybody wants.
+    flat by intention, and a gradient of the unguarded formula is what everybody wants. Nor does one that
+    rests on a blurred estimate: over the small steps of a quantiser a line with noise is all one sees.
     """
+    if not check.reason and check.resolution > _BLURRED * default_require(None, trial.target.eps):
+        return True
     operator = any(y.shape == check.shape for y in trial.base.values()) and check.shape != ()
     return regime in LARGE and not operator and check.reason != "nonfinite"

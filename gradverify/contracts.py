@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradverify.arrays import Arrays, all_finite, draw_signs, to_float64
+from gradverify.probes import draw_tangent
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
 from gradverify.trial import Gradient, Trial
 
@@ -141,8 +142,15 @@ def _layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generat
     yield from _expanded(trial, u)
 
 
+def _own_forward(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    """A pullback belongs to its own forward: one run in between, at another point, must not reach it."""
+    elsewhere = trial.moved(0.25, trial.admissible(draw_tangent(rng, trial.point, trial.leaves, trial.target.dtype)))
+    text = "the backward uses what another forward saved: a forward at another point, run in between, changes it"
+    yield from _compare(trial, gradient, trial.raw_gradient(u, between=elsewhere), "stale-cache", text)
+
+
 def _input_layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
-    point = {n: np.asfortranarray(x) for n, x in trial.point.items()}
+    point = {n: np.array(x, order="F") for n, x in trial.point.items()}  # asfortranarray gives a scalar an axis
     if all(x.flags.c_contiguous for x in point.values()):
         return
     text = "inputs in Fortran order give another gradient than the same numbers in C order"
@@ -218,4 +226,5 @@ def _beyond(leaf: str, new: np.ndarray, old: np.ndarray, bar: np.ndarray, cause:
 
 CONTRACTS = (
     _inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _homogeneous, _layouts, _input_layouts,
+    _own_forward,
 )  # fmt: skip

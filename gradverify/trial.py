@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, one_ulp, select, to_float64
+from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, magnitude, one_ulp, select, to_float64
 from gradverify.domains import Region, move, project
 from gradverify.oracles.opinion import Opinion, consult
 from gradverify.records import Options
@@ -44,8 +44,7 @@ class Gradient:
         """``<g, v>`` and its noise: the spread over the perturbed runs, at least one rounding of its terms."""
         value = dot(self.value, v)
         spread = max((abs(dot(run, v) - value) for run in self.runs), default=0.0)
-        terms = [to_float64(self.noise[n]) * to_float64(v[n]) for n in v]
-        return value, max(spread, float(np.sqrt(sum(float(np.sum(np.square(t))) for t in terms))))
+        return value, max(spread, magnitude(self.noise, v))
 
 
 @dataclass
@@ -110,17 +109,21 @@ class Trial:
         perturb: Perturb | None = None,
         target: Target | None = None,
         point: Arrays | None = None,
+        between: Arrays | None = None,
     ) -> Arrays:
-        """One backward pass, as the target returned it."""
+        """One backward pass, as the target returned it; `between` is a point of another forward run before it."""
         claim = (target or self.target).linearize
         if claim is None:
             raise TypeError(f"{self.target.name}: claims no reverse mode")
         self.spend(backwards=1)
         outputs, pullback = claim(self.point if point is None else point, perturb)
+        if between is not None:
+            self.spend()
+            claim(between, None)
         zeros = {name: np.zeros(np.shape(y)) for name, y in outputs.items() if name not in u}
-        return pullback(
-            {name: _like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()}
-        )
+        found = pullback({name: _like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()})
+        # A backward may answer with a buffer of its own that its next call fills again.
+        return {name: g.copy() if isinstance(g, np.ndarray) else g for name, g in found.items()}
 
     def laid_out_gradient(self, u: Arrays) -> Arrays:
         """One backward pass given these very arrays, so that their strides reach the target."""

@@ -77,7 +77,7 @@ def decide(
         return outcome(Verdict.PASS)
     zero = max(abs(computed), abs(expected.value)) <= max(bar, math.ulp(0.0))
     certifies = not expected.native or (expected.reason == "flat" and expected.error == 0.0)
-    if zero and certifies and bar <= require * scales.values:
+    if zero and certifies and bar <= max(require * scales.values, math.ulp(0.0)):
         return as_zero(outcome(Verdict.PASS, "zero"), scales)
     return outcome(Verdict.INCONCLUSIVE, "zero" if zero else _what_limits(expected, noise))
 

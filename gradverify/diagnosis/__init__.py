@@ -28,13 +28,14 @@ from gradverify.diagnosis.patterns import (
     missing_term,
     permuted,
     places,
+    reduction,
     transposed,
 )
 from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
     nonfinite, zero_gradient, spurious, upstream, passed_through, at_activation, sign, transposed,
-    diagonal_only, factor,
+    diagonal_only, factor, reduction,
     epsilon, dtype, permuted, missing_term, places,
 )  # fmt: skip
 VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)

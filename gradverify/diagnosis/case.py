@@ -17,8 +17,9 @@ class Case:
     """Everything an explanation may look at.
 
     `gradient` is the whole computed leaf; `located` the entries for which the expected value is
-    known. The closures ask further questions: `at(point)` computes the gradient elsewhere,
-    `expect(point, indices)` what the oracle expects there, `diagonal()` u_i dy_i/dx_i alone.
+    known. The closures ask further questions: `at(point)` computes the gradient elsewhere, `with_u(u)`
+    with another cotangent, `expect(point, indices)` and `expect_u(u, indices)` what the oracle expects
+    there, `diagonal()` u_i dy_i/dx_i alone.
     """
 
     leaf: str
@@ -34,6 +35,7 @@ class Case:
     at: Callable[[Arrays], np.ndarray | None] = lambda _: None
     with_u: Callable[[Arrays], np.ndarray | None] = lambda _: None
     expect: Callable[[Arrays, tuple[tuple[int, ...], ...]], np.ndarray | None] = lambda *_: None
+    expect_u: Callable[[Arrays, tuple[tuple[int, ...], ...]], np.ndarray | None] = lambda *_: None
     diagonal: Callable[[], np.ndarray | None] = lambda: None
 
     @property

@@ -51,6 +51,44 @@ def diagonal_only(case: Case) -> Iterator[Cause]:
         )  # fmt: skip
 
 
+_FEW = 16  # rows and entries for which each row's share of a gradient is worth asking
+
+
+def reduction(case: Case) -> Iterator[Cause]:
+    """The right shares of the rows, put together wrongly: over another axis, over everything, only some of them."""
+    parts = _parts(case)
+    if parts is None:
+        return
+    for name, text, total in _totals(parts):
+        if case.explains(case.take(total.reshape(case.x.shape))):
+            yield Cause(
+                name, text, f"the shares of the {len(parts)} rows, put together that way, give the computed entries",
+                "sum over the axes along which the leaf was broadcast, and over no other: db = dout.sum(axis=0)", 0.93,
+            )  # fmt: skip
+            return
+
+
+def _totals(parts: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    rows, size = parts.shape
+    if rows == size:
+        yield "wrong-axis", "the gradient is summed over the wrong axis", parts.sum(axis=1)
+    yield "wrong-axis", "the gradient is summed over everything", np.full(size, parts.sum())
+    yield "not-summed", "the gradient is that of the first row alone", parts[0]
+    yield "not-summed", "the share of the first row is left out of the gradient", parts[1:].sum(axis=0)
+    yield "not-summed", "the share of the last row is left out of the gradient", parts[:-1].sum(axis=0)
+
+
+def _parts(case: Case) -> np.ndarray | None:
+    """What the oracle expects of each row of a cotangent alone, one row of the result each."""
+    (name, u), *more = case.u.items()
+    broadcast = 0 < case.x.ndim < u.ndim
+    if more or not broadcast or not case.located.complete or not 1 < len(u) <= _FEW or not 1 < case.x.size <= _FEW:
+        return None
+    masks = (np.arange(len(u)).reshape(-1, *[1] * (u.ndim - 1)) == i for i in range(len(u)))
+    rows = [case.expect_u({name: u * mask}, tuple(np.ndindex(case.x.shape))) for mask in masks]
+    return None if any(row is None for row in rows) else np.array(rows)
+
+
 def missing_term(case: Case) -> Iterator[Cause]:
     """The gap is one known pattern along one axis."""
     if not case.located.complete or case.x.ndim == 0:

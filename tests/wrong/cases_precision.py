@@ -89,8 +89,7 @@ def exp_sum(x):
 
 
 CASES = [
-    Wrong("float64 leaf, gradient computed and returned in float32", fn(np.sin, in_float32), X, "x", "dtype",
-          misnamed="attack-20"),
+    Wrong("float64 leaf, gradient computed and returned in float32", fn(np.sin, in_float32), X, "x", "dtype"),
     Wrong("float64 leaf, gradient computed in float32 and cast back", fn(np.sin, in_float32_and_back), X, "x",
           "unexplained|dtype|low-precision-inside"),
     Wrong("float64 leaf, gradient computed in float16 and cast back", fn(np.sin, in_float16), X, "x",

@@ -146,7 +146,7 @@ CASES = [
           "factor"),
     Wrong("pi with nine digits in the argument",
           fn(lambda x: np.sin(np.pi * x), lambda x: np.pi * np.cos(PI_NINE * x)), X, "x",
-          "unexplained", misnamed="attack-25"),
+          "unexplained"),
     Right("pi with nine digits, tolerated", fn(lambda x: np.sin(np.pi * x), lambda x: PI_NINE * np.cos(np.pi * x)), X,
           {"tolerate": 1e-8, "search": "none"}),
     Right("a derivative by central differences: its noise is known",

@@ -280,7 +280,7 @@ CASES = [
     Wrong("convolution: stride forgotten in dx", conv_wrong("stride", stride=2), CONV, "x", "unexplained"),
     Wrong("convolution: padding not cropped", conv_wrong("not cropped", padding=1), CONV, "x", "unexplained|permuted"),
     Wrong("convolution: dw flipped", conv_wrong("dw flipped"), CONV, "w", "permuted"),
-    Wrong("convolution: last position left out of db", conv_wrong("bias"), CONV, "b", "unexplained"),
+    Wrong("convolution: last position left out of db", conv_wrong("bias"), CONV, "b", "not-summed"),
     Right("mean pooling, overlapping", gv.pair(mean_pool, mean_pool_back), drawn(5, 2)),
     Wrong("mean pooling: not divided", gv.pair(mean_pool, lambda dy, c: mean_pool_back(dy, c, wrong="sum")),
           drawn(5, 2), "x", "factor"),

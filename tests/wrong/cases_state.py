@@ -192,12 +192,9 @@ def partly_filled(dy, x):
 
 CASES = [
     Wrong("a global cache that the next forward overwrites",
-          gv.pair(keeps_the_latest, lambda dy, _: dy * np.cos(LATEST["x"])), X, "x", "stale-cache", QUICK,
-          finding="attack-30"),
-    Wrong("a pullback that reads a buffer shared by all calls", pullback_of_a_buffer, X, "x", "stale-cache", QUICK,
-          finding="attack-30"),
-    Right("a gradient in a buffer of its own", gv.pair(lambda x: (np.sin(x), x), into_a_buffer), X,
-          finding="attack-30"),
+          gv.pair(keeps_the_latest, lambda dy, _: dy * np.cos(LATEST["x"])), X, "x", "stale-cache", QUICK),
+    Wrong("a pullback that reads a buffer shared by all calls", pullback_of_a_buffer, X, "x", "stale-cache", QUICK),
+    Right("a gradient in a buffer of its own", gv.pair(lambda x: (np.sin(x), x), into_a_buffer), X),
     Wrong("the upstream gradient clipped at 100",
           gv.pair(lambda x: (np.sin(x), x), lambda dy, x: np.clip(dy, -100, 100) * np.cos(x)), X, "x", "nonlinear",
           QUICK),
