@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradverify.arrays import Arrays, axpy, dot, magnitude, norm, to_float64
+from gradverify.arrays import Arrays, axpy, dot, draw_signs, magnitude, norm, to_float64
 from gradverify.domains import entries_are_free
 from gradverify.localize import Located, locate
 from gradverify.oracles.complexstep import complex_step
@@ -19,6 +19,9 @@ from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
 from gradverify.trial import Gradient, Trial
 from gradverify.verdict import Decision, Scales, as_zero, decide, default_require
 
+_DROWNED = 1024.0  # an entry whose term is so many bars or less could be wrong by 0.4 % unseen
+_MANY = 2**14
+_QUESTIONS = 24
 _PROBES = 2  # independent cotangents; each is a full backward with its noise
 
 
@@ -48,14 +51,15 @@ def judge(trial: Trial, seed: int, probes: int = _PROBES) -> list[Finding]:
         for finding in judge_leaves(trial, u, gradient, trial.leaves, rng):
             known = worst.get(finding.leaf)
             worst[finding.leaf] = finding if known is None else _worse(known, finding)
-    passed = [worst[leaf] for leaf in trial.leaves if _entries_can_be_asked(trial, worst[leaf])]
-    refined = {f.leaf: f for f in entry_by_entry(trial, [replace(f, u=u, gradient=gradient) for f in passed], rng)}
+    resolved = [worst[leaf] for leaf in trial.leaves if _entries_can_be_asked(trial, worst[leaf])]
+    together = [replace(f, u=u, gradient=gradient) for f in resolved if f.opinion.corroborated]
+    refined = {f.leaf: f for f in entry_by_entry(trial, together, rng)}
+    refined |= {f.leaf: _small_entries(trial, f, rng) for f in resolved if f.opinion.by == "finite"}
     return [refined.get(leaf, worst[leaf]) for leaf in trial.leaves]
 
 
 def _entries_can_be_asked(trial: Trial, finding: Finding) -> bool:
-    free = entries_are_free(trial.regions.get(finding.leaf))
-    return finding.decision.verdict is Verdict.PASS and finding.opinion.corroborated and free
+    return finding.decision.verdict is Verdict.PASS and entries_are_free(trial.regions.get(finding.leaf))
 
 
 def _worse(a: Finding, b: Finding) -> Finding:
@@ -79,7 +83,12 @@ def ask(
     trial: Trial, u: Arrays, gradient: Gradient, leaves: Sequence[str], rng: np.random.Generator
 ) -> list[Finding]:
     """One probe over some leaves, decided for each of them on its own scale."""
-    v = trial.admissible(draw_tangent(rng, trial.point, leaves, trial.target.dtype))
+    return ask_along(trial, u, gradient, trial.admissible(draw_tangent(rng, trial.point, leaves, trial.target.dtype)))
+
+
+def ask_along(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays) -> list[Finding]:
+    """The probe ``<u, J v>``, decided for each leaf of v on its own scale."""
+    leaves = tuple(v)
     computed, noise = gradient.probe(v)
     require = default_require(trial.options.require, trial.target.eps)
     scales = {leaf: _scales(trial, u, gradient, v, leaf) for leaf in leaves}
@@ -242,6 +251,62 @@ def entry_by_entry(trial: Trial, findings: list[Finding], rng: np.random.Generat
         half = len(findings) // 2
         return [f for part in (findings[:half], findings[half:]) for f in entry_by_entry(trial, part, rng)]
     return [_single_entries(trial, findings[0], v, estimate, noise)]
+
+
+def _small_entries(trial: Trial, finding: Finding, rng: np.random.Generator) -> Finding:
+    """A failure among entries whose terms drown in the joint probe: asked by their size, of outputs they move.
+
+    A difference cannot stretch its step beyond an entry's own size. But the outputs that a group of
+    small entries does not move can be left out of the question, and what drowned it with them.
+    """
+    leaf = finding.leaf
+    terms = np.abs(finding.gradient.value[leaf]) * entry_sizes(trial.point[leaf])
+    if trial.options.search == "none" and terms.size > _MANY:
+        return finding
+    groups = _by_size(terms, _DROWNED * finding.decision.bar)
+    for _ in range(_QUESTIONS):
+        if not groups:
+            break
+        group = groups.pop(0)
+        v = draw_tangent(rng, trial.point, [leaf], trial.target.dtype)
+        v = {leaf: np.where(group, v[leaf], 0.0)}
+        u = _of_moved(trial, v, rng)
+        if u is None:
+            continue
+        (found,) = ask_along(trial, u, trial.gradient(u), v)
+        if found.decision.verdict is Verdict.FAIL:
+            return found
+        if found.decision.verdict is Verdict.INCONCLUSIVE and 1 < np.sum(group) <= 64:
+            groups += _halves(group)
+    return finding
+
+
+def _halves(group: np.ndarray) -> list[np.ndarray]:
+    first = group & (np.cumsum(group).reshape(group.shape) <= np.sum(group) // 2)
+    return [first, group & ~first]
+
+
+def _by_size(terms: np.ndarray, limit: float) -> list[np.ndarray]:
+    """The entries below `limit` by factors of a thousand, the largest first, exact zeros last; nine groups at most."""
+    small = terms < limit
+    level = np.full(terms.shape, np.inf)
+    np.floor(np.log2(limit / terms, where=small & (terms > 0), out=level) / 10, out=level)
+    levels = sorted(set(level[small].tolist()))
+    return [small & (level == k) for k in [*levels[:8], *([math.inf] if math.inf in levels[8:] else [])]]
+
+
+def _of_moved(trial: Trial, v: Arrays, rng: np.random.Generator) -> Arrays | None:
+    """A cotangent on the output entries that v moves most, relative to their size, all on equal terms."""
+    moved = {n: np.abs(x) for n, x in moved_outputs(trial, v).items()}
+    share = {n: x / np.maximum(np.abs(trial.base[n]), x) for n, x in moved.items() if np.any(x)}
+    most = max((float(np.max(x)) for x in share.values()), default=0.0)
+    if not 0.0 < most < math.inf:
+        return None
+    u = {n: np.zeros(x.shape) for n, x in moved.items()}
+    for n, x in share.items():
+        chosen = (x >= most / 1024) & (moved[n] > 0)
+        u[n][chosen] = (draw_signs(rng, x.shape, 10) / 2.0 ** np.floor(np.log2(np.where(chosen, moved[n], 1.0))))[chosen]
+    return u
 
 
 def _single_entries(trial: Trial, finding: Finding, v: Arrays, estimate: Estimate, noise: float) -> Finding:
