@@ -302,10 +302,11 @@ def _of_moved(trial: Trial, v: Arrays, rng: np.random.Generator) -> Arrays | Non
     most = max((float(np.max(x)) for x in share.values()), default=0.0)
     if not 0.0 < most < math.inf:
         return None
-    u = {n: np.zeros(x.shape) for n, x in moved.items()}
+    u: Arrays = {n: np.zeros(x.shape) for n, x in moved.items()}
     for n, x in share.items():
         chosen = (x >= most / 1024) & (moved[n] > 0)
-        u[n][chosen] = (draw_signs(rng, x.shape, 10) / 2.0 ** np.floor(np.log2(np.where(chosen, moved[n], 1.0))))[chosen]
+        size = 2.0 ** np.floor(np.log2(np.where(chosen, moved[n], 1.0)))
+        u[n] = np.where(chosen, draw_signs(rng, x.shape, 10) / size, 0.0)
     return u
 
 
