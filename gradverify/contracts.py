@@ -157,6 +157,30 @@ def _input_layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.G
     yield from _compare(trial, gradient, trial.raw_gradient(u, point=point), "input-layout", text)
 
 
+_ALONE = 8  # leaves that are asked for on their own, and as many that are left out; each is one backward
+
+
+def _subsets(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    """A backward may take another path where some inputs ask for no gradient: they must not change the others'."""
+    if trial.target.subset is None:
+        return
+    for names in _proper_subsets(trial.leaves):
+        trial.spend(backwards=1)
+        found = trial.target.subset(trial.point, _native(trial, u), names)
+        left_out = next(n for n in trial.leaves if n not in names)
+        asked = f"only {names[0]} needs" if len(names) == 1 else f"all but {left_out} need"
+        text = f"where {asked} a gradient, it is another than where all leaves do"
+        yield from _compare(trial, gradient, found, "subset", text, names)
+
+
+def _proper_subsets(leaves: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Each leaf alone, then all but one; of many leaves the first, which are the inputs, and some of the rest."""
+    chosen = leaves if len(leaves) <= _ALONE else (*leaves[:4], *leaves[4 :: max(1, len(leaves) // 4)][:4])
+    yield from ((leaf,) for leaf in chosen if len(leaves) > 1)
+    if len(leaves) > 2:
+        yield from (tuple(n for n in leaves if n != left_out) for left_out in chosen)
+
+
 def _expanded(trial: Trial, u: Arrays) -> Iterator[Breach]:
     constant = {n: np.full(x.shape, 0.75) for n, x in u.items()}
     views = {
@@ -183,10 +207,12 @@ _LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _compare(trial: Trial, gradient: Gradient, other: Arrays, cause: str, text: str) -> Iterator[Breach]:
+def _compare(
+    trial: Trial, gradient: Gradient, other: Arrays, cause: str, text: str, leaves: tuple[str, ...] | None = None
+) -> Iterator[Breach]:
     """The same numbers in another order: reordered sums differ by about the root of the rounding at most."""
     room = float(np.sqrt(trial.target.eps)) / FAIL_FACTOR
-    for leaf in trial.leaves:
+    for leaf in trial.leaves if leaves is None else leaves:
         g, old = other.get(leaf), gradient.value[leaf]
         new = np.zeros_like(old) if g is None else to_float64(g)
         if new.shape != old.shape:
@@ -226,5 +252,5 @@ def _beyond(leaf: str, new: np.ndarray, old: np.ndarray, bar: np.ndarray, cause:
 
 CONTRACTS = (
     _inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _homogeneous, _layouts, _input_layouts,
-    _own_forward,
+    _own_forward, _subsets,
 )  # fmt: skip

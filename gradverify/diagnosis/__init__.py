@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradverify.diagnosis.case import Case, Explanations
+from gradverify.diagnosis.conjugates import conjugate
 from gradverify.diagnosis.formulas import (
     at_activation,
     dtype,
@@ -34,7 +35,7 @@ from gradverify.diagnosis.patterns import (
 from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
-    nonfinite, zero_gradient, spurious, upstream, passed_through, at_activation, sign, transposed,
+    nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign, transposed,
     diagonal_only, factor, reduction,
     epsilon, dtype, permuted, missing_term, places,
 )  # fmt: skip

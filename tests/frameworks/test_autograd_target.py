@@ -182,3 +182,17 @@ def test_no_call_changes_the_point_or_the_random_state() -> None:
     np.testing.assert_array_equal(target.forward(target.point)["out"], X * gradients(target)["x"])
     np.testing.assert_array_equal(target.point["x"], X)
     np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+
+def test_complex_leaves_and_outputs_come_in_parts() -> None:
+    z = X[0] + 1j * X[1]
+    target = make_target(lambda z, w: anp.exp(z) * w, (z, 2.0 - z), Options())
+    assert list(target.point) == ["z.real", "z.imag", "w.real", "w.imag"]
+    computed = target.linearize(target.point, None)[1]({"out.real": np.ones(4), "out.imag": 2 * np.ones(4)})
+    np.testing.assert_allclose(computed["w.real"] + 1j * computed["w.imag"], (1 + 2j) * np.exp(z).conj(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("function", [anp.abs, anp.angle, anp.fft.fft, lambda z: anp.real(z * anp.conj(z))])
+def test_complex_functions_are_right_in_autograds_convention(function: Any) -> None:
+    z = X[0] + 1j * X[1]
+    assert gv.check(function, z, search="none").ok

@@ -376,8 +376,6 @@ def test_a_straight_through_gradient_is_right_for_what_it_stands_for() -> None:
 
 
 @pytest.mark.parametrize(("obj", "inputs", "message"), [
-    (jnp.sin, (X + 1j,), "x is complex64"),
-    (lambda x: x * 1j, (X,), "out is complex64"),
     (jnp.negative, (jnp.arange(3),), "no floating input"),
     (jnp.argmax, (X,), r"no floating output \(out is int32\)"),
     (lambda x: None, (X,), "it returns NoneType, not an array"),
@@ -388,6 +386,39 @@ def test_a_straight_through_gradient_is_right_for_what_it_stands_for() -> None:
 def test_what_cannot_be_checked_is_refused_by_name(obj: Any, inputs: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         target_of(obj, *inputs)
+
+
+def product(a: Any, b: Any) -> Any:
+    return a * b
+
+
+Z = X + 1j * X[::-1]
+
+
+def test_complex_leaves_and_outputs_come_in_parts_and_rules_see_jaxs_convention() -> None:
+    seen: list[Any] = []
+
+    def back(saved: Any, dy: Any) -> Any:
+        seen.append(dy)
+        return dy * saved[1], dy * saved[0]
+
+    target = target_of(ruled(product, back), Z, Z + 1)
+    assert list(target.point) == ["a.real", "a.imag", "b.real", "b.imag"]
+    outputs, pullback = target.linearize(target.point, None)
+    u = {"out.real": np.ones((2, 3)), "out.imag": 2 * np.ones((2, 3))}
+    computed = pullback(u)
+    np.testing.assert_allclose(computed["a.real"] + 1j * computed["a.imag"], (1 + 2j) * (Z + 1).conj(), rtol=1e-6)
+    np.testing.assert_allclose(outputs["out.imag"], (Z * (Z + 1)).imag, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rule", "verdict"), [
+    (lambda s, dy: (dy * s[1], dy * s[0]), Verdict.PASS),
+    (lambda s, dy: (dy * s[1].conj(), dy * s[0]), Verdict.FAIL),
+])
+def test_a_conjugate_too_many_is_named(rule: Any, verdict: Verdict) -> None:
+    report = gv.check(ruled(product, rule), Z, Z + 1, search="none")
+    assert report.verdict is verdict, str(report)
+    assert {c.causes[0].name for c in report.checks if c.causes} == ({"conj-missing"} if verdict == "fail" else set())
 
 
 def test_jax_is_not_imported_to_find_out() -> None:

@@ -504,13 +504,7 @@ def test_a_cast_torch_does_not_know_is_none() -> None:
     assert target_of(torch.sin, drawn(2)).cast("longdouble") is None
 
 
-def complex_output(x: Any) -> Any:
-    return torch.complex(x, x)
-
-
 @pytest.mark.parametrize(("obj", "inputs", "message"), [
-    (torch.sin, (torch.ones(2, dtype=torch.complex128),), "complex tensors are not supported yet"),
-    (complex_output, (torch.ones(2),), "out is complex64"),
     (torch.sin, (torch.eye(2).to_sparse(),), "x has layout sparse_coo"),
     (lambda x: x.to_sparse(), (torch.eye(2),), "out has layout sparse_coo"),
     (torch.sin, (torch.ones(2, device="meta"),), "meta device"),
@@ -525,6 +519,12 @@ def complex_output(x: Any) -> Any:
 def test_what_cannot_be_checked_is_refused_by_name(obj: Any, inputs: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         target_of(obj, *inputs)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+def test_complex_halves_are_refused() -> None:
+    with pytest.raises(TypeError, match="x is complex32: NumPy has no such numbers"):
+        target_of(torch.sin, torch.ones(2, dtype=torch.complex32))
 
 
 def test_the_users_own_error_is_raised() -> None:
@@ -633,3 +633,43 @@ def test_an_overwritten_cotangent_is_overwritten_for_the_caller(function: Any, w
     target, u = target_of(function, drawn(3, dtype=torch.float32)), {"out": np.full(3, 0.1)}
     computed = target.linearize(target.point, None)[1](u)["x"]
     np.testing.assert_array_equal(u["out"], computed if written else 0.1)
+
+
+def test_complex_leaves_and_outputs_come_in_parts_in_pytorchs_convention() -> None:
+    z, w = drawn(2, 3, dtype=torch.complex128), drawn(3, 2, dtype=torch.complex128).t()
+    target = target_of(lambda z, w: z * w, z, w)
+    assert list(target.point) == ["z.real", "z.imag", "w.real", "w.imag"]
+    computed = target.linearize(target.point, None)[1]({"out.real": np.ones((2, 3)), "out.imag": 2 * np.ones((2, 3))})
+    expected = ((1 + 2j) * w.conj()).numpy()
+    np.testing.assert_allclose(computed["z.real"] + 1j * computed["z.imag"], expected, rtol=1e-14)
+    jv = target.pushforward(target.point, {"z.imag": np.ones((2, 3))})
+    np.testing.assert_allclose(jv["out.real"] + 1j * jv["out.imag"], (1j * w).numpy(), rtol=1e-14)
+    assert target.cast("float32").dtype == "float32"
+
+
+def test_the_layouts_of_complex_inputs_and_cotangents_reach_the_code() -> None:
+    Noted.seen = []
+    target = target_of(Noted, drawn(4, 6, dtype=torch.complex128).t())
+    u = {f"out.{part}": np.broadcast_to(1.5, (6, 4)) for part in ("real", "imag")}
+    computed = target.linearize(target.point, None)[1](u)
+    assert Noted.seen[-2:] == [(1, 6), (0, 0)]
+    np.testing.assert_array_equal(computed["x.imag"], 1.5)
+
+
+def test_a_subset_of_leaves_alone_asks_for_a_gradient() -> None:
+    seen: list[tuple[bool, ...]] = []
+
+    class Multiply(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, a: Any, b: Any) -> Any:
+            ctx.save_for_backward(a, b)
+            return a * b
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            seen.append(ctx.needs_input_grad)
+            return tuple(dy * x for x in reversed(ctx.saved_tensors))
+
+    target = target_of(Multiply, drawn(3), drawn(3))
+    np.testing.assert_array_equal(target.subset(target.point, {"out": np.ones(3)}, ("b",))["b"], target.point["a"])
+    assert seen == [(False, True)]

@@ -170,9 +170,37 @@ def cuberoot(x):
     return torch.sign(x) * torch.abs(x).pow(1 / 3)
 
 
+def save_both(ctx, a, b):
+    ctx.save_for_backward(a, b)
+    return a * b
+
+
+def multiply_with(conj):
+    def back(ctx, dy):
+        a, b = ctx.saved_tensors
+        da, db = dy * conj(b), dy * conj(a)
+        return da if a.is_complex() else da.real, db
+
+    return make("Multiply", save_both, back)
+
+
+def magnitude_with(conj):
+    return make("Magnitude", save_input(lambda z: (z * z.conj()).real),
+                lambda ctx, dy: 2 * dy * conj(*ctx.saved_tensors))
+
+
+Z = drawn(2, 3, dtype=torch.complex128)
+Z2 = drawn(2, 3, dtype=torch.complex128)
+
 SINE = elementwise("Sine", torch.sin, torch.cos)
 
 CASES = [
+    Right("torch complex product", multiply_with(torch.conj), (Z, Z2)),
+    Wrong("torch complex product: conj missing", multiply_with(lambda z: z), (Z, Z2), "a.imag", "conj-missing"),
+    Wrong("torch real times complex: conj missing", multiply_with(lambda z: z), (Z.real.clone(), Z2), "a",
+          "conj-missing"),
+    Right("torch squared magnitude", magnitude_with(lambda z: z), Z),
+    Wrong("torch squared magnitude: conj too many", magnitude_with(torch.conj), Z, "x.imag", "conj-missing"),
     Right("torch sine", SINE, X),
     Wrong("torch sine: sign", elementwise("Sine", torch.sin, lambda x: -torch.cos(x)), X, "x", "sign"),
     Wrong("torch sine: factor 1 + 1e-7", elementwise("Sine", torch.sin, lambda x: (1 + 1e-7) * torch.cos(x)), X, "x",
@@ -198,10 +226,9 @@ CASES = [
           "zero-gradient"),
     Wrong("torch linear: only the first input's need is asked", make("Linear", linear, needs_first_only), (X, W, B),
           "w",
-          "missing|zero-gradient|subset", QUICK, finding="attack-21"),
+          "missing|zero-gradient|subset", QUICK),
     Wrong("torch linear: another path for a subset of inputs", make("Linear", linear, wrong_without_x), (X, W, B),
-          "w", "factor|subset", QUICK,
-          finding="attack-21"),
+          "w", "factor|subset", QUICK),
     Right("torch softmax", make("Softmax", save_output(softmax), softmax_back), X),
     Wrong("torch softmax: diagonal only", make("Softmax", save_output(softmax), softmax_diagonal), X, "x",
           "diagonal-only"),

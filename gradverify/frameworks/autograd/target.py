@@ -12,6 +12,7 @@ import numpy as np
 from autograd.tracer import isbox
 
 from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.autograd.complexparts import on_parts, parted
 from gradverify.frameworks.autograd.tape import pullback, pushforward
 from gradverify.records import Options
 from gradverify.targets.calling import Call, Replay, as_leaf, make_call, named_outputs, overwritten, replay, substituted
@@ -27,11 +28,12 @@ class Code:
     call: Call
     calm: Replay
     kwargs: Mapping[str, Any]
+    name: str
 
     def run(self, values: Mapping[str, Any]) -> Arrays:
         """The named outputs at values that may be boxes of a tape."""
         result = self.function(*self.call.arguments(values), **self.kwargs)
-        return named_outputs(_opened(result))
+        return named_outputs(parted(_opened(result)))
 
     def values(self, point: Mapping[str, Any]) -> Arrays:
         """The leaves as the function is given them: arrays, or scalars where it was given scalars."""
@@ -45,10 +47,11 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     Only the leaves that all rules on their way speak of are claimed. Raises what the first plain
     forward raises, and `TypeError` where there is nothing to check.
     """
-    call = make_call(_written(obj), inputs)
+    split = parted(inputs)
+    call = make_call(_written(obj), split)
     if not call.point:
         raise TypeError(f"nothing to check: {_name(obj)} has no floating input (integers and booleans are constants)")
-    code = Code(obj, call, replay(), dict(options.kwargs or {}))
+    code = Code(on_parts(obj), call, replay(), dict(options.kwargs or {}), _name(obj))
     target = _target(code, options)
     if target.linearize is None and target.pushforward is None:
         raise TypeError(f"nothing to check: {target.name} has neither a VJP nor a JVP with respect to its inputs")
@@ -62,7 +65,7 @@ def _target(code: Code, options: Options) -> Target:
     push, second = partial(_pushforward, code), partial(_hessian_product, code, claimed)
     scalar = len(outputs) == 1 and all(np.size(y) == 1 for y in outputs.values())
     return Target(
-        name=_name(code.function),
+        name=code.name,
         point=call.point,
         dtype=max([call.dtype, *map(dtype_name, outputs.values())], key=EPS.__getitem__),
         forward=partial(_forward, code),
@@ -71,9 +74,10 @@ def _target(code: Code, options: Options) -> Target:
         hessian_product=second if options.order > 1 and scalar and _works(second, call.point, ones) else None,
         cast=lambda dtype: _cast(code, options, dtype),
         substitute=lambda other, dtype: substituted(
-            other, call.cast(dtype) if dtype else call, code.calm, code.kwargs
+            on_parts(other), call.cast(dtype) if dtype else call, code.calm, code.kwargs
         ),
-        foreign=True,
+        # An imaginary step would mix with imaginary parts of the code's own.
+        foreign=not any(name.endswith((".real", ".imag")) for name in (*call.point, *outputs)),
         overwritten=lambda point: overwritten(code.function, call, point, code.calm, code.kwargs),
         claimed=claimed or None,
     )

@@ -60,13 +60,6 @@ def floating(value: Any) -> bool:
     return numeric(value) and is_floating(value)
 
 
-def refuse_complex(path: str, value: Any) -> None:
-    """Raise a `TypeError` for complex arrays: no derivative is taken of them yet."""
-    if numeric(value) and dtype_name(value).startswith("complex"):
-        raise TypeError(f"{path} is {dtype_name(value)}: complex arrays are not supported yet; "
-                        "pass the real and the imaginary part")
-
-
 def to_host(array: Any) -> np.ndarray:
     """The same numbers as a new NumPy array of the same dtype; bfloat16 as float32, which holds them."""
     plain = np.asarray(array)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gradverify.arrays import EPS, dtype_name
+from gradverify.frameworks.jax.complexparts import REAL
 
 # Draws in 64 bits are other numbers than draws in 32 bits from the same key.
 DRAWS = ("random_bits", "rng_bit_generator", "rng_uniform", "threefry2x32", "random_gamma")
@@ -18,8 +19,7 @@ def narrows(traced: Any) -> bool:
     float64 inputs they answer in float64, with the error of float32. Constants do no such harm.
     """
     for operation in _operations(traced):
-        before = [EPS[name] for name in _dtypes(operation.invars) if name in EPS]
-        after = [EPS[name] for name in _dtypes(operation.outvars) if name in EPS]
+        before, after = _spacings(operation.invars), _spacings(operation.outvars)
         if before and after and min(before) < max(after):
             return True
     return False
@@ -41,6 +41,11 @@ def _operations(traced: Any) -> Iterator[Any]:
         parts = [part for p in parameters for part in (p if isinstance(p, (tuple, list)) else (p,))]
         for part in (part for part in parts if hasattr(part, "eqns") or hasattr(part, "jaxpr")):
             yield from _operations(part)
+
+
+def _spacings(variables: Any) -> list[float]:
+    names = [REAL.get(name, name) for name in _dtypes(variables)]
+    return [EPS[name] for name in names if name in EPS]
 
 
 def _dtypes(variables: Any) -> list[str]:

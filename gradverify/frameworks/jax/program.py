@@ -13,7 +13,8 @@ import jax
 from jax import tree_util
 
 from gradverify.arrays import Arrays
-from gradverify.frameworks.jax.leaves import Leaf, floating, make_leaf, numeric, on_device, refuse_complex
+from gradverify.frameworks.jax.complexparts import is_complex, joined, split
+from gradverify.frameworks.jax.leaves import Leaf, floating, make_leaf, numeric, on_device
 from gradverify.targets.calling import Replay, argument_names, replay
 
 Call = Callable[[Mapping[str, Any]], Any]
@@ -84,15 +85,16 @@ def make_program(
     found = [(path, value, name not in settled and (numbers or numeric(value)))
              for name, tree in zip(names, trees, strict=True) for path, value in tree.values.items()]
     found += [(path, value, numeric(value)) for t in [*named.values(), held] for path, value in t.values.items()]
-    for path, value, _ in found:
-        refuse_complex(path, value)
+    free = {path: value for path, value, varies in found if varies and _is_differentiable(value)}
+    pairs = [path for path, value in free.items() if is_complex(value)]
 
     def call(values: Mapping[str, Any]) -> Any:
+        values = joined(values, pairs)
         function = _method(obj, held.build(values))
         return function(*(t.build(values) for t in trees), **{k: t.build(values) for k, t in named.items()})
 
-    leaves = {path: make_leaf(path, value) for path, value, free in found if free and _is_real(value)}
-    inside = frozenset(held.values)
+    leaves = {name: make_leaf(name, x) for path, value in free.items() for name, x in split(path, value).items()}
+    inside = frozenset(name for path in held.values if path in free for name in split(path, free[path]))
     return Program(name=_name(obj), leaves=leaves, inputs=tuple(n for n in leaves if n not in inside),
                    call=call, calm=replay(), arguments=(inputs, kwargs), numbers=numbers)
 
@@ -139,8 +141,8 @@ def _step(key: Any) -> str:
     return f".{key.name if isinstance(key, tree_util.GetAttrKey) else getattr(key, 'key', key)}"
 
 
-def _is_real(value: Any) -> bool:
-    return floating(value) or isinstance(value, float)
+def _is_differentiable(value: Any) -> bool:
+    return floating(value) or is_complex(value) or isinstance(value, float)
 
 
 def _holder(obj: Any) -> Any:

@@ -15,7 +15,8 @@ import numpy as np
 from jax import tree_util
 
 from gradverify.arrays import EPS, Arrays, dtype_name
-from gradverify.frameworks.jax.leaves import floating, from_host, numeric, refuse_complex, to_host, to_host64
+from gradverify.frameworks.jax.complexparts import is_complex, split
+from gradverify.frameworks.jax.leaves import floating, from_host, numeric, to_host, to_host64
 from gradverify.frameworks.jax.narrowing import draws, narrows
 from gradverify.frameworks.jax.program import Program, make_program, make_tree
 from gradverify.frameworks.jax.substitute import make_substitute
@@ -33,7 +34,7 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     Floating arrays anywhere in the inputs and keywords are leaves, Python floats among the inputs
     too where the code can be differentiated by them, and the floating arrays of the object itself
     if it is a pytree. Raises what the first plain forward raises, and `TypeError` where there is
-    nothing to check or an array is complex.
+    nothing to check.
     """
     kwargs = dict(options.kwargs or {})
     program = make_program(obj, inputs, kwargs)
@@ -130,9 +131,8 @@ def _running(program: Program) -> Iterator[None]:
 def _outputs(program: Program, values: Values) -> dict[str, Any]:
     result = program.call(values)
     found = {path: y for path, y in make_tree(result, "out").values.items() if numeric(y)}
-    for path, y in found.items():
-        refuse_complex(path, y)
-    outputs = {path: y for path, y in found.items() if floating(y)}
+    parts = {name: part for path, y in found.items() for name, part in split(path, y).items()}
+    outputs = {name: part for name, part in parts.items() if floating(part)}
     if not outputs:
         kinds = ", ".join(f"{path} is {dtype_name(y)}" for path, y in found.items())
         what = kinds or f"it returns {type(result).__name__}, not an array"
@@ -173,6 +173,8 @@ def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tup
 
 
 def _moved(perturb: Perturb, residual: Any) -> Any:
+    if is_complex(residual):
+        return jax.lax.complex(_moved(perturb, residual.real), _moved(perturb, residual.imag))
     if not floating(residual):
         return residual
     place = residual.sharding if getattr(residual, "committed", False) else None

@@ -8,8 +8,8 @@ from typing import Any
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gradverify.arrays import EPS, dtype_name
-from gradverify.frameworks.torch.tensors import floating
+from gradverify.arrays import EPS
+from gradverify.frameworks.torch.tensors import floating, real_name
 
 
 class Narrowing(TorchDispatchMode):
@@ -28,7 +28,7 @@ class Narrowing(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = [EPS[dtype_name(t)] for t in tree_leaves(args) if floating(t)]
-        after = [EPS[dtype_name(t)] for t in tree_leaves(result) if floating(t)]
+        before = [EPS[real_name(t)] for t in tree_leaves(args) if floating(t)]
+        after = [EPS[real_name(t)] for t in tree_leaves(result) if floating(t)]
         self.seen = self.seen or bool(before and after and min(before) < max(after))
         return result

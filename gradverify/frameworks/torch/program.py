@@ -47,8 +47,12 @@ class Program:
 
     def in_dtype(self, dtype: torch.dtype) -> Program:
         """The same program on leaves, frozen parameters and buffers of another dtype."""
-        cast = {n: arranged(t.to(dtype), t.stride()) if floating(t) else t for n, t in self.tensors.items()}
+        cast = {n: _in_dtype(t, dtype) if floating(t) else t for n, t in self.tensors.items()}
         return replace(self, tensors=cast)
+
+
+def _in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return arranged(tensor.to(dtype.to_complex() if tensor.is_complex() else dtype), tensor.stride())
 
 
 def make_program(obj: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any], seed: int) -> Program:

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from gradverify.arrays import flatten
-from gradverify.frameworks.torch.tensors import floating, from_host, to_host
+from gradverify.frameworks.torch.tensors import arranged, floating, from_host, to_host
 from gradverify.targets.record import Perturb
 
 
 def perturb_tensor(perturb: Perturb, saved: Tensor) -> Tensor:
-    """A saved tensor with its values perturbed; integer, sparse and complex ones as they are."""
+    """A saved tensor with its values perturbed; integer and sparse ones as they are."""
     if not floating(saved) or saved.layout != torch.strided:
         return saved
+    if saved.is_complex():
+        plain = saved.detach().resolve_conj()
+        moved = torch.complex(perturb_tensor(perturb, plain.real), perturb_tensor(perturb, plain.imag))
+        return arranged(moved, saved.stride())
     moved = np.asarray(perturb(to_host(saved)))
     return from_host(moved, saved.dtype, saved.device, saved.stride())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gradverify.arrays import EPS, Arrays, dtype_name, flatten
+from gradverify.frameworks.torch.complexparts import joined, part_names, parted, split
 from gradverify.frameworks.torch.narrowing import Narrowing
 from gradverify.frameworks.torch.program import Program, Tensors, make_program
 from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
@@ -25,6 +26,7 @@ from gradverify.frameworks.torch.tensors import (
     from_host,
     host_strides,
     lowest,
+    real_name,
     refuse_unsupported,
     relaid,
     to_host,
@@ -52,21 +54,23 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
     point = _point(program)
     dual, double = partial(_pushforward, program), partial(_hessian_product, program)
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
+    subset = partial(_subset, program) if len(program.leaves) > 1 else None
     return Target(
         name=program.name,
         point=point,
-        dtype=lowest([dtype_name(tensor) for tensor in tensors]),
+        dtype=lowest([real_name(tensor) for tensor in tensors]),
         forward=partial(_forward, program),
         linearize=partial(_linearize, program),
         pushforward=_if_it_works(dual, point) if options.mode != "reverse" else None,
         hessian_product=_if_it_works(double, point) if options.order > 1 else None,
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
+        subset=subset,
     )
 
 
 def _point(program: Program) -> Arrays:
-    return {name: to_host(program.tensors[name]) for name in program.leaves}
+    return {name: to_host(x) for name, x in split({n: program.tensors[n] for n in program.leaves}).items()}
 
 
 def _settled(program: Program) -> tuple[Program, Tensors]:
@@ -94,14 +98,16 @@ def _running(program: Program, *, graph: bool) -> Iterator[None]:
 
 
 def _leaves(program: Program, point: Mapping[str, Any]) -> Tensors:
-    kept = {name: program.tensors[name] for name in program.leaves}
+    kept = split({name: program.tensors[name] for name in program.leaves})
     return {name: from_host(point[name], t.dtype, t.device, t.stride()) for name, t in kept.items()}
 
 
 def _given(program: Program, leaves: Tensors) -> Tensors:
     """What the code is called on: copies of inputs and constants, which it may write to."""
-    constants = {n: t.clone() for n, t in program.tensors.items() if n not in leaves}
-    writable = {n: relaid(t) if n in program.inputs and t.requires_grad else t for n, t in leaves.items()}
+    constants = {n: t.clone() for n, t in program.tensors.items() if n not in program.leaves}
+    whole = {n: joined(n, program.tensors[n], leaves) for n in program.leaves}
+    copied = program.inputs & leaves.keys()
+    writable = {n: relaid(t) if n in copied and t.requires_grad else t for n, t in whole.items()}
     return {**constants, **writable}
 
 
@@ -115,7 +121,7 @@ def _outputs(program: Program, given: Tensors) -> Tensors:
         kinds = ", ".join(f"{path} is {dtype_name(y)}" for path, y in found.items())
         what = kinds or f"it returns {type(result).__name__}, not a tensor"
         raise TypeError(f"nothing to check: {program.name} has no floating output ({what})")
-    return outputs
+    return parted(outputs)
 
 
 def _evaluate(program: Program, point: Arrays) -> Tensors:
@@ -134,14 +140,25 @@ def _substituted(program: Program, function: Any, dtype: str | None) -> Callable
     """The forward of `function` at points of `program`."""
     other, twins = make_substitute(program, function, dtype)
     other = replace(other, graph=True)
-    return lambda point: _forward(other, {name: point[twin] for name, twin in twins.items()})
+    parts = {own: part for name, twin in twins.items() for own, part in _paired(other, name, program, twin)}
+    return lambda point: _forward(other, {own: point[part] for own, part in parts.items()})
 
 
-def _linearize(program: Program, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
-    """The outputs and `u -> J^T u`; `perturb` reaches saved tensors and what contexts hold."""
+def _paired(other: Program, name: str, program: Program, twin: str) -> Iterator[tuple[str, str]]:
+    return zip(part_names(name, other.tensors[name]), part_names(twin, program.tensors[twin]), strict=True)
+
+
+def _linearize(
+    program: Program, point: Arrays, perturb: Perturb | None = None, wrt: Container[str] | None = None
+) -> tuple[Arrays, Pullback]:
+    """The outputs and `u -> J^T u`; `perturb` reaches saved tensors and what contexts hold.
+
+    With `wrt` these leaves alone ask for a gradient, and the others are constants to the code.
+    """
     with _running(program, graph=True):
-        leaves = {name: leaf.requires_grad_() for name, leaf in _leaves(program, point).items()}
-        given = _given(program, leaves)
+        every = _leaves(program, point)
+        leaves = {name: leaf.requires_grad_() for name, leaf in every.items() if wrt is None or name in wrt}
+        given = _given(program, every)
         outputs = _recorded(program, given, perturb)
         live = {name: y for name, y in outputs.items() if y.requires_grad}
         if perturb is not None:
@@ -149,6 +166,11 @@ def _linearize(program: Program, point: Arrays, perturb: Perturb | None = None) 
         # Read before any backward: one that writes into a saved output would change the value too.
         values = {name: to_host64(y) for name, y in outputs.items()}
     return values, partial(_pull_back, program, leaves, given, live)
+
+
+def _subset(program: Program, point: Arrays, u: Arrays, wrt: Container[str]) -> Arrays:
+    """``J^T u`` where these leaves alone ask for a gradient."""
+    return _linearize(program, point, None, wrt)[1](u)
 
 
 def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tensors:
@@ -174,7 +196,7 @@ def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors,
         sent = [to_host(seed) for seed in seeds]
         ask = partial(torch.autograd.grad, tuple(asked.values()), tuple(leaves.values()), seeds,
                       retain_graph=True, allow_unused=True)
-        grads = program.within({n: t if n in leaves else t.clone() for n, t in given.items()}, ask)
+        grads = program.within({n: t if n in program.leaves else t.clone() for n, t in given.items()}, ask)
         for name, seed, before in zip(asked, seeds, sent, strict=True):
             _write_back(u[name], to_host(seed), before)
         return {name: None if g is None else to_host64(g) for name, g in zip(leaves, grads, strict=True)}

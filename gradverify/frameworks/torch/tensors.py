@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradverify.arrays import EPS, dtype_name, is_floating
+from gradverify.arrays import EPS, dtype_name
 
 
 def refuse_unsupported(path: str, tensor: Tensor) -> None:
     """Raise a `TypeError` for the tensors no derivative is taken of yet."""
-    if tensor.is_complex():
-        raise TypeError(f"{path} is {dtype_name(tensor)}: complex tensors are not supported yet; "
-                        "pass the real and the imaginary part (torch.view_as_real)")
+    if tensor.dtype == torch.complex32:
+        raise TypeError(f"{path} is complex32: NumPy has no such numbers; pass complex64")
     if tensor.is_nested or tensor.layout != torch.strided:
         kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
         raise TypeError(f"{path} has layout {kind}: only dense tensors are supported; "
@@ -26,8 +25,13 @@ def refuse_unsupported(path: str, tensor: Tensor) -> None:
 
 
 def floating(tensor: Any) -> bool:
-    """Whether this is a tensor of a floating dtype that has a known rounding unit."""
-    return isinstance(tensor, Tensor) and is_floating(tensor)
+    """Whether this is a tensor of a floating or complex dtype that has a known rounding unit."""
+    return isinstance(tensor, Tensor) and real_name(tensor) in EPS
+
+
+def real_name(tensor: Tensor) -> str:
+    """The dtype of the numbers, or of the parts of complex ones: ``float64``."""
+    return str(tensor.dtype.to_real()).removeprefix("torch.") if tensor.is_complex() else dtype_name(tensor)
 
 
 def lowest(dtypes: Sequence[str]) -> str:
@@ -37,7 +41,7 @@ def lowest(dtypes: Sequence[str]) -> str:
 
 def to_host(tensor: Tensor) -> np.ndarray:
     """The same numbers as a new NumPy array of the same dtype; bfloat16 as float32, which holds them."""
-    plain = tensor.detach().resolve_neg().cpu()
+    plain = tensor.detach().resolve_conj().resolve_neg().cpu()
     if plain.layout != torch.strided:
         plain = plain.to_dense()
     wide = plain.float() if plain.dtype == torch.bfloat16 else plain
@@ -108,26 +112,27 @@ def _overlapping(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 
 class Relaid(torch.autograd.Function):
-    """A copy in the same layout that code may write to; its derivative is the identity.
+    """A copy in the layout asked for that code may write to; its derivative is the identity.
 
     `clone` would do for dense tensors, but it drops the stride 0 of an expanded one.
     """
 
     @staticmethod
-    def forward(_ctx: Any, x: Tensor) -> Tensor:
-        return arranged(x, x.stride())
+    def forward(ctx: Any, x: Tensor, strides: Sequence[int]) -> Tensor:
+        ctx.strides = strides
+        return arranged(x, strides)
 
     @staticmethod
-    def backward(_ctx: Any, dy: Tensor) -> Tensor:
-        return dy
+    def backward(_ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        return dy, None
 
     @staticmethod
-    def jvp(_ctx: Any, dx: Tensor) -> Tensor:
-        return arranged(dx, dx.stride())
+    def jvp(ctx: Any, dx: Tensor, _: Any) -> Tensor:
+        return arranged(dx, ctx.strides)
 
 
-def relaid(x: Tensor) -> Tensor:
-    """The copy `Relaid` makes, as part of the graph of `x`."""
-    copy = Relaid.apply(x)
+def relaid(x: Tensor, strides: Sequence[int] | None = None) -> Tensor:
+    """The copy `Relaid` makes, as part of the graph of `x`; in the layout of `x` if no other is given."""
+    copy = Relaid.apply(x, x.stride() if strides is None else strides)
     assert isinstance(copy, Tensor)
     return copy
