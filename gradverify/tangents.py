@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradverify.arrays import Arrays, axpy, dot, magnitude, one_ulp, to_float64
+from gradverify.arrays import Arrays, dot, magnitude, one_ulp, to_float64
 from gradverify.judging import Finding, stand
-from gradverify.oracles.complexstep import complex_step
-from gradverify.oracles.finite import finite
+from gradverify.oracles.higher import consult_higher
 from gradverify.oracles.opinion import Opinion
 from gradverify.probes import draw_cotangent, draw_tangent
-from gradverify.records import NOISE_FACTOR, Estimate, Verdict
+from gradverify.records import NOISE_FACTOR, Verdict
 from gradverify.targets.gradients import WrongClaim
 from gradverify.trial import Gradient, Trial
 from gradverify.verdict import Decision, Scales, decide, default_require
@@ -124,37 +123,9 @@ def _hessian_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding
     return _finding(trial, leaf, u, v, computed, noise, scales, opinion)
 
 
-def _curvature(trial: Trial, u: Arrays, d: Arrays) -> Estimate:
-    if all(not np.any(x) for x in d.values()):
-        return Estimate(0.0, 0.0, 0, "finite")
-    return finite(trial.phi(u, d), trial.eps, require=None, order=2, seed=trial.options.seed)
-
-
 def second_derivative(trial: Trial, u: Arrays, v: Arrays, w: Arrays, need: float) -> Opinion:
-    """Mixed second derivative along v and w: natively by polarisation, else differences of complex steps.
-
-    ``<w, H v> = (q(v + w) - q(v - w)) / 4`` with ``q(d)`` the second derivative along d.
-    """
-    eps, seed = trial.eps, trial.options.seed
-    along = [axpy(s, w, v) for s in (1.0, -1.0)]
-    halves = [_curvature(trial, u, d) for d in along]
-    native = Estimate(
-        (halves[0].value - halves[1].value) / 4, (halves[0].error + halves[1].error) / 4,
-        sum(h.evaluations for h in halves), "finite", halves[0].reason or halves[1].reason,
+    """``<w, H v>`` of ``<u, f>``: by differences, and by differences of complex steps that agree with them."""
+    return consult_higher(
+        along=lambda d: trial.phi(u, d), forward=trial.forward if trial.target.foreign else None, point=trial.point,
+        u=u, directions=(v, w), eps=trial.eps, need=need, seed=trial.options.seed,
     )  # fmt: skip
-    if not trial.target.foreign:
-        return Opinion(native, native)
-
-    errors: list[float] = []
-
-    def slope(t: float) -> float:
-        step = complex_step(trial.forward, axpy(t, v, trial.point), u, w, seed=seed)
-        errors.append(step.error if not step.reason else np.inf)
-        return step.value
-
-    mixed = finite(slope, eps, require=need, seed=seed)
-    if not np.all(np.isfinite(errors)):
-        return Opinion(native, native)
-    foreign = Estimate(mixed.value, mixed.error, mixed.evaluations, "complex", mixed.reason)
-    agree = abs(foreign.value - native.value) <= foreign.error + native.error
-    return Opinion(foreign if agree else native, native, foreign)

@@ -117,14 +117,14 @@ def _merge(ladder: Ladder) -> Finding:
     for rung in ladder.usable:
         split = find_split(rung, ladder.line)
         if split is not None and split.kind == "jump" and finest:
-            return _at_split(split)
+            return _at_split(ladder, split)
         finest = False
         if ladder.believed(rung):
             if abs(rung.value - best.value) > rung.error + best.error:
                 break
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
-            return _at_split(_sharpest(ladder, split))
+            return _at_split(ladder, _sharpest(ladder, split))
     stairs = _stairs(ladder.line, best)
     return Finding(0.0, math.inf, stairs) if stairs else best
 
@@ -147,8 +147,10 @@ def _sharpest(ladder: Ladder, split: Split) -> Split:
     return min([split, *(s for s in splits if s and s.agrees(split))], key=lambda s: s.slope_error)
 
 
-def _at_split(split: Split) -> Finding:
+def _at_split(ladder: Ladder, split: Split) -> Finding:
     left, right = split.left, split.right
+    if ladder.order > 1:  # slopes that differ leave no second derivative on which a bound could be put
+        return Finding(math.nan, math.inf, split.kind)
     error = math.inf if split.kind == "jump" else abs(right.slope - left.slope) / 2 + split.slope_error
     return Finding((left.slope + right.slope) / 2, error, split.kind, split)
 

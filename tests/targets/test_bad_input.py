@@ -56,6 +56,9 @@ INVALID = [
     (lambda: gv.derivative(np.sum, X, np.ones(2)), ValueError, "must have that of x"),
     (lambda: gv.derivative(np.sum, np.zeros(0), np.zeros(0)), ValueError, "at least one number"),
     (lambda: gv.derivative(np.sin, 1.0, oracle="guess"), ValueError, "must be one of"),
+    (lambda: gv.derivative(np.sin, 1.0, order=4), ValueError, "must be 1, 2 or 3"),
+    (lambda: gv.derivative(np.sum, X, np.zeros((2, 3)), order=2), ValueError, "must be finite and not zero"),
+    (lambda: gv.derivative(np.sum, X, np.ones((3, 3)), order=2), ValueError, "must have that of x"),
     (lambda: gv.derivative(lambda x: "a", 1.0), TypeError, "must be one real number"),
     (lambda: gv.derivative(lambda x: x * 1j, 1.0), TypeError, "must be one real number"),
 ]  # fmt: skip
