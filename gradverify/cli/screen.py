@@ -79,9 +79,10 @@ def show_audit(report: AuditReport, *, quiet: bool) -> None:
     screen.print(report.summary, style="bold red" if report.failed else "bold", soft_wrap=True)
 
 
-def show_report(report: Report) -> None:
-    """One report in full."""
-    show_lines(console(), str(report))
+def show_report(report: Report, *, quiet: bool = False) -> None:
+    """One report in full; a pass in quiet leaves nothing to read."""
+    if not (quiet and report.ok):
+        show_lines(console(), str(report))
 
 
 def show_lines(screen: Console, lines: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.cli.values import Named, UsageError, instance_of, ordered, read_inputs, resolve
+from gradverify.cli.outcome import UsageError
+from gradverify.cli.values import Named, instance_of, ordered, read_inputs, resolve
 from gradverify.records import Report
 
 

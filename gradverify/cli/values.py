@@ -21,13 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.cli.outcome import UsageError
+
 _DRAWN = re.compile(r"(?P<dtype>[a-z]+\d*)\[(?P<shape>[\d,\s]*)\](?:<(?P<below>\d+))?")
 _CALL = re.compile(r"(?P<name>[^()]+)\((?P<arguments>.*)\)", re.DOTALL)
 _GRAMMAR = "name=float64[3,4], name=file.npy, name=file.npz:key or name=0.5"
-
-
-class UsageError(Exception):
-    """What was typed makes no sense; the message is one line for the person who typed it."""
 
 
 @dataclass(frozen=True)

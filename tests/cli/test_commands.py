@@ -240,3 +240,28 @@ def test_the_console_script_exits_with_the_code_of_the_verdict():
 def test_help_and_version_load_no_numpy():
     code = "import sys; from gradverify.cli import app; sys.exit('numpy' in sys.modules)"
     assert python(code).returncode == 0
+
+
+def test_json_on_standard_output_is_all_there_is():
+    result = invoke("check", f"{M}cube", "--derivative", "cube_prime", *X, "--json", "-")
+    assert (result.exit_code, json.loads(result.output)["verdict"]) == (1, "fail")
+
+
+def test_an_audit_prints_its_json_too(monkeypatch):
+    monkeypatch.setattr("gradverify.audit.audit", lambda *_, **__: AuditReport((entry(PASS),)))
+    assert json.loads(invoke("audit", "anything", "--json", "-").output)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(("name", "shown"), [("sq", ""), ("cube", "FAIL")])
+def test_a_quiet_check_shows_only_what_did_not_pass(name, shown):
+    output = invoke("check", f"{M}{name}", "--derivative", f"{name}_prime", *X, "--quiet").output
+    assert output[:4] == shown
+
+
+def test_the_shell_completes_commands_and_options():
+    code = "from gradverify.cli import main; main()"
+    for words, known in (("gradverify ", "selftest"), ("gradverify check --de", "--derivative")):
+        shell = {"_GRADVERIFY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run([sys.executable, "-c", f"import sys; sys.argv = ['gradverify']; {code}"],
+                              capture_output=True, text=True, check=True, env={**ENVIRONMENT, **shell})
+        assert known in done.stdout.split()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradverify.cli.values import UsageError, ordered, read_inputs, resolve
+from gradverify.cli.outcome import UsageError
+from gradverify.cli.values import ordered, read_inputs, resolve
 
 
 def test_an_input_is_drawn_with_its_dtype_and_shape():
