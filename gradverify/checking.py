@@ -25,6 +25,7 @@ from gradverify.regimes import LARGE, special_points
 from gradverify.saved import save
 from gradverify.subgradients import at_kink, has_kink
 from gradverify.surrogates import compare_values, with_reference, with_surrogate
+from gradverify.sweeps import sweep
 from gradverify.tangents import judge_forward, judge_hessian
 from gradverify.targets import Target, make_targets
 from gradverify.targets.calling import quiet
@@ -218,14 +219,14 @@ def _check_of(trial: Trial, finding: Finding, where: _Row) -> Check:
 def _explained(finding: Finding, known: Check) -> Check:
     if known.order > 1:
         return _with_entries(known, *explain_hessian(finding))
-    if known.mode == "forward":
-        return _with_entries(known, *explain_forward(finding))
     if known.reason in ("tie", "kink"):
         slopes = finding.opinion.native.slopes
         return replace(
             known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),)
         )
-    leaf = finding.leaf
+    leaf, known = finding.leaf, replace(known, sweep=sweep(finding))
+    if known.mode == "forward":
+        return _with_entries(known, *explain_forward(finding))
     if not entries_are_free(finding.trial.regions.get(leaf)):
         return known
     located = finding.located or locate_in(finding.trial, finding.u, finding.gradient, leaf, by=finding.opinion.by)
@@ -236,7 +237,7 @@ def _with_entries(known: Check, located: Located, causes: tuple[Cause, ...]) -> 
     entries = located.entries()
     return replace(
         known, causes=causes, entries=entries, worst=entries[0] if entries else None,
-        wrong_entries=int(located.wrong.sum()), sampled_entries=len(located.indices),
+        wrong_entries=int(located.wrong.sum()), sampled_entries=len(located.indices), sampled=located.sampled,
     )  # fmt: skip
 
 

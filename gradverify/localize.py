@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Entry, Estimate
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Entry, Estimate, Sampled
 
 Index = tuple[int, ...]
 Ask = Callable[[np.ndarray], Estimate]  # direction in one leaf -> estimate of <u, J v>
@@ -32,6 +32,12 @@ class Located:
     def wrong(self) -> np.ndarray:
         """Which of them are wrong beyond doubt."""
         return np.asarray(~(np.abs(self.computed - self.expected) <= FAIL_FACTOR * self.bar))
+
+    @property
+    def sampled(self) -> Sampled:
+        """All of them, as the record that a report keeps."""
+        numbers = (tuple(array.tolist()) for array in (self.computed, self.expected, self.bar))
+        return Sampled(self.indices, *numbers)
 
     def entries(self, limit: int = 12) -> tuple[Entry, ...]:
         """The wrong entries, the largest discrepancy first."""

@@ -154,6 +154,24 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Every entry of a failed leaf that was asked on its own, right or wrong, and the bar of each comparison."""
+
+    indices: tuple[tuple[int, ...], ...]
+    computed: tuple[float, ...]
+    expected: tuple[float, ...]
+    bar: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A central difference of the failed probe; `h` is the change of each entry in units of its own size."""
+
+    h: float
+    quotient: float
+
+
+@dataclass(frozen=True)
 class Cause:
     """A named explanation of a failure; `strength` in (0, 1] orders several."""
 
@@ -172,6 +190,8 @@ class Check:
     what the comparison resolves, and `resolution` the bar in units of the leaf's scale.
     `entrywise` is the relative error any single entry could have had unseen, or None where only
     the leaf as a whole was resolved (*normwise*). `wrong_entries` of `sampled_entries` differ.
+    Of a failure `entries` are the worst, `sampled` all that were asked, and `sweep` is what
+    differences say about the probe at every step.
     """
 
     target: str
@@ -196,6 +216,8 @@ class Check:
     wrong_entries: int = 0
     sampled_entries: int = 0
     causes: tuple[Cause, ...] = ()
+    sampled: Sampled | None = None
+    sweep: tuple[Step, ...] = ()
     detail: str = ""
     evaluations: int = 0
     seconds: float = 0.0

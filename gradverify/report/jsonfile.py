@@ -17,7 +17,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gradverify.records import Cause, Check, Entry, Report, Verdict, worst_verdict
+from gradverify.records import Cause, Check, Entry, Report, Sampled, Step, Verdict, worst_verdict
 from gradverify.report.files import write_whole
 from gradverify.report.words import version
 
@@ -109,11 +109,21 @@ def _cause(content: Mapping[str, Any]) -> Any:
     return _build(Cause, content, {"strength": float})
 
 
+def _sampled(content: Mapping[str, Any]) -> Any:
+    return _build(Sampled, content, {**dict.fromkeys(("computed", "expected", "bar"), _several(float)),
+                                     "indices": _several(tuple)})
+
+
+def _step(content: Mapping[str, Any]) -> Any:
+    return _build(Step, content, {"h": float, "quotient": float})
+
+
 def _check(content: Mapping[str, Any]) -> Any:
     reals = ("computed", "expected", "discrepancy", "bar", "resolution", "seconds")
     return _build(Check, content, {
         **dict.fromkeys(reals, float), "entrywise": _maybe(float), "verdict": Verdict, "shape": tuple,
-        "worst": _maybe(_entry), "entries": _several(_entry), "causes": _several(_cause)})
+        "worst": _maybe(_entry), "entries": _several(_entry), "causes": _several(_cause),
+        "sampled": _maybe(_sampled), "sweep": _several(_step)})
 
 
 def _report(content: Mapping[str, Any]) -> Any:

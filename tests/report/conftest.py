@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 
-from gradverify.records import Cause, Check, Entry, Report, Verdict
+from gradverify.records import Cause, Check, Entry, Report, Sampled, Step, Verdict
 
 CAUSE = Cause("other-derivative", "derivative of another function: the erf formula under a tanh forward",
               "fits the erf to 3e-16 in every entry",
               "differentiate the tanh form, or use erf in the forward", 0.9)
 WORST = Entry("x", (3, 1), 0.842183, 0.841372)
 ENTRIES = (WORST, *(Entry("x", (row, 2), 0.5 + 1e-4 * row, 0.5) for row in range(1, 5)))
+SAMPLED = Sampled(((3, 1), (1, 2), (0, 0)), (0.842183, 0.5001, 1.0), (0.841372, 0.5, 1.0), (1e-15,) * 3)
+# Of x^3 at 1, computed 3.12: the error of a central difference is h^2, then its rounding.
+SWEEP = tuple(Step(2.0**-k, 3.11 + 4.0**-k + 1e-16 * 2.0**k) for k in range(0, 49, 3))
 FAILED = Check("GELU", "x", "out", Verdict.FAIL, shape=(5, 10), worst=WORST, entries=ENTRIES,
                wrong_entries=50, sampled_entries=50, computed=3.12, expected=3.11, discrepancy=0.01,
-               bar=2e-14, resolution=1.6e-15, causes=(CAUSE,),
+               bar=2e-14, resolution=1.6e-15, causes=(CAUSE,), sampled=SAMPLED, sweep=SWEEP,
                oracle="complex+finite", evaluations=30, seconds=0.03, seed=7)
 PASSED = Check("Affine", "x", "out", Verdict.PASS, shape=(3, 4), computed=1.0, expected=1.0, discrepancy=0.0,
                bar=1e-15, resolution=2.6e-15, entrywise=1.4e-13, oracle="complex+finite", evaluations=11)
