@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,21 @@ from gradverify.cases import make_case
 from gradverify.contracts import Breach, breaches
 from gradverify.diagnosis import at_singular_point, diagnose
 from gradverify.domains import entries_are_free
+from gradverify.elsewhere import is_blurred, look_elsewhere
 from gradverify.explaining import explain_forward, explain_hessian
 from gradverify.judging import Finding, judge, locate_in
 from gradverify.localize import Located
 from gradverify.precision import judge_implementation, wide_twin
-from gradverify.records import Cause, Check, GradientInconclusive, GradientMismatch, Options, Report, Verdict
+from gradverify.records import (
+    Cause,
+    Check,
+    GradientInconclusive,
+    GradientMismatch,
+    Options,
+    Report,
+    Verdict,
+    worst_verdict,
+)
 from gradverify.regimes import LARGE, special_points
 from gradverify.saved import save
 from gradverify.subgradients import at_kink, has_kink
@@ -31,7 +42,6 @@ from gradverify.targets import Target, make_targets
 from gradverify.targets.calling import quiet
 from gradverify.targets.gradients import WrongClaim
 from gradverify.trial import BudgetSpent, Counts, Trial
-from gradverify.verdict import default_require
 
 _EVERYTHING = frozenset(Options.__dataclass_fields__)
 
@@ -54,31 +64,39 @@ def check(target: Any, *inputs: Any, **options: Any) -> Report:
     with quiet() as printed:
         targets = make_targets(target, inputs, chosen)
         checks = [c for each in targets for c in _check_target(each, chosen, counts)]
-        checks += _drawn_checks(target, chosen, counts)
+        failed = worst_verdict([c.verdict for c in checks]) is Verdict.FAIL
+        there = partial(_rows_at, target, chosen, counts), partial(_fails_at, target, chosen, counts)
+        found = None if failed else look_elsewhere(*there, inputs, chosen)
     report = Report(
-        target=targets[0].name, checks=tuple(checks), skipped=tuple(counts.skipped),
+        target=targets[0].name, checks=(*checks, *(found.checks if found else ())), skipped=tuple(counts.skipped),
         notes=_notes(targets, printed.getvalue()),
         forwards=counts.forwards, backwards=counts.backwards, seconds=time.perf_counter() - started,
     )  # fmt: skip
+    if found is not None:
+        inputs, options = found.inputs, {**options, "search": "none", "draw": None}
     if report.verdict is Verdict.FAIL:
         report = replace(report, again=save(target, inputs, options, report))
     events.publish(report)
     return report
 
 
-def _drawn_checks(target: Any, options: Options, counts: Counts) -> Iterator[Check]:
-    """Points that only the user can make: judged like his own, but only a failure is a row."""
-    if options.draw is None:
-        return
-    for k in range(32 if options.search == "deep" else 8):
-        drawn = options.draw(np.random.default_rng((options.seed, k)))
-        inputs = drawn if isinstance(drawn, tuple) else (drawn,)
-        for each in make_targets(target, inputs, options):
-            rows = _check_target(each, replace(options, search="none", draw=None), counts)
-            failed = [replace(c, regime=f"drawn point {k}") for c in rows if c.verdict is Verdict.FAIL]
-            yield from failed
-            if failed:
-                return
+def _rows_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, ...]) -> list[Check]:
+    """The checks at other inputs, and only at these."""
+    plain = replace(options, search="none", draw=None)
+    return [c for each in make_targets(target, inputs, plain) for c in _check_target(each, plain, counts)]
+
+
+def _fails_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, ...]) -> bool:
+    """Whether the first derivative is wrong at other inputs; raises what the code raises there."""
+    for each in make_targets(target, inputs, replace(options, search="none", draw=None)):
+        trial = Trial(wide_twin(each) or each, replace(options, search="none"), dict(each.point), counts)
+        try:
+            findings = _at_point(trial, probes=1) if all_finite(trial.base) else []
+        except WrongClaim:
+            return True
+        if any(f.decision.verdict is Verdict.FAIL and not is_blurred(f.decision, each.dtype) for f in findings):
+            return True
+    return False
 
 
 def _notes(targets: tuple[Target, ...], printed: str) -> tuple[str, ...]:
@@ -327,7 +345,6 @@ def _special_checks(trial: Trial) -> Iterator[Check]:
                 return
 
 
-_BLURRED = 1e3  # times what a pass must reach
 _SPECIAL_BUDGET = 600  # forwards for a point that nobody asked for: a kink takes about 250
 
 
@@ -350,10 +367,9 @@ def _proves_nothing(trial: Trial, regime: str, check: Check) -> bool:
     """A mismatch at values far outside the user's, in something that is not an operator on them.
 
     Losses clip their probabilities and guard their logarithms: with weights of 40 their forward is
-    flat by intention, and a gradient of the unguarded formula is what everybody wants. Nor does one that
-    rests on a blurred estimate: over the small steps of a quantiser a line with noise is all one sees.
+    flat by intention, and a gradient of the unguarded formula is what everybody wants.
     """
-    if not check.reason and check.resolution > _BLURRED * default_require(None, trial.target.eps):
+    if is_blurred(check, trial.target.dtype):
         return True
     operator = any(y.shape == check.shape for y in trial.base.values()) and check.shape != ()
     return regime in LARGE and not operator and check.reason != "nonfinite"

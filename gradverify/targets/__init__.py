@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
-from gradverify.arrays import flatten
+import numpy as np
+
+from gradverify.arrays import Arrays, flatten
 from gradverify.records import Options
 from gradverify.targets.functions import function_target
 from gradverify.targets.layers import derivative_of_input, layer_target, method_names
@@ -17,7 +20,7 @@ from gradverify.targets.pairs import pair_target, pullback_target, returns_pullb
 from gradverify.targets.record import Target
 from gradverify.targets.specs import FunctionSpec, LayerSpec, PairSpec, function, layer, name_of, pair
 
-__all__ = ["Target", "function", "layer", "make_targets", "pair"]
+__all__ = ["Target", "arrays_in", "function", "layer", "make_targets", "pair"]
 
 _REVERSE = ("derivative", "gradient", "jacobian", "vjp")
 _FRAMEWORKS = {
@@ -64,6 +67,27 @@ def framework_of(obj: Any, inputs: tuple[Any, ...]) -> str | None:
         (folder for module, folder in _FRAMEWORKS.items() if module in modules and module in sys.modules),
         written_for(obj),
     )
+
+
+def arrays_in(inputs: tuple[Any, ...]) -> tuple[Arrays, Callable[[Mapping[str, np.ndarray]], tuple[Any, ...]]]:
+    """The arrays among the inputs on the host, whatever they belong to, and the same inputs with others in their place.
+
+    The others may have another shape; they get the dtype, the device and the kind of what they replace.
+    """
+    leaves, rebuild = flatten(list(inputs), "inputs")
+    hosts: Arrays = {}
+    makers: dict[str, Callable[[np.ndarray], Any]] = {}
+    for name, leaf in leaves.items():
+        if isinstance(leaf, np.ndarray):
+            hosts[name], makers[name] = leaf, np.array
+        elif hasattr(leaf, "dtype") and (folder := framework_of(None, (leaf,))) is not None:
+            adapter = import_module(f"gradverify.frameworks.{folder}")
+            hosts[name], makers[name] = adapter.to_host(leaf), partial(adapter.like, leaf)
+
+    def replaced(new: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
+        return tuple(rebuild({n: makers[n](new[n]) if n in new else x for n, x in leaves.items()}))
+
+    return hosts, replaced
 
 
 def _from_object(obj: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:

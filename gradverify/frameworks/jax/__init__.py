@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradverify.frameworks.jax.leaves import like, to_host
 from gradverify.frameworks.jax.target import make_target
 
-__all__ = ["make_target"]
+__all__ = ["like", "make_target", "to_host"]

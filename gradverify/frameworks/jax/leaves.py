@@ -76,6 +76,12 @@ def from_host(array: Any, dtype: str, place: Any = None) -> Any:
     return jax.device_put(rounded(np.asarray(array), dtype), place)
 
 
+def like(array: Any, other: np.ndarray) -> Any:
+    """Other numbers, perhaps in another shape, as an array of the same dtype in the same place."""
+    place = array.sharding if getattr(array, "committed", False) and np.ndim(array) == other.ndim else None
+    return from_host(other, dtype_name(array), place)
+
+
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
     """A new NumPy array with the numbers of that dtype that are nearest, ties to even.
 

@@ -62,6 +62,14 @@ def from_host(array: Any, dtype: torch.dtype, device: torch.device, strides: Seq
     return values if values.stride() == tuple(strides) else arranged(values, strides)
 
 
+def like(tensor: Tensor, array: np.ndarray) -> Tensor:
+    """Other numbers, perhaps in another shape, as a tensor of the same dtype, device and `requires_grad`."""
+    if not floating(tensor):
+        return torch.from_numpy(np.array(array)).to(tensor.device, tensor.dtype)
+    strides = [s // array.itemsize for s in array.strides]
+    return from_host(array, tensor.dtype, tensor.device, strides).requires_grad_(tensor.requires_grad)
+
+
 def _to_bfloat16(array: np.ndarray) -> np.ndarray:
     """The nearest bfloat16 numbers, ties to even, held in a float32 array.
 

@@ -57,18 +57,18 @@ def special_points(trial: Trial, seed: int) -> Iterator[tuple[str, Arrays]]:
 
 def _changed(trial: Trial, leaf: str, change: Change, rng: np.random.Generator) -> np.ndarray:
     old, region = to_float64(trial.point[leaf]), trial.regions.get(leaf)
-    new = settle(region, old, _admissible(change(rng, old), old))
+    new = settle(region, old, admissible(change(rng, old), old))
     return np.asarray(new.astype(trial.point[leaf].dtype))
 
 
-def _admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+def admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     """The special values that a leaf could have had, judged by the values it has.
 
     Whole numbers (labels, one-hot rows, counts) and shares of one stay as they are; what was
     positive, or between 0 and 1, is likely to have to be.
     """
     labels = old.size > 1 and np.array_equal(old, np.round(old)) and np.ptp(old) > 0
-    if not old.size or labels or _shares(old):
+    if not old.size or labels or is_shares(old):
         return old
     if np.all(old > 0):
         new = np.where(new == 0, old, np.abs(new))
@@ -77,5 +77,6 @@ def _admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     return np.asarray(new)
 
 
-def _shares(x: np.ndarray) -> bool:
+def is_shares(x: np.ndarray) -> bool:
+    """Whether the last axis holds shares of one: probabilities, one-hot labels."""
     return x.ndim > 0 and x.shape[-1] > 1 and bool(np.all(x >= 0)) and np.allclose(x.sum(axis=-1), 1.0, atol=1e-5)

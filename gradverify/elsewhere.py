@@ -1,0 +1,92 @@
+"""Inputs the user did not give: drawn by a function of his, or varied by a search. Only a failure there counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import EPS, Arrays
+from gradverify.records import Check, Options, Verdict
+from gradverify.targets import arrays_in
+from gradverify.verdict import Decision, default_require
+
+Inputs = tuple[Any, ...]
+Judge = Callable[[Inputs], list[Check]]  # raises what the forward raises
+Fails = Callable[[Inputs], bool]  # the same without a word of explanation, for the search
+
+_DRAWN = {"none": 8, "quick": 8, "deep": 32}
+_VARIED = 80
+_SHRINKING = 60  # more of them, to make a failure simpler
+_BLURRED = 1e3  # times what a pass must reach
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A failure at other inputs: its rows, and the inputs that show it again."""
+
+    checks: tuple[Check, ...]
+    inputs: Inputs
+
+
+def look_elsewhere(judge: Judge, fails: Fails, inputs: Inputs, options: Options) -> Elsewhere | None:
+    """The first failure at inputs that `draw=` makes, or the simplest that a deep search finds."""
+    found = _at_drawn_inputs(judge, options)
+    if found is None and options.search == "deep" and options.draw is None:
+        found = _at_varied_inputs(judge, fails, inputs, options)
+    return found
+
+
+def _at_drawn_inputs(judge: Judge, options: Options) -> Elsewhere | None:
+    for k in range(_DRAWN[options.search] if options.draw is not None else 0):
+        drawn = options.draw(np.random.default_rng((options.seed, k))) if options.draw is not None else ()
+        inputs = drawn if isinstance(drawn, tuple) else (drawn,)
+        failed = [c for c in judge(inputs) if c.verdict is Verdict.FAIL]
+        if failed:
+            return Elsewhere(tuple(replace(c, regime=f"drawn point {k}") for c in failed), inputs)
+    return None
+
+
+def _at_varied_inputs(judge: Judge, fails: Fails, inputs: Inputs, options: Options) -> Elsewhere | None:
+    from gradverify.regimes.deep import Variation, find_failure, vary
+
+    given, rebuild = arrays_in(inputs)
+    if not given or options.domain:  # only a draw= of the user's knows what is admissible in another shape
+        return None
+    known: dict[Variation, bool] = {}
+
+    def failing(variation: Variation) -> bool:
+        if variation not in known and len(known) < _VARIED + _SHRINKING:
+            drawn = vary(given, variation)
+            known[variation] = drawn is not None and _refused_or(fails, rebuild(drawn))
+        return known.get(variation, False)
+
+    simplest = find_failure(failing, given, examples=_VARIED, seed=options.seed)
+    if simplest is None:
+        return None
+    drawn = vary(given, simplest) or {}
+    text = simplest.describe(_short(given), _short(drawn))
+    failed = [replace(c, regime=text) for c in judge(rebuild(drawn)) if c.verdict is Verdict.FAIL]
+    return Elsewhere(tuple(failed), rebuild(drawn)) if failed else None
+
+
+def _refused_or(fails: Fails, inputs: Inputs) -> bool:
+    try:
+        return fails(inputs)
+    except Exception:  # inputs of our own making: what the code refuses is no example
+        return False
+
+
+def _short(arrays: Arrays) -> Arrays:
+    """The arrays by the names a reader knows: ``input 0`` for ``inputs[0]``."""
+    return {name.replace("inputs[", "input ", 1).replace("]", "", 1): x for name, x in arrays.items()}
+
+
+def is_blurred(decided: Decision | Check, dtype: str) -> bool:
+    """Whether a failure at inputs nobody gave rests on an estimate too coarse to prove anything.
+
+    Over the small steps of a quantiser a line with noise is all that differences see.
+    """
+    return not decided.reason and decided.resolution > _BLURRED * default_require(None, EPS[dtype])
