@@ -272,6 +272,71 @@ class Report:
         return str(_renderer("html").fragment(self))
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Points to be joined by a line, or left as they are (`points`), with what the legend calls them."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Curves over one pair of axes; a logarithmic axis leaves out what is not positive."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a report about more than one derivative shows: a verdict, a sentence, findings, a table, figures.
+
+    `kind` says what was looked at (``training``, ``optimizer``, ``taylor``, ``flow``), `headline` what came
+    of it in one sentence. A row has a cell for each column: text, a number, a truth value or None.
+    """
+
+    kind: str
+    target: str
+    verdict: str
+    ok: bool
+    headline: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+    findings: tuple[Cause, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"rows: {row!r} has {len(row)} cells for {len(self.columns)} columns")
+
+    def frame(self) -> Any:
+        """A `pandas.DataFrame` of the table."""
+        return _renderer("sheet").frame(self)
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write all of it as JSON, with its ``schema_version``."""
+        _renderer("sheet").write_json(self, path)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write one self-contained page; the figures need matplotlib and are left out without it."""
+        _renderer("sheet").write_html(self, path)
+
+    def __str__(self) -> str:
+        return str(_renderer("sheet").text(self))
+
+    def _repr_html_(self) -> str:
+        return str(_renderer("sheet").fragment(self))
+
+
 def worst_verdict(verdicts: list[Verdict]) -> Verdict:
     """FAIL before INCONCLUSIVE before PASS; nothing at all is inconclusive."""
     if Verdict.FAIL in verdicts:

@@ -38,20 +38,20 @@ def page(reports: Sequence[Report], title: str = "Gradients") -> str:
     rows = views.rows(reports)
     total = sum(len(report.checks) for report in reports)
     verdict = str(worst_verdict(_verdicts(reports)))
-    return _environment().get_template("page.html").render(
+    return environment().get_template("page.html").render(
         title=words.cut(title, views.NAME), headline=headline(reports), verdict=verdict,
         summary=text.summary_line(reports), counts=_counts(reports), total=total, rows=rows,
         left_out=total - len(rows), failures=failures, undecided=undecided, remarks=views.remarks(reports),
         open_at_most=OPEN_AT_MOST, version=words.version(), reasons=_reasons(reports),
-        style=_asset("style.css"), script=_asset("script.js"),
-        style_hash=_digest("style.css"), script_hash=_digest("script.js"))
+        style=asset("style.css"), script=asset("script.js"),
+        style_hash=digest("style.css"), script_hash=digest("script.js"))
 
 
 def fragment(report: Report) -> str:
     """A small table for notebooks, legible on a light and on a dark background."""
     checks = sorted(report.checks, key=lambda check: check.ok)
     again = text.again_command(report) if report.verdict is Verdict.FAIL else ""
-    return _environment().get_template("fragment.html").render(
+    return environment().get_template("fragment.html").render(
         target=words.cut(report.target, views.NAME), verdict=str(report.verdict), cost=text.cost(report),
         rows=[views.row_of(check) for check in checks[:FRAGMENT_ROWS]], left_out=len(checks[FRAGMENT_ROWS:]),
         again=words.cut(again, 2 * views.NAME))
@@ -85,7 +85,8 @@ def _reasons(reports: Sequence[Report]) -> list[tuple[str, str]]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates beside this module, escaping whatever they are given."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
@@ -93,11 +94,13 @@ def _environment() -> Environment:
 
 
 @cache
-def _asset(name: str) -> Any:
+def asset(name: str) -> Any:
+    """A file of our own, put into a page as it is."""
     from markupsafe import Markup
 
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - our own file
 
 
-def _digest(name: str) -> str:
-    return b64encode(sha256(str(_asset(name)).encode("utf-8")).digest()).decode("ascii")
+def digest(name: str) -> str:
+    """What the page's policy knows that file by."""
+    return b64encode(sha256(str(asset(name)).encode("utf-8")).digest()).decode("ascii")

@@ -30,7 +30,7 @@ def to_dict(reports: Sequence[Report]) -> dict[str, Any]:
     """What the file holds, as plain dicts, lists, strings and finite numbers."""
     return {"schema_version": SCHEMA_VERSION, "gradverify": version(),
             "verdict": str(worst_verdict([report.verdict for report in reports])),
-            "reports": [_encode(report) for report in reports]}
+            "reports": [encode(report) for report in reports]}
 
 
 def write(reports: Sequence[Report], path: str | PathLike[str]) -> None:
@@ -60,14 +60,15 @@ def from_dict(content: Any, source: str = "content") -> tuple[Report, ...]:
         raise ValueError(f"{source}: damaged report ({type(error).__name__}: {error})") from error
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """Records as dicts, and numbers that JSON has no word for as strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {**fields, "verdict": str(value.verdict)} if isinstance(value, Report) else fields
     if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
+        return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
+        return [encode(item) for item in value]
     return _encode_one(value)
 
 
