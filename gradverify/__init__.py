@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradverify.audit import audit
     from gradverify.checking import assert_gradients, check
+    from gradverify.convergence.taylor import TaylorReport, check_taylor
     from gradverify.deriving import derivative
     from gradverify.records import (
         Cause,
@@ -31,6 +32,7 @@ _HOME = {
     "audit": "gradverify.audit",
     "assert_gradients": "gradverify.checking",
     "check": "gradverify.checking",
+    "check_taylor": "gradverify.convergence.taylor",
     "derivative": "gradverify.deriving",
     "Cause": "gradverify.records",
     "Check": "gradverify.records",
@@ -39,6 +41,7 @@ _HOME = {
     "GradientMismatch": "gradverify.records",
     "Options": "gradverify.records",
     "Report": "gradverify.records",
+    "TaylorReport": "gradverify.convergence.taylor",
     "Verdict": "gradverify.records",
     "function": "gradverify.targets.specs",
     "layer": "gradverify.targets.specs",
@@ -53,11 +56,13 @@ __all__ = [
     "GradientMismatch",
     "Options",
     "Report",
+    "TaylorReport",
     "Verdict",
     "__version__",
     "assert_gradients",
     "audit",
     "check",
+    "check_taylor",
     "derivative",
     "function",
     "layer",
