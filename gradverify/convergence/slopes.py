@@ -58,16 +58,18 @@ def _taken(window: Sequence[int], *series: Sequence[float]) -> list[list[float]]
 def fit(steps: Sequence[float], values: Sequence[float], floor: Sequence[float]) -> Slope:
     """Least squares on logarithmic axes.
 
-    The error is what values off by twice their floor, each in the worst direction, would do to the slope, plus the
-    difference between the slopes of the coarser and of the finer half. (A next order, halved from step to step,
-    bends the whole by less than 0.8 of that difference.)
+    The error is what values off by their floor, each in the worst direction, would do to the slope, plus the
+    most that the slopes of the coarser and of the finer half can differ by. (A next order, halved from step to
+    step, bends the whole by less than 0.8 of that difference.)
     """
     x, y = np.log2(steps), np.log2(np.abs(values))
-    weights = _weights(x)
-    noise = float(np.sum(np.abs(weights) * np.asarray(floor) / np.abs(values))) / math.log(2)
+    blur = np.asarray(floor) / np.abs(values) / math.log(2)
     half = (len(x) + 1) // 2
-    bend = abs(float(_weights(x[:half]) @ y[:half] - _weights(x[-half:]) @ y[-half:]))
-    return Slope(float(weights @ y), 2 * noise + bend, float(min(steps)), float(max(steps)))
+    whole, bend = _weights(x), np.zeros(len(x))
+    bend[:half] += _weights(x[:half])
+    bend[-half:] -= _weights(x[-half:])
+    error = float(np.abs(whole) @ blur + abs(bend @ y) + np.abs(bend) @ blur)
+    return Slope(float(whole @ y), error, float(min(steps)), float(max(steps)))
 
 
 def _weights(x: np.ndarray) -> np.ndarray:
