@@ -53,6 +53,7 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
             return type(result)(self.like(item, moved=moved) for item in result)
         if getattr(result, "dtype", None) != np.complex128:
             return result
+        self.watch.examine(result)
         return ComplexArray(result if moved else self.watch.jitter(result), self.watch)
 
     def operand(self, value: Any) -> np.ndarray:

@@ -25,6 +25,7 @@ Rule = Callable[..., Any]
 
 TINY = 2.0**-200  # h * h and its multiples lie below; a real part this small is computed again in reals
 ULP = 2.0**-52
+FAINT = 2.0**-760  # times the step of complex differences, 2^-200 of the point, it is near the last number, 2^-1074
 
 
 @dataclass
@@ -39,6 +40,15 @@ class Watch:
     rng: np.random.Generator | None = None
     ties: int = 0
     jumps: int = 0
+    examines: bool = False
+    faint: bool = False
+
+    def examine(self, z: np.ndarray) -> None:
+        """Note parts so small, zero apart, that the imaginary one may have lost its digits to underflow."""
+        if self.examines and not self.faint:
+            size = np.abs(z.view(np.float64)) if z.flags.c_contiguous and z.ndim else np.abs([z.real, z.imag])
+            low = np.min(size, initial=1.0, where=size > 0)
+            self.faint = bool(low < FAINT)
 
     def jitter(self, z: Any, ulps: float = 1.0) -> Any:
         """`z` with the last bits of both parts moved at random; itself in an ordinary run."""

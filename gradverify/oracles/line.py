@@ -1,7 +1,7 @@
 """The forward along ``x + t v`` in another arithmetic, and differences of its outputs there.
 
 What quad and multiprecision have in common: every floating leaf is lifted exactly, the outputs are
-combined before they are rounded, and the values must be those of the plain forward.
+combined before they are rounded, and the values must be near those of the plain forward.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ CENTRAL: dict[int, Stencil] = {
     3: {2: 0.5, 1: -1.0, -1: 1.0, -2: -0.5},
 }  # times h^-n; the error is O(h^2)
 INEXACT = 1e-3  # a larger relative difference to the plain forward is another computation
-ROUNDINGS = 64.0  # times what one ulp in the inputs changes: rounding inside may be so much worse
+SCATTER = 8.0  # times the span of three errors: two in a hundred draws of noise lie that close together
+BESIDE = 2.0**-30  # relative: far enough for every rounding inside to be another one
+LAST_BITS = 512 * 2.0**-52  # of the largest value: sums in another order, functions of a few ulps
+WIDER = 8.0  # times the relative distance of the values: so far the derivatives may be apart as well
 
 
 def one_sided(order: int, side: int) -> Stencil:
@@ -49,11 +52,10 @@ class Line:
             if np.shape(tangent) != np.shape(self.point[name]):
                 raise ValueError(f"v[{name!r}] has shape {np.shape(tangent)}, not {np.shape(self.point[name])}")
 
-    def plain(self, key: int = 0) -> Arrays:
-        """The outputs in float64 as the user computes them; with a key, of inputs one ulp away."""
+    def plain(self) -> Arrays:
+        """The outputs in float64 as the user computes them."""
         self.evaluations += 1
-        inputs = {name: one_ulp(array, key, 0.0) if key else _own(array) for name, array in self.point.items()}
-        outputs = self.forward(inputs)
+        outputs = self.forward({name: _own(array) for name, array in self.point.items()})
         found = {name: to_float64(outputs[name]) for name in self.u}
         for name, cotangent in self.u.items():
             if found[name].shape != np.shape(cotangent):
@@ -123,18 +125,35 @@ def power_of_two(numbers: Numbers, exponent: int) -> Any:
     return result * 2.0 ** math.copysign(abs(exponent) % 1000, exponent)
 
 
-def same_values(line: Line, plain: Arrays, seen: dict[str, NumberArray]) -> bool:
-    """Whether the other arithmetic computed the same function, as far as float64 can tell."""
-    values = {name: output.values for name, output in seen.items()}
-    if all(_gap(plain[name], values[name]) <= INEXACT * _largest_finite(plain[name]) for name in plain):
-        return True
-    # Where float64 has cancelled all its digits, its own rounding says by how much.
-    nearby = [line.plain(key) for key in (1, 2, 3)]
-    return all(
-        _gap(plain[name], values[name])
-        <= INEXACT * _largest_finite(plain[name]) + ROUNDINGS * max(_gap(plain[name], other[name]) for other in nearby)
-        for name in plain
-    )
+def departure(line: Line, plain: Arrays, seen: dict[str, NumberArray], numbers: Numbers) -> float:
+    """The relative distance to the plain forward that its rounding does not explain; infinite if it is another one.
+
+    An iteration that stops by a tolerance, or a branch on what it is given, computes something near:
+    as much of the derivative's terms has to join its bound.
+    """
+    sizes = {name: _largest_finite(y) for name, y in plain.items()}
+    gaps = {name: _gap(y, seen[name].values) for name, y in plain.items()}
+    if all(gap <= LAST_BITS * sizes[name] for name, gap in gaps.items()):
+        return 0.0
+    # Rounding is another one at inputs nearby, silent though it may be under their last bits; a difference stays.
+    nearby = [Line(line.forward, _beside(line.point, key), line.u, line.v) for key in (1, 2)]
+    pairs = [(plain, seen), *((there.plain(), there.at(numbers, None)) for there in nearby)]
+    line.evaluations += sum(there.evaluations for there in nearby)
+    beyond = {name: gap for name, gap in gaps.items()
+              if gap > LAST_BITS * sizes[name] + SCATTER * _scatter([y[name] - z[name].values for y, z in pairs])}
+    if any(gap > INEXACT * sizes[name] for name, gap in beyond.items()):
+        return math.inf
+    return WIDER * max((gap / sizes[name] for name, gap in beyond.items()), default=0.0)
+
+
+def _beside(point: Arrays, key: int) -> Arrays:
+    return {name: one_ulp(array, key, BESIDE) for name, array in point.items()}
+
+
+def _scatter(errors: list[np.ndarray]) -> float:
+    with np.errstate(invalid="ignore"):
+        span = np.max(errors, axis=0) - np.min(errors, axis=0)
+    return float(np.max(span[np.isfinite(span)], initial=0.0))
 
 
 def _gap(expected: np.ndarray, seen: np.ndarray) -> float:

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.arithmetic.numberarray import Numbers
 from gradverify.arithmetic.scalars import EXACTLY, exact_difference, multiprecise
 from gradverify.arrays import Arrays, all_finite
-from gradverify.oracles.line import CENTRAL, Line, combine, one_sided, power_of_two, same_values
+from gradverify.oracles.line import CENTRAL, Line, combine, departure, one_sided, power_of_two
 from gradverify.records import Estimate
 
 LEVELS = 5
@@ -52,6 +53,7 @@ class _Level:
     left: Any
     right: Any
     here: Any
+    numbers: Numbers
 
     @property
     def finite(self) -> bool:
@@ -121,7 +123,7 @@ def _level(line: Line, working: float, order: int, rng: np.random.Generator) -> 
     scale = h**order
     sums = [combine(line.u, outputs, stencil) for stencil in stencils]
     value, left, right = ((total / scale).payload[()] for total, _ in sums)
-    return _Level(value, (sums[0][1] / scale).payload[()], left, right, outputs[0])
+    return _Level(value, (sums[0][1] / scale).payload[()], left, right, outputs[0], numbers)
 
 
 def _agree(coarse: _Level, fine: _Level) -> bool:
@@ -131,14 +133,19 @@ def _agree(coarse: _Level, fine: _Level) -> bool:
 
 
 def _judge(line: Line, plain: Arrays, coarse: _Level, fine: _Level) -> Truth:
-    if not same_values(line, plain, fine.here):
-        return Truth(fine.value, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
+    apart = departure(line, plain, fine.here, fine.numbers)
+    if apart == math.inf:
+        return _another(line, plain, fine)
     slopes = (float(fine.left), float(fine.right))
     if fine.gap > SHRINKS * coarse.gap and fine.gap > AGREED * fine.scale:
         # Slopes that still grow belong to a root or a jump, not to a corner.
         corner = abs(exact_difference(fine.gap, coarse.gap)) <= SHRINKS * fine.gap
         return Truth(fine.value, math.inf, "kink", slopes if corner else None)
-    return Truth(fine.value, abs(exact_difference(fine.value, coarse.value)))
+    return Truth(fine.value, abs(exact_difference(fine.value, coarse.value)) + apart * fine.size)
+
+
+def _another(line: Line, plain: Arrays, level: _Level) -> Truth:
+    return Truth(level.value, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
 
 
 def _disagreement(line: Line, plain: Arrays, levels: list[_Level]) -> Truth:
@@ -148,6 +155,8 @@ def _disagreement(line: Line, plain: Arrays, levels: list[_Level]) -> Truth:
         return Truth(math.nan, math.inf, "domain" if here or not all_finite(plain) else "noise")
     if not _repeats(line, plain):
         return Truth(last.value, math.inf, "nondeterministic")
+    if departure(line, plain, last.here, last.numbers) > 0.0:
+        return _another(line, plain, last)
     if max(abs(last.value), last.gap) <= SHRINKS * abs(before.value) and abs(before.value) <= VANISHES:
         return Truth(last.value, abs(before.value))
     grows = abs(last.value) * SHRINKS > abs(before.value)

@@ -27,9 +27,9 @@ from gradverify.oracles.line import (
     Stencil,
     change,
     combine,
+    departure,
     one_sided,
     power_of_two,
-    same_values,
 )
 from gradverify.records import Estimate
 
@@ -76,16 +76,17 @@ def _answer(line: Line, order: int, rng: np.random.Generator) -> _Finding:
         warnings.simplefilter("ignore")
         plain = line.plain()
         here = line.at(numbers.jittered(rng), None)
-        if not same_values(line, plain, here):
+        apart = departure(line, plain, here, numbers)
+        if apart == math.inf:
             return _Finding(math.nan, math.inf, "forward-inexact" if _repeats(line, plain) else "nondeterministic")
         if not all(np.all(np.isfinite(y.values)) for y in here.values()):
             return _Finding(math.nan, math.inf, "noise" if all_finite(plain) else "domain")
         first, smaller, larger = STEPS[order]
-        best = _difference(line, numbers, here, line.room - first, order, rng)
+        best = _difference(line, numbers, here, line.room - first, order, rng, apart)
         if best.error > ENOUGH * abs(best.value):
             further = line.reach - first if line.reach > line.room + 4 else line.room - larger
             exponent = further if best.noisy else line.room - smaller
-            again = _difference(line, numbers, here, exponent, order, rng)
+            again = _difference(line, numbers, here, exponent, order, rng, apart)
             best = again if again.error < best.error else best
             if not _repeats(line, plain):
                 return _Finding(best.value, math.inf, "nondeterministic")
@@ -98,7 +99,8 @@ def _repeats(line: Line, plain: Arrays) -> bool:
 
 
 def _difference(
-    line: Line, numbers: Numbers, here: dict[str, NumberArray], exponent: float, order: int, rng: np.random.Generator
+    line: Line, numbers: Numbers, here: dict[str, NumberArray], exponent: float, order: int, rng: np.random.Generator,
+    apart: float,
 ) -> _Finding:  # fmt: skip
     h = power_of_two(numbers, round(exponent))
     central, left, right = (
@@ -116,6 +118,7 @@ def _difference(
 
     floor = _rounding(line, here, h, order)
     noise = _float(NOISE * _scatter(line.u, outputs, RESIDUALS[order]) / h**order) + floor
+    noise += apart * _float(combine(line.u, outputs, central[0])[1] / h**order) if apart else 0.0
     kink = _kink([_float(x) for x in slopes(left)], [_float(x) for x in slopes(right)])
     return kink or _smooth(slopes(central), noise, rounding=noise <= ROUNDING * floor)
 

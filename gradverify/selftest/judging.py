@@ -24,7 +24,8 @@ from gradverify.strategies import Case
 Move: TypeAlias = Callable[[Any], Any]
 CONSTANT = ("mean", "variance", "weights")  # running statistics and weights of examples: no claim is made
 RESOLVED = 1e-6  # the relative error that a pass must exclude, as in `check`
-KEYS = (1, 2)  # two ways to move every last bit
+KEYS = (1, 2, 3)  # ways to move every last bit
+ULPS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)  # by so much: two equal numbers move alike in all three ways once in 216
 FLOOR = 2.0**-12  # of the largest gradient: below, a leaf may be zero but for rounding, not to be enlarged
 ROUNDING = 16.0  # ulps of the largest gradient that any entry of another may be off by
 
@@ -207,7 +208,7 @@ def _terms(gradient: Arrays, v: Arrays) -> float:
 def _noise(subject: Subject, gradient: Arrays, v: Arrays, computed: float) -> float:
     """How far the answer moves when every last bit of the point, of u and of all between layers does.
 
-    Each entry moves by a sign of its own: where equal numbers cancel, the rounding errors that are left show only
+    Each entry moves by an amount of its own: where equal numbers cancel, the rounding errors that are left show only
     if they stop being equal. No entry is taken to be known better than to rounding of the largest gradient.
     """
     spread = 0.0
@@ -222,7 +223,7 @@ def _noise(subject: Subject, gradient: Arrays, v: Arrays, computed: float) -> fl
 
 
 def _mover(key: int) -> Move:
-    """Moves every entry by one rounding unit of its own size, up or down."""
+    """Moves every entry by a few rounding units of its own size, up or down."""
     rng = np.random.default_rng(key)
 
     def moved(x: Any) -> Any:
@@ -230,6 +231,6 @@ def _mover(key: int) -> Move:
             return {name: moved(part) for name, part in x.items()}
         if not is_floating(x):
             return x
-        return x * (1.0 + EPS["float64"] * rng.choice((-1.0, 1.0), np.shape(x)))
+        return x * (1.0 + EPS["float64"] * rng.choice(ULPS, np.shape(x)))
 
     return moved

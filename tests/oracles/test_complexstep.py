@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -156,3 +158,13 @@ def test_the_step_follows_the_scale_of_the_point(scale):
     estimate = ask(np.log, [2.0 * scale], v=np.array([scale]))
     assert estimate.value == pytest.approx(0.5, rel=1e-14)
     assert estimate.error < 1e-13
+
+
+@pytest.mark.parametrize(("f", "x", "truth"), [
+    (lambda x: (x * 1e-150) ** 2 * 1e300, 2.0, 4.0),
+    (lambda x: x + (x * 1e-150) ** 2 * 1e300, 2.0, 5.0),
+    (lambda x: np.log(np.exp(-x)), 650.0, -1.0),
+    (lambda x: np.exp(x) / (np.exp(x) + np.exp(-649.0)), -650.0, math.e / (1 + math.e) ** 2),
+])
+def test_what_underflows_beside_the_real_part_widens_the_bound(f, x, truth):
+    assert ask(f, [x]).covers(truth)

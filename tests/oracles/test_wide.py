@@ -179,6 +179,29 @@ def test_another_function_for_foreign_arrays_is_found_out(oracle):
 
 
 @pytest.mark.parametrize("oracle", DIFFERENCES)
+def test_a_forward_that_is_slightly_another_one_for_foreign_arrays_widens_the_bound(oracle):
+    estimate = ask(oracle, lambda x: x**2 if type(x) is np.ndarray else x**2 * (1 + 1e-7), [0.5, 1.5])
+    assert estimate.covers(4.0)
+    assert 1e-7 < estimate.error < 1e-5
+
+
+def test_what_is_slightly_another_forward_is_not_certified():
+    f = lambda x: x**2 if type(x) is np.ndarray else x**2 * (1 + 1e-7)  # noqa: E731
+    assert ask(run_certified, f, [0.5]).reason == "forward-inexact"
+
+
+@every_oracle
+def test_an_exception_that_the_forward_swallows_is_no_zero(oracle):
+    def f(x):
+        try:
+            return np.linalg.eigvalsh(np.outer(x, x) + np.diag([1.0, 2.0]))
+        except TypeError:
+            return x * 0.0 + 3.0
+
+    assert not ask(oracle, f, [0.5, 1.5]).error < np.inf
+
+
+@pytest.mark.parametrize("oracle", DIFFERENCES)
 def test_a_forward_that_differs_from_call_to_call_says_so(oracle):
     calls = []
     estimate = ask(oracle, lambda x: x * len(calls) if calls.append(1) is None else x, [0.5])
