@@ -7,6 +7,7 @@ the two it carries, so a name that slipped through the escaping could still do n
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 OPEN_AT_MOST = 3
 FRAGMENT_ROWS = 40
+MOST_CAUSES = 12
 
 
 def write(reports: Sequence[Report], path: str | PathLike[str]) -> None:
@@ -42,7 +44,7 @@ def page(reports: Sequence[Report], title: str = "Gradients") -> str:
         title=words.cut(title, views.NAME), headline=headline(reports), verdict=verdict,
         summary=text.summary_line(reports), counts=_counts(reports), total=total, rows=rows,
         left_out=total - len(rows), failures=failures, undecided=undecided, remarks=views.remarks(reports),
-        open_at_most=OPEN_AT_MOST, version=words.version(), reasons=_reasons(reports),
+        open_at_most=OPEN_AT_MOST, version=words.version(), causes=_causes(reports), reasons=_reasons(reports),
         style=asset("style.css"), script=asset("script.js"),
         style_hash=digest("style.css"), script_hash=digest("script.js"))
 
@@ -76,6 +78,12 @@ def _verdicts(reports: Sequence[Report]) -> list[Verdict]:
 def _counts(reports: Sequence[Report]) -> dict[str, int]:
     verdicts = [check.verdict for report in reports for check in report.checks]
     return {str(verdict): verdicts.count(verdict) for verdict in views.WORST_FIRST}
+
+
+def _causes(reports: Sequence[Report]) -> list[tuple[str, int]]:
+    """What is wrong and how often, the most frequent first."""
+    names = Counter(name for report in reports for check in report.checks for name in views.cause_names(check))
+    return names.most_common(MOST_CAUSES)
 
 
 def _reasons(reports: Sequence[Report]) -> list[tuple[str, str]]:

@@ -7,20 +7,17 @@ stays below a megabyte whatever the audited code called its things.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from gradverify.records import Cause, Check, Entry, Report, Verdict
 from gradverify.report import sentences, text, words
+from gradverify.report.figures import Maps, StepCurve, curve, heat, maps, relative_error
 
 MOST_ROWS = 2000
 MOST_NOTES = 24
 NAME = 200
 WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
-HEAT_LEVELS = 10
-MOST_SIDE = 64  # of a map of a leaf; beyond it a cell would be a few pixels
-MOST_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,28 @@ class Limits:
     text: int
     entries: int
     causes: int
+    lines: int
+    python: bool
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is drawn of one check."""
+
+    curve: StepCurve | None = None
+    maps: Maps | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters of the page that they take, about."""
+        return sum(figure.size for figure in (self.curve, self.maps) if figure is not None)
 
 
 IN_FULL = 60
-FULL, BRIEF = Limits(NAME, 1500, 12, 3), Limits(80, 160, 0, 1)
-SQUARES = 25_000  # entries drawn in maps, over the whole page
+FULL, BRIEF = Limits(NAME, 1500, 12, 3, lines=8, python=True), Limits(80, 160, 0, 1, lines=2, python=False)
+# A page of 500 checks stays below a megabyte whatever failed: figures have the room that texts leave, the first
+# failures before the others. In characters: room for figures, what a failure's text takes of it, what is left anyway.
+DRAWING, TEXT, LEAST_DRAWING = 620_000, 1_500, 30_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class Row:
     size: str
     oracle: str
     cost: str
+    also: str  # found by a search, not shown: the names of causes
 
 
 @dataclass(frozen=True)
@@ -66,16 +81,6 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class HeatMap:
-    """Where a leaf is wrong, its last axis across: for each heat the path around its entries."""
-
-    width: int
-    height: int
-    cell: int
-    paths: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True)
 class Detail:
     """All there is to read about a check that did not pass."""
 
@@ -85,10 +90,12 @@ class Detail:
     advice: str
     pairs: tuple[Pair, ...]
     entries_left_out: int
-    where: HeatMap | None
+    figures: Figures
+    figures_left_out: bool
     causes: tuple[Cause, ...]
     lines: tuple[str, ...]
     again: str
+    python: tuple[str, ...]
     confirmed: str
 
 
@@ -110,13 +117,14 @@ def rows(reports: Sequence[Report]) -> list[Row]:
 
 def details(reports: Sequence[Report], verdict: Verdict) -> list[Detail]:
     """All there is to read about the checks with this verdict; past `IN_FULL` of them the gist of each."""
-    squares, found = SQUARES, []
-    for number, (report, check) in enumerate(_ranked(reports)[:MOST_ROWS]):
+    ranked, found = _ranked(reports)[:MOST_ROWS], []
+    left = max(LEAST_DRAWING, DRAWING - TEXT * sum(not check.ok for _, check in ranked))
+    for number, (report, check) in enumerate(ranked):
         if check.verdict is verdict:
-            drawn = number < IN_FULL and len(check.entries) <= squares
-            squares -= len(check.entries) if drawn else 0
-            where = heat_map(check) if drawn else None
-            found.append(_detail(f"c{number}", report, check, FULL if number < IN_FULL else BRIEF, where))
+            figures = Figures(curve(check), maps(check))
+            left -= figures.size
+            limits = FULL if number < IN_FULL else BRIEF
+            found.append(_detail(f"c{number}", report, check, limits, figures if left > 0 else None))
     return found
 
 
@@ -145,21 +153,44 @@ def row_of(check: Check, anchor: str = "", name: int = NAME) -> Row:
         leaf=words.cut(check.wrt, name), about=", ".join(words.cut(one, name) for one in remarks if one),
         result=words.cut_end(sentences.result(check), 2 * NAME), size=f"{words.cut(check.dtype, 40)} {shape}",
         oracle=sentences.oracles([check]),
-        cost=f"{words.counted(check.evaluations, 'forward')}, {words.duration(check.seconds)}")
+        cost=f"{words.counted(check.evaluations, 'forward')}, {words.duration(check.seconds)}",
+        also=" ".join(cause_names(check)))
 
 
-def _detail(anchor: str, report: Report, check: Check, room: Limits, where: HeatMap | None) -> Detail:
+def cause_names(check: Check) -> list[str]:
+    """The likeliest cause's short name, in a list that is empty where there is none."""
+    return [words.cut(max(check.causes, key=lambda cause: cause.strength).name, 40)] if check.causes else []
+
+
+def _detail(anchor: str, report: Report, check: Check, room: Limits, figures: Figures | None) -> Detail:
     listed = check.entries or ((check.worst,) if check.worst else ())
-    ranked = sorted(listed, key=lambda entry: -_or_infinite(relative_error(entry)))[:room.entries]
+    ranked = sorted(listed, key=_wrongness)[:room.entries]
     causes = sorted(check.causes, key=lambda cause: -cause.strength)[:room.causes]
+    lines = words.clean_lines(check.detail, room.lines)
     return Detail(
         row=row_of(check, anchor, room.name), sentence=words.cut_end(sentences.result(check), room.text),
         size=sentences.off_by(check), advice=_advice(check),
         pairs=tuple(pair_of(entry) for entry in ranked),
         entries_left_out=max(check.wrong_entries, len(listed)) - len(ranked),
-        where=where, causes=tuple(_short_cause(cause, room.text) for cause in causes),
-        lines=tuple(words.cut_end(line, room.text) for line in words.clean_lines(check.detail, MOST_LINES)),
-        again=words.cut(text.again_command(report), 2 * NAME), confirmed=sentences.oracles([check]))
+        figures=figures or Figures(), figures_left_out=figures is None,
+        causes=tuple(_short_cause(cause, room.text) for cause in causes),
+        lines=tuple(words.cut_end(line, room.text) for line in lines),
+        again=words.cut(text.again_command(report), 2 * NAME), python=_python(report) if room.python else (),
+        confirmed=sentences.oracles([check]))
+
+
+def _wrongness(entry: Entry) -> float:
+    size = relative_error(entry.computed, entry.expected)
+    return -math.inf if math.isnan(size) else -size
+
+
+def _python(report: Report) -> tuple[str, ...]:
+    """The failure again in Python, for a debugger; nothing where the call was not saved under an ID."""
+    identity = words.clean(report.again)
+    if not identity.isalnum():
+        return ()
+    return ("import gradverify as gv", "from gradverify.saved import load", "",
+            f'target, inputs, options = load("{identity[:NAME]}")', "print(gv.check(target, *inputs, **options))")
 
 
 def _advice(check: Check) -> str:
@@ -172,31 +203,12 @@ def _short_cause(cause: Cause, most: int) -> Cause:
     return Cause(name, said or name, evidence, remedy, cause.strength)
 
 
-def relative_error(entry: Entry) -> float:
-    """|computed - expected| / |expected|: infinite where only expected is 0, NaN where it has no sense."""
-    distance = abs(entry.computed - entry.expected)
-    if entry.expected == 0.0:
-        return math.inf if distance > 0 else distance
-    return distance / abs(entry.expected)
-
-
-def _or_infinite(value: float) -> float:
-    return math.inf if math.isnan(value) else value
-
-
-def heat(size: float) -> int:
-    """A level of relative error, one a decade: 9 is all wrong, 0 a billionth or less."""
-    if math.isnan(size) or size >= 1:
-        return HEAT_LEVELS - 1
-    return 0 if size <= 0 else max(0, HEAT_LEVELS - 1 + math.ceil(math.log10(size) - 0.5))
-
-
 def pair_of(entry: Entry) -> Pair:
     """The two numbers with the digits they share set apart: the eye goes to where they part."""
     computed, expected = words.two_numbers(entry.computed, entry.expected, padded=True)
     shared = next((i for i, (a, b) in enumerate(zip(computed, expected, strict=False)) if a != b), 0)
     same = computed[:shared] if _aligned(computed, expected) else ""
-    size = relative_error(entry)
+    size = relative_error(entry.computed, entry.expected)
     return Pair(words.cut(entry.path, NAME // 4), same, computed[len(same):], expected[len(same):],
                 _size_words(entry, size), heat(size))
 
@@ -210,33 +222,3 @@ def _size_words(entry: Entry, size: float) -> str:
 def _aligned(first: str, second: str) -> bool:
     wholes = [number.partition(".")[0] for number in (first, second)]
     return "e" not in first + second and len(wholes[0]) == len(wholes[1])
-
-
-def heat_map(check: Check) -> HeatMap | None:
-    """The wrong entries as squares on the leaf, where it is small enough to draw and has two of them."""
-    if not check.shape or len(check.entries) < 2:
-        return None
-    width, height = check.shape[-1], math.prod(check.shape[:-1])
-    if not (0 < width <= MOST_SIDE and 0 < height <= MOST_SIDE):
-        return None
-    wrong = {(_row_number(entry.index, check.shape), entry.index[-1]): heat(relative_error(entry))
-             for entry in check.entries if len(entry.index) == len(check.shape)}
-    return HeatMap(width, height, max(5, min(20, 400 // max(width, height))), _runs(wrong))
-
-
-def _runs(levels: Mapping[tuple[int, int], int]) -> tuple[tuple[int, str], ...]:
-    """For each heat one path of rectangles, neighbours in a row joined."""
-    paths: dict[int, str] = {}
-    for (row, column), level in sorted(levels.items()):
-        if levels.get((row, column - 1)) == level:
-            continue
-        length = next(n for n in count(1) if levels.get((row, column + n)) != level)
-        paths[level] = f"{paths.get(level, '')}M{column} {row}h{length}v1h-{length}z"
-    return tuple(sorted(paths.items()))
-
-
-def _row_number(index: Sequence[int], shape: Sequence[int]) -> int:
-    row = 0
-    for position, size in zip(index[:-1], shape[:-1], strict=True):
-        row = row * size + position
-    return row

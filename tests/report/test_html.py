@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gradverify.records import Check, Entry, Report, Verdict
+from gradverify.records import Check, Entry, Report, Sampled, Verdict
 from gradverify.report import html, views
 
-VOID = {"meta", "link", "input", "path", "rect"}
+VOID = {"meta", "link", "input", "path", "rect", "br"}
 
 
 class Page(HTMLParser):
@@ -60,6 +60,17 @@ def test_a_failure_shows_its_numbers_cause_evidence_remedy_and_command(page):
                  "fits the erf to 3e-16", "differentiate the tanh form", "gradverify again 3f9a",
                  "complex step and finite differences", "<i>0.84</i>2183", "<i>0.84</i>1372"):
         assert part in page
+
+
+def test_a_failure_shows_error_against_step_maps_and_the_code_that_reproduces_it(page):
+    for part in ("At their best, h = ", "from expected and ", "map of the entries: computed",
+                 "target, inputs, options = load(&#34;3f9a&#34;)"):
+        assert part in page
+
+
+def test_causes_are_counted_and_found(page):
+    assert 'data-find="other-derivative"' in page
+    assert page.count('data-also="other-derivative"') == 2  # its row and its details
 
 
 def test_a_pass_shows_to_what_relative_error(page):
@@ -117,10 +128,22 @@ def test_a_name_of_ten_thousand_characters_is_cut(failed):
 def test_five_hundred_failures_stay_below_a_megabyte(failed):
     names = [f"some_package.some_module.submodule:SomeLayerClass.forward_{i}" for i in range(100)]
     leaf = "params.dense.weight"
-    entries = tuple(Entry(leaf, (i, j), 0.8 + 1e-4 * j, 0.8) for i in range(5) for j in range(10))
-    check = failed(wrt=leaf, entries=entries, detail="line\n" * 50)
+    indices = tuple((i, j) for i in range(8) for j in range(8))
+    computed = tuple(0.8 + 0.3 * (-1) ** j + 10.0 ** -(i + 1) for i, j in indices)
+    entries = tuple(Entry(leaf, index, value, 0.8) for index, value in zip(indices[:12], computed, strict=False))
+    sampled = Sampled(indices, computed, (0.8,) * 64, (1e-15,) * 64)
+    check = failed(wrt=leaf, entries=entries, sampled=sampled, shape=(8, 8), detail="line\n" * 50)
     reports = [Report(name, (replace(check, target=name),) * 5, again="3f9a") for name in names]
-    assert len(html.page(reports).encode()) < 1_000_000
+    page = html.page(reports)
+    assert len(page.encode()) < 1_000_000
+    assert page.count('class="curve"') + page.count("Its figures are left out") == 500
+    assert page.count('class="curve"') > 5, "the first failures have theirs"
+
+
+def test_sixty_failures_all_have_their_figures(failed, passed):
+    page = html.page([Report("f", (*(failed(),) * 60, *(passed(),) * 440))])
+    assert page.count('class="curve"') == page.count('class="maps"') == 60
+    assert len(page.encode()) < 1_000_000
 
 
 def test_ten_thousand_passes_are_counted_rather_than_listed(passed):
@@ -138,32 +161,6 @@ def test_the_headline_says_the_outcome(verdicts, headline):
     reports = [Report("f", (Check("f", "x", "out", known[letter]),)) for letter in verdicts]
     assert html.headline(reports) == headline
     Page(html.page(reports))
-
-
-def test_the_map_draws_each_wrong_entry_where_it_is(failed):
-    wrong = {(0, 0): 2.0, (0, 1): 2.0, (1, 2): 1.0 + 1e-6}
-    entries = tuple(Entry("x", index, computed, 1.0) for index, computed in wrong.items())
-    drawn = views.heat_map(failed(entries=entries, shape=(2, 3)))
-    assert (drawn.width, drawn.height) == (3, 2)
-    assert drawn.paths == ((3, "M2 1h1v1h-1z"), (9, "M0 0h2v1h-2z"))
-
-
-def test_leading_axes_of_the_map_are_stacked(failed):
-    entries = (Entry("x", (1, 0, 0), 2.0, 1.0), Entry("x", (1, 1, 0), 2.0, 1.0))
-    drawn = views.heat_map(failed(entries=entries, shape=(2, 2, 4)))
-    assert drawn.height == 4
-    assert drawn.paths == ((9, "M0 2h1v1h-1zM0 3h1v1h-1z"),)
-
-
-@pytest.mark.parametrize("shape", [(), (1000, 1000), (0, 3)])
-def test_a_leaf_that_cannot_be_drawn_has_no_map(failed, shape):
-    assert views.heat_map(failed(shape=shape)) is None
-
-
-@pytest.mark.parametrize(("size", "level"), [
-    (float("nan"), 9), (float("inf"), 9), (1.0, 9), (0.1, 8), (1e-9, 0), (1e-30, 0), (0.0, 0)])
-def test_heat_is_a_level_a_decade(size, level):
-    assert views.heat(size) == level
 
 
 def test_numbers_of_different_size_share_no_digits():
