@@ -18,6 +18,7 @@ import numpy as np
 
 Formula = Callable[[Any, list[Any], list[Any]], Any]
 TRUTH_STEP = mpmath.mpf(10) ** -28
+BITS = {"float64": 20, "float32": 10, "float16": 4, "bfloat16": 4}
 MOST_PARTS = 8  # partial derivatives are taken one by one, for as many inputs as this
 mpmath.mp.dps = 150  # a slope of 1e-63 beside a value of 1 must come out too
 
@@ -110,7 +111,7 @@ def draw_case(family: Family, seed: int) -> Case:
     formula, x, c, note = family.draw(rng)
     kind = family.dtype
     x, c = [[float(kind(value)) for value in values] for values in (x, c)]
-    v = [_few_bits(rng, value) for value in x]
+    v = [_few_bits(rng, value, BITS[np.dtype(kind).name]) for value in x]
 
     def phi(t: float) -> float:
         moved = [kind(a + t * b) for a, b in zip(x, v, strict=True)]
@@ -119,9 +120,10 @@ def draw_case(family: Family, seed: int) -> Case:
     return Case(family.name, phi, family.eps, *_truth(formula, x, v, c), note, formula, x, v, c)
 
 
-def _few_bits(rng: np.random.Generator, x: float) -> float:
+def _few_bits(rng: np.random.Generator, x: float, bits: int) -> float:
+    """Of the size of x and of few bits, as the probes of `check` are."""
     size = 2.0 ** math.floor(math.log2(abs(x))) if x else 1.0
-    return float(rng.choice([-1.0, 1.0])) * size * round(rng.uniform(0.5, 1.5) * 2**20) / 2**20
+    return float(rng.choice([-1.0, 1.0])) * size * round(rng.uniform(0.5, 1.5) * 2**bits) / 2**bits
 
 
 def _truth(

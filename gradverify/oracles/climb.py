@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,9 @@ WIDEST = 2.0**10
 PATIENCE = 8.0  # a further rung must promise to shrink the bound so many times
 NARROW = 2.0**-30  # dtypes coarser than this are averaged, and every factor is worth a rung
 POOL = 16  # rungs of different nodes in an average
+COARSEST = 2.0**-8  # bfloat16 has so few numbers within a radius that more nodes show nothing new, other radii do
+INFORMS = 2.0**-4  # relative: nobody needs to know a derivative in such a dtype to more than a few of its roundings
+WIDTHS = (1.0, 1.5, 0.75, 2.0, 0.5, 2.5, 0.35)
 
 
 def climb(ladder: Ladder, radius: float) -> None:
@@ -41,14 +45,34 @@ def _widen(ladder: Ladder) -> None:
     if dispute is None or not dispute.settled:
         return
     trends = [r for r in ladder.usable if r.radius >= dispute.trend.radius and ladder.believed(r)]
-    wider = _wider(min(trends, key=lambda r: r.error), 2.0)
+    wider = _wider(min(trends, key=lambda r: r.error), 2.0) if trends else None
     if wider is not None and not ladder.seen(min(wider, 1.0)):
         ladder.take(min(wider, 1.0))
 
 
 def _average(ladder: Ladder, best: Rung) -> None:
-    pool = min(POOL, 1 + _room(ladder))
-    ladder.rungs.append(take(ladder.line, best.radius, ladder.order, range(ladder.seed, ladder.seed + pool)))
+    """The best radius again with many nodes; for the coarsest dtypes others too, and the mean of them all."""
+    averages: list[Rung] = []
+    for k, times in enumerate(WIDTHS if ladder.line.eps >= COARSEST else (1.0,)):
+        pool = min(POOL, 1 + _room(ladder))
+        enough = ladder.require if not averages else max(ladder.require, INFORMS * abs(averages[-1].value))
+        if ladder.best <= enough or pool < 2:
+            return
+        seeds = range(ladder.seed + k * POOL, ladder.seed + k * POOL + pool)
+        rung = take(ladder.line, times * best.radius, ladder.order, seeds)
+        ladder.rungs.append(rung)
+        averages += [rung] if rung.inside and ladder.believed(rung) else []
+        if len(averages) > 1:
+            ladder.rungs.append(_mean(averages))
+
+
+def _mean(rungs: list[Rung]) -> Rung:
+    """Weighted by the bounds; nodes of their own make their noise independent. Contradictions end it."""
+    error, value = (np.array([getattr(r, name) for r in rungs]) for name in ("error", "value"))
+    weight = error**-2.0
+    mean, bound = float(weight @ value / np.sum(weight)), float(np.linalg.norm(weight * error) / np.sum(weight))
+    best = min(rungs, key=lambda r: r.error)
+    return best if np.any(np.abs(value - mean) > error + bound) else replace(best, value=mean, error=bound)
 
 
 def _room(ladder: Ladder) -> int:

@@ -11,7 +11,7 @@ from gradverify.oracles.climb import climb
 from gradverify.oracles.halves import Split, find_split
 from gradverify.oracles.ladder import COARSE, FEW, Ladder
 from gradverify.oracles.pieces import dismiss_pieces, find_jump, unsettled
-from gradverify.oracles.sampling import Line, take
+from gradverify.oracles.sampling import Line, central, take
 from gradverify.records import Estimate
 
 Phi = Callable[[float], float]
@@ -66,24 +66,15 @@ def second_opinion(phi: Phi, eps: float = 2.0**-52, require: float | None = None
     return _estimate(line, finding, "finite central")
 
 
-CENTRAL_WEIGHTS = {1: (-0.5, 0.0, 0.5), 2: (1.0, -2.0, 1.0), 3: (-0.5, 1.0, 0.0, -1.0, 0.5)}
-
-
 def _central_agrees(line: Line, finding: Finding, order: int) -> bool:
     radii = sorted({abs(t) for t in line.known if t})
     widest, finest = 0.9 * radii[-1], min(radii[0], radii[-1] / 64.0)
     steps = [widest * 4.0**-k for k in range(24) if widest * 4.0**-k > finest]
-    found = [_central(line, step, order) for step in steps]
+    found = [central(line, step, order) for step in steps]
     # A quotient and the one of a quarter of the step differ by 15/16 of the truncation, or by noise.
     own = [abs(a - b) * 4.0 for a, b in pairwise(found) if math.isfinite(a - b)]
     near = [abs(a - finding.value) for a in found[:-1] if math.isfinite(a)]
     return any(gap <= error + finding.error for gap, error in zip(near, own, strict=False))
-
-
-def _central(line: Line, step: float, order: int) -> float:
-    weights = CENTRAL_WEIGHTS[order]
-    places = range(-(len(weights) // 2), len(weights) // 2 + 1)
-    return sum(w * line(k * step) for k, w in zip(places, weights, strict=True) if w) / step**order
 
 
 def investigate(ladder: Ladder, radius: float = RADIUS) -> Finding:

@@ -2,8 +2,9 @@
 
 The bound of a rung (`fit`) holds for noise of any size, kinks and jumps inside, and slow decay. What
 it cannot see is an oscillation faster than its nodes: that looks like noise. So a rung whose tail is
-more than rounding explains is believed only if its coefficients fall steeply, or if the tail is still
-there at the smallest radius, where an oscillation would have become smooth.
+more than rounding explains is believed only if its coefficients fall steeply and a plain difference close
+to the point agrees, or if the tail is still there at the smallest radius, where an oscillation would
+have become smooth.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from gradverify.oracles.sampling import FLOOR, Line, Rung, take
+from gradverify.oracles.sampling import FLOOR, Line, Rung, central, take
 
 FEW = 6  # fewer distinct values than this among 13: flat or a staircase at this radius
 EXPLAINED = 64.0  # a tail of so many rounding floors is what a long computation leaves
 PERSISTS = 8.0  # a tail within this factor of the one far below is the same noise
 STEEP = 0.45  # decay per degree that no aliased oscillation imitates: 0.45^8 = 2e-3
+CLOSE = 16.0  # of the noise over the bound: a difference by that step errs by an eighth of the bound
 COARSE = 2.0**-14  # few values within a larger radius than this are a quantiser's, not rounding's
 
 
@@ -87,7 +89,21 @@ class Ladder:
         """Whether the bound of a usable rung may be relied on."""
         if self.cut:  # nobody has looked for a ripple or steps below it
             return rung.noise <= self._roundings(rung)
-        return rung.decay <= STEEP or self.explained(rung)
+        return self.explained(rung) or (rung.decay <= STEEP and self._seen_close(rung))
+
+    def _seen_close(self, rung: Rung) -> bool:
+        """Whether a central difference, as close to 0 as noise lets it resolve the bound, finds the same.
+
+        Ripples of a thousandth of the values leave as steep a decay as the next derivative does, and
+        their slope may be any multiple of the bound.
+        """
+        if self.rounding is not None:
+            return True
+        inputs = FLOOR * self.line.eps * rung.head / rung.radius
+        noise = max(self.noise, self.line.floor) + inputs
+        step = (CLOSE * noise / rung.error) ** (1.0 / self.order) if rung.error > 0.0 else math.inf
+        step = 2.0 ** math.ceil(math.log2(max(step, self.lowest))) if step < rung.radius else rung.radius
+        return abs(central(self.line, step, self.order) - rung.value) <= rung.error / 2.0
 
     @property
     def best(self) -> float:

@@ -51,7 +51,7 @@ def test_higher_orders_come_from_the_same_samples(order: int, truth: float) -> N
     found = finite(lambda t: math.exp(2 * t), order=order)
     assert found.covers(truth)
     assert found.error < 1e-6
-    assert found.evaluations <= 28
+    assert found.evaluations <= 32
 
 
 NARROW = [(np.float32, 2.0**-23, 1e-4), (np.float16, 2.0**-10, 1e-1)]
@@ -72,6 +72,30 @@ def test_one_rung_is_enough_where_it_is_all_that_is_required() -> None:
 def test_a_loose_requirement_does_not_excuse_aliasing() -> None:
     found = finite(lambda t: math.sin(1e4 * (1.1 + t)), require=1e5)
     assert found.covers(1e4 * math.cos(1.1e4))
+
+
+@pytest.mark.parametrize("require", [None, 1e-6, 1e-3, 1e-1])
+@pytest.mark.parametrize(("speed", "height"), [(1.8e3, 2.9e-6), (4.5e2, 1e-5), (1.9e4, 5e-7), (30.0, 1e-3)])
+def test_a_ripple_too_low_for_the_noise_is_not_overlooked_because_little_is_asked(
+    speed: float, height: float, require: float | None
+) -> None:
+    found = finite(lambda t: math.exp(t) + height * math.sin(speed * t), require=require)
+    assert found.covers(1 + speed * height), found
+
+
+def test_bfloat16_is_resolved_to_a_tenth() -> None:
+    eps, half = 2.0**-7, np.float32(0.5)
+
+    def phi(t: float) -> float:
+        bits = np.float32(0.5 + half * t).view(np.uint32)
+        x = np.uint32((int(bits) + 0x8000) & 0xFFFF0000).view(np.float32)
+        y = np.tanh(x).view(np.uint32)
+        return float(np.uint32((int(y) + 0x8000) & 0xFFFF0000).view(np.float32))
+
+    found = finite(phi, eps)
+    truth = 0.5 / math.cosh(0.5) ** 2
+    assert found.covers(truth)
+    assert found.error < 0.1 * truth
 
 
 def test_a_kink_at_the_point_is_named_with_its_slopes() -> None:
