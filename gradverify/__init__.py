@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gradverify.checking import assert_gradients, check
     from gradverify.convergence.taylor import TaylorReport, check_taylor
     from gradverify.deriving import derivative
+    from gradverify.pytest_plugin.cases import cases
     from gradverify.records import (
         Cause,
         Check,
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "audit": "gradverify.audit",
     "assert_gradients": "gradverify.checking",
+    "cases": "gradverify.pytest_plugin.cases",
     "check": "gradverify.checking",
     "check_taylor": "gradverify.convergence.taylor",
     "derivative": "gradverify.deriving",
@@ -61,6 +63,7 @@ __all__ = [
     "__version__",
     "assert_gradients",
     "audit",
+    "cases",
     "check",
     "check_taylor",
     "derivative",

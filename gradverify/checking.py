@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from gradverify import events
+from gradverify import events, limits
 from gradverify.arrays import Arrays, all_finite, dtype_name, to_float64
-from gradverify.cases import make_case
 from gradverify.contracts import Breach, breaches
 from gradverify.diagnosis import at_singular_point, diagnose
 from gradverify.domains import entries_are_free
 from gradverify.elsewhere import is_blurred, look_elsewhere
 from gradverify.explaining import explain_forward, explain_hessian
 from gradverify.judging import Finding, judge, locate_in
+from gradverify.limits import BudgetSpent
 from gradverify.localize import Located
 from gradverify.precision import judge_implementation, wide_twin
+from gradverify.questions import make_case
 from gradverify.records import (
     Cause,
     Check,
@@ -41,7 +42,7 @@ from gradverify.tangents import judge_forward, judge_hessian
 from gradverify.targets import Target, make_targets
 from gradverify.targets.calling import quiet
 from gradverify.targets.gradients import WrongClaim
-from gradverify.trial import BudgetSpent, Counts, Trial
+from gradverify.trial import Counts, Trial
 
 _EVERYTHING = frozenset(Options.__dataclass_fields__)
 
@@ -61,7 +62,7 @@ def check(target: Any, *inputs: Any, **options: Any) -> Report:
     options = events.with_defaults(options)
     chosen = make_options(options)
     counts = Counts()
-    with quiet() as printed:
+    with quiet() as printed, limits.one_check():
         targets = make_targets(target, inputs, chosen)
         checks = [c for each in targets for c in _check_target(each, chosen, counts)]
         failed = worst_verdict([c.verdict for c in checks]) is Verdict.FAIL
@@ -178,7 +179,7 @@ def _reverse(trial: Trial, wide: Trial) -> Iterator[Check]:
         run = lambda: judge_implementation(trial, wide, trial.options.seed)  # noqa: E731
         given += _judged(trial, run, regime="implementation")
     yield from given
-    settled = all(c.verdict is not Verdict.FAIL and c.reason not in ("error", "budget") for c in given)
+    settled = all(c.verdict is not Verdict.FAIL and c.reason not in ("error", "budget", "timeout") for c in given)
     if trial.options.search == "none" or not settled:
         return
     try:
@@ -213,8 +214,8 @@ def _judged(trial: Trial, run: Callable[[], list[Finding]], **row: Any) -> list[
         findings = run()
     except WrongClaim as claim:
         return [_claim_check(trial, claim, where)]
-    except BudgetSpent:
-        return [_blank(trial, ", ".join(trial.leaves), Verdict.INCONCLUSIVE, where, reason="budget")]
+    except BudgetSpent as end:
+        return [_blank(trial, ", ".join(trial.leaves), Verdict.INCONCLUSIVE, where, reason=end.reason)]
     except Exception:
         text = traceback.format_exc()
         return [

@@ -48,3 +48,14 @@ def defaults(options: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _defaults.pop()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Within the block no listener hears of a report."""
+    kept = listeners[:]
+    listeners.clear()
+    try:
+        yield
+    finally:
+        listeners[:] = kept

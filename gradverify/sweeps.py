@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from gradverify.judging import Finding
+from gradverify.limits import BudgetSpent
 from gradverify.records import Step
-from gradverify.trial import BudgetSpent
 
 STEPS = tuple(2.0**-k for k in range(0, 49, 3))
 

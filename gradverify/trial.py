@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gradverify import limits
 from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, magnitude, one_ulp, select, to_float64
 from gradverify.domains import Region, move, project
+from gradverify.limits import BudgetSpent
 from gradverify.oracles.opinion import Opinion, consult
 from gradverify.records import Options
 from gradverify.targets.gradients import WrongClaim
 from gradverify.targets.record import Perturb, Target
 
 _NOISE_RUNS = 3
-
-
-class BudgetSpent(Exception):  # noqa: N818 - not an error: an agreed end
-    """The forward evaluations that `budget` allows have been used."""
 
 
 @dataclass
@@ -70,6 +68,7 @@ class Trial:
         """Count one forward; raises BudgetSpent when the user's budget is used up."""
         if self.options.budget is not None and self.counts.forwards >= self.options.budget:
             raise BudgetSpent
+        limits.spend()
         self.counts.forwards += 1
         self.counts.backwards += backwards
 

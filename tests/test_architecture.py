@@ -23,7 +23,9 @@ MEDIAN, MOST, LONGEST, MODULE, DEPTH = 8, 25, 50, 400, 3
 MAY_IMPORT = {
     "records": set(),
     "arrays": set(),
+    "acknowledged": {"records"},
     "events": {"records"},
+    "limits": set(),
     "verdict": {"records", "arrays", "localize", "diagnosis"},
     "localize": {"records", "arrays", "verdict", "diagnosis"},
     "diagnosis": {"records", "arrays", "verdict", "localize"},
@@ -60,7 +62,7 @@ HOME = {
     "_pytest": {"pytest_plugin"},
 }
 NUMPY_ONLY = {"records", "arrays"}
-STDLIB_ONLY = {"events", "__init__"}
+STDLIB_ONLY = {"acknowledged", "events", "limits", "__init__"}
 
 
 parsed = cache(ast.parse)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from gradverify.frameworks.torch.target import make_target
-from gradverify.frameworks.torch.tensors import like, to_host
+from gradverify.frameworks.torch.tensors import in_dtype, like, to_host
 
-__all__ = ["like", "make_target", "to_host"]
+__all__ = ["in_dtype", "like", "make_target", "to_host"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,3 +145,10 @@ def relaid(x: Tensor, strides: Sequence[int] | None = None) -> Tensor:
     copy = Relaid.apply(x, x.stride() if strides is None else strides)
     assert isinstance(copy, Tensor)
     return copy
+
+
+def in_dtype(value: Any, dtype: str) -> Any:
+    """A floating tensor, or a copy of a module, in another dtype; anything else as it is."""
+    if isinstance(value, torch.nn.Module):
+        return copy.deepcopy(value).to(getattr(torch, dtype))
+    return value.detach().to(getattr(torch, dtype)) if floating(value) else value
