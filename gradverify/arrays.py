@@ -7,6 +7,7 @@ compares numbers works on such a mapping; everything that calls a user's code re
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -119,7 +120,8 @@ def dot(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
 
 def magnitude(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     """``sqrt(sum (a_i b_i)^2)``: the size of `dot` if its terms had random signs."""
-    return norm({n: to_float64(a[n]) * to_float64(b[n]) for n in b if a.get(n) is not None})
+    products = (to_float64(a[n]) * to_float64(b[n]) for n in b if a.get(n) is not None)
+    return math.hypot(*(norm({"": product}) for product in products))  # one at a time: they may be large
 
 
 def norm(a: Mapping[str, Any]) -> float:
@@ -147,8 +149,11 @@ def draw_signs(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 20)
     No single wrong entry can hide (no size is near 0), several rarely cancel (sizes differ), and
     few bits keep ``x + t v`` exact for the powers of two t that differences step by.
     """
-    sizes = np.round(rng.uniform(0.5, 1.5, shape) * 2.0**bits) / 2.0**bits
-    return np.asarray(np.where(rng.random(shape) < 0.5, -sizes, sizes))
+    drawn = rng.integers(2**32, size=shape, dtype=np.uint32)
+    sizes = (drawn >> np.uint32(32 - bits)) * 2.0**-bits
+    sizes += 0.5
+    sign = (drawn & np.uint32(1)).astype(np.uint64) << np.uint64(63)
+    return np.asarray((sizes.view(np.uint64) | sign).view(np.float64))
 
 
 def one_ulp(array: Any, key: int, eps: float) -> Any:
@@ -160,6 +165,8 @@ def one_ulp(array: Any, key: int, eps: float) -> Any:
     if not isinstance(array, np.ndarray) or dtype_name(array) not in EPS:
         return array
     own = max(eps, EPS[dtype_name(array)])
-    mixed = (to_float64(array).view(np.uint64) ^ np.uint64(key)) * np.uint64(0x9E3779B97F4A7C15)
-    sign = np.where(mixed >> np.uint64(63), -1.0, 1.0)
-    return (array * (1 + own * sign.astype(array.dtype))).astype(array.dtype)
+    mixed = np.asarray(to_float64(array).view(np.uint64) ^ np.uint64(key))
+    np.multiply(mixed, np.uint64(0x9E3779B97F4A7C15), out=mixed)
+    np.right_shift(mixed, np.uint64(63), out=mixed)
+    factors = (mixed * np.float64(-2 * own) + (1 + own)).astype(array.dtype, copy=False)
+    return (array * factors).astype(array.dtype, copy=False)

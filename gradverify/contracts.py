@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradverify.arrays import Arrays, all_finite, draw_signs, to_float64
+from gradverify.noise import Gradient
 from gradverify.probes import draw_tangent
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
-from gradverify.trial import Gradient, Trial
+from gradverify.trial import Trial
 
 _REPEATS = 3
 
@@ -218,8 +219,10 @@ def _compare(
         if new.shape != old.shape:
             yield Breach(cause, leaf, f"{text}: of another shape, {new.shape} for {old.shape}", np.nan, np.nan, 0.0)
         elif np.all(np.isfinite(old)):
-            size = max(float(np.max(np.abs(old), initial=0.0)), float(np.max(gradient.noise[leaf], initial=0.0)))
-            yield from _beyond(leaf, new, old, np.full(old.shape, room * size), cause, text)
+            # Where all terms cancel the gradient is its own noise, and another order gives another one.
+            size, noise = (float(np.max(np.abs(x), initial=0.0)) for x in (old, gradient.noise[leaf]))
+            bar = max(room * size, NOISE_FACTOR * noise)
+            yield from _beyond(leaf, new, old, np.full(old.shape, bar), cause, text)
 
 
 def _differs(

@@ -11,12 +11,12 @@ import numpy as np
 from gradverify.arrays import Arrays, axpy, dot, draw_signs, magnitude, norm, to_float64
 from gradverify.domains import entries_are_free
 from gradverify.localize import Located, locate
-from gradverify.oracles.complexstep import complex_step
+from gradverify.noise import Gradient
 from gradverify.oracles.finite import finite
 from gradverify.oracles.opinion import FOREIGN, Opinion, climb, confirm
 from gradverify.probes import draw_cotangent, draw_tangent, entry_sizes, equalised, unit
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
-from gradverify.trial import Gradient, Trial
+from gradverify.trial import Trial
 from gradverify.verdict import Decision, Scales, as_zero, decide, default_require
 
 _DROWNED = 1024.0  # an entry whose term is so many bars or less could be wrong by 0.4 % unseen
@@ -51,6 +51,8 @@ def judge(trial: Trial, seed: int, probes: int = _PROBES) -> list[Finding]:
         for finding in judge_leaves(trial, u, gradient, trial.leaves, rng):
             known = worst.get(finding.leaf)
             worst[finding.leaf] = finding if known is None else _worse(known, finding)
+        if trial.large and all(f.decision.verdict is Verdict.PASS and f.opinion.corroborated for f in worst.values()):
+            break  # an exact estimate leaves no room for a second cotangent to find something in
     resolved = [worst[leaf] for leaf in trial.leaves if _entries_can_be_asked(trial, worst[leaf])]
     together = [replace(f, u=u, gradient=gradient) for f in resolved if f.opinion.corroborated]
     refined = {f.leaf: f for f in entry_by_entry(trial, together, rng)}
@@ -73,7 +75,10 @@ def judge_leaves(
 ) -> list[Finding]:
     """Ask all leaves at once; a joint answer that settles every one of them is enough."""
     together = ask(trial, u, gradient, leaves, rng)
-    if len(leaves) == 1 or all(f.decision.verdict is Verdict.PASS for f in together):
+    passed = all(f.decision.verdict is Verdict.PASS for f in together)
+    if passed and len(leaves) == len(trial.leaves):
+        trial.settled.append(together)
+    if passed or len(leaves) == 1:
         return together
     half = len(leaves) // 2
     return [f for part in (leaves[:half], leaves[half:]) for f in judge_leaves(trial, u, gradient, part, rng)]
@@ -228,6 +233,8 @@ def locate_in(trial: Trial, u: Arrays, gradient: Gradient, leaf: str, *, by: str
 
 def estimator(trial: Trial, u: Arrays, leaf: str, *, by: str) -> Callable[[np.ndarray], Estimate]:
     """What one oracle alone expects along directions within one leaf."""
+    if by == "complex":
+        return lambda v: trial.complex_step(u, {leaf: v})
     if by in FOREIGN:
         return lambda v: FOREIGN[by](trial.forward, trial.point, u, {leaf: v})
     return lambda v: finite(trial.phi(u, {leaf: v}), trial.eps, seed=trial.options.seed)
@@ -238,12 +245,12 @@ def entry_by_entry(trial: Trial, findings: list[Finding], rng: np.random.Generat
     if not findings:
         return []
     gradient, leaves = findings[0].gradient, [f.leaf for f in findings]
-    v = equalised(rng, {n: gradient.value[n] for n in leaves}, {n: gradient.noise[n] for n in leaves})
-    estimate = complex_step(trial.forward, trial.point, findings[0].u, v, seed=trial.options.seed)
+    v = equalised(rng, {n: gradient.value[n] for n in leaves}, gradient.noise)
+    estimate = trial.complex_step(findings[0].u, v)
     if estimate.reason or not math.isfinite(estimate.error):
         return findings
     value = dot(gradient.value, v)
-    noise = magnitude({n: gradient.noise[n] for n in leaves}, v)
+    noise = magnitude(gradient.noise, v)
     bar = estimate.error + NOISE_FACTOR * noise
     if abs(value - estimate.value) <= FAIL_FACTOR * bar:
         return [replace(f, entrywise=2 * bar) for f in findings]
@@ -261,7 +268,7 @@ def _small_entries(trial: Trial, finding: Finding, rng: np.random.Generator) -> 
     """
     leaf = finding.leaf
     terms = np.abs(finding.gradient.value[leaf]) * entry_sizes(trial.point[leaf])
-    if trial.options.search == "none" and terms.size > _MANY:
+    if trial.options.search == "none" and trial.size > _MANY:
         return finding
     groups = _by_size(terms, _DROWNED * finding.decision.bar)
     for _ in range(_QUESTIONS):

@@ -6,11 +6,12 @@ import numpy as np
 
 from gradverify.arrays import Arrays, magnitude, norm
 from gradverify.judging import Finding
+from gradverify.noise import Gradient
 from gradverify.oracles.opinion import Opinion
 from gradverify.probes import draw_cotangent, draw_tangent
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
 from gradverify.targets.record import Target
-from gradverify.trial import Gradient, Trial
+from gradverify.trial import Trial
 from gradverify.verdict import Decision
 
 

@@ -31,14 +31,27 @@ def draw_tangent(
     So an entry of 1e-9 beside one of 1e9 stays inside its own domain. Zeros move by the typical
     size of their leaf, or by one where the whole leaf is zero.
     """
-    return {n: draw_signs(rng, np.shape(point[n]), _BITS[dtype]) * entry_sizes(point[n]) for n in leaves}
+    return {n: _slim(draw_signs(rng, np.shape(point[n]), _BITS[dtype]) * entry_sizes(point[n])) for n in leaves}
+
+
+_MANY = 2**12
+
+
+def _slim(v: np.ndarray) -> np.ndarray:
+    """The same numbers in half the memory, where there are many and float32 has them all: 20 bits fit into its 24."""
+    if v.size <= _MANY:
+        return v
+    narrow = v.astype(np.float32)
+    return narrow if np.array_equal(narrow, v) else v
 
 
 def entry_sizes(x: np.ndarray) -> np.ndarray:
     """|x_i| rounded to a power of two; for zeros the typical size of the others, or 1."""
     size = np.abs(to_float64(x))
-    filled = np.where((size > 0) & np.isfinite(size), size, _typical(size, 1.0))
-    return np.asarray(2.0 ** np.floor(np.log2(np.maximum(filled, 2.0**-1000))))
+    known = (size > 0) & np.isfinite(size)
+    filled = size if known.all() else np.where(known, size, _typical(size, 1.0))
+    exponent = np.maximum(filled, 2.0**-1000).view(np.uint64) & np.uint64(0x7FF0000000000000)
+    return np.asarray(exponent.view(np.float64))
 
 
 def power_of_two(size: float) -> float:
@@ -59,10 +72,19 @@ def equalised(
     Entries within a thousand times their own noise count as that large, since nothing smaller can
     be resolved; exact zeros get the largest weight that any other entry has.
     """
-    sizes = {n: np.maximum(np.abs(g), 1024 * noise[n]) for n, g in gradient.items()}
-    positive = [s[s > 0] for s in sizes.values()]
-    smallest = min((float(p.min()) for p in positive if p.size), default=1.0)
-    return {n: draw_signs(rng, s.shape) / np.where(s > 0, s, smallest) for n, s in sizes.items()}
+    def sizes(n: str) -> np.ndarray:
+        return np.asarray(np.maximum(np.abs(gradient[n]), 1024 * noise[n]))
+
+    smallest = min(float(np.min(s, initial=np.inf, where=s > 0)) for s in map(sizes, gradient))
+    smallest = smallest if np.isfinite(smallest) else 1.0
+    return {n: _equal(rng, sizes(n), smallest) for n in gradient}
+
+
+def _equal(rng: np.random.Generator, size: np.ndarray, smallest: float) -> np.ndarray:
+    v = draw_signs(rng, size.shape) / np.where(size > 0, size, smallest)
+    # Any numbers will do, as long as they are the same ones everywhere.
+    fits = v.size > _MANY and np.min(np.abs(v)) > 2.0**-100 and np.max(np.abs(v)) < 2.0**100
+    return np.asarray(v.astype(np.float32) if fits else v)
 
 
 def tied(rng: np.random.Generator, x: np.ndarray, *, hold_zeros: bool) -> np.ndarray:

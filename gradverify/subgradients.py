@@ -14,12 +14,13 @@ import numpy as np
 
 from gradverify.arrays import Arrays, draw_signs, magnitude, to_float64
 from gradverify.judging import Finding, judge, moved_outputs, stand
+from gradverify.noise import Gradient
 from gradverify.oracles.finite import finite
 from gradverify.oracles.kinks import classify
 from gradverify.oracles.opinion import Opinion
 from gradverify.probes import entry_sizes, tied, unit
 from gradverify.records import NOISE_FACTOR, Estimate, Verdict
-from gradverify.trial import Gradient, Trial
+from gradverify.trial import Trial
 from gradverify.verdict import Decision, Scales, decide
 
 _PAIRS = 6  # nudges and their mirror images: both sides of every kink are seen

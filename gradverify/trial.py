@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
 from gradverify import limits
-from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, magnitude, one_ulp, select, to_float64
+from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, norm, one_ulp, select, to_float64
 from gradverify.domains import Region, move, project
 from gradverify.limits import BudgetSpent
+from gradverify.noise import Gradient, Noise, differences
+from gradverify.oracles.complexstep import Imaginary, Steps, complex_step, take_steps
 from gradverify.oracles.opinion import Opinion, consult
-from gradverify.records import Options
+from gradverify.records import Estimate, Options
 from gradverify.targets.gradients import WrongClaim
 from gradverify.targets.record import Perturb, Target
 
 _NOISE_RUNS = 3
+_LARGE = 2**16  # numbers in a point from which on a run is not repeated for the sake of statistics
+_WIDE = 2**14  # numbers beyond which extended precision, which no BLAS knows, costs more than it shows
 
 
 @dataclass
@@ -26,23 +32,6 @@ class Counts:
     forwards: int = 0
     backwards: int = 0
     skipped: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """A computed gradient with the noise of each entry; `absent` leaves came back as None."""
-
-    value: Arrays
-    noise: Arrays
-    runs: tuple[Arrays, ...]
-    absent: frozenset[str]
-    dtypes: Mapping[str, str]
-
-    def probe(self, v: Mapping[str, np.ndarray]) -> tuple[float, float]:
-        """``<g, v>`` and its noise: the spread over the perturbed runs, at least one rounding of its terms."""
-        value = dot(self.value, v)
-        spread = max((abs(dot(run, v) - value) for run in self.runs), default=0.0)
-        return value, max(spread, magnitude(self.noise, v))
 
 
 @dataclass
@@ -55,6 +44,10 @@ class Trial:
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
+        self.settled: list[list[Any]] = []  # the findings of each probe that settled all leaves at once
+        # What was computed along the last direction asked, for whatever cotangent asks next.
+        self._steps: tuple[Arrays, Steps | None] | None = None
+        self._line: tuple[Arrays, Callable[[float], Arrays]] | None = None
         outputs = self.target.forward(self.point)
         self.counts.forwards += 1
         claimed = self.target.claimed if self.options.wrt is None else None
@@ -89,7 +82,31 @@ class Trial:
 
     def phi(self, u: Arrays, v: Arrays) -> Callable[[float], float]:
         """``t -> <u, f(x + t v)>``, the forward run in its own dtype."""
-        return lambda t: dot(self.forward(self.moved(t, v)), u)
+        return lambda t: dot(self._along(v)(t), u)
+
+    def _along(self, v: Arrays) -> Callable[[float], Arrays]:
+        """``t -> f(x + t v)``; of a large point remembered, so that another cotangent costs nothing."""
+        if self._line is None or self._line[0] is not v:
+            line = self.target.line(self.point, v) if self.target.line is not None and not self.regions else None
+            ask = partial(self._on, line) if line is not None else lambda t: self.forward(self.moved(t, v))
+            keep = self.large and sum(map(np.size, self.base.values())) <= self.size / 16
+            self._line = v, cache(ask) if keep else ask
+        return self._line[1]
+
+    def _on(self, line: Callable[[float], Arrays], t: float) -> Arrays:
+        self.spend()
+        outputs = line(t)
+        return {name: outputs[name] for name in self.outputs}
+
+    @property
+    def size(self) -> int:
+        """How many numbers the point has."""
+        return sum(map(np.size, self.point.values()))
+
+    @property
+    def large(self) -> bool:
+        """Whether a forward is so dear that nothing is run twice for the sake of statistics."""
+        return self.size > _LARGE
 
     def moved(self, t: float, v: Arrays) -> Arrays:
         """The point at ``x + t v``, inside the domains the user declared."""
@@ -121,8 +138,9 @@ class Trial:
             claim(between, None)
         zeros = {name: np.zeros(np.shape(y)) for name, y in outputs.items() if name not in u}
         found = pullback({name: _like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()})
+        del pullback
         # A backward may answer with a buffer of its own that its next call fills again.
-        return {name: g.copy() if isinstance(g, np.ndarray) else g for name, g in found.items()}
+        return {name: g.copy() if isinstance(g, np.ndarray) else g for name, g in _emptied(found)}
 
     def laid_out_gradient(self, u: Arrays) -> Arrays:
         """One backward pass given these very arrays, so that their strides reach the target."""
@@ -138,21 +156,26 @@ class Trial:
         first = self.raw_gradient(u)
         self._require_shapes(first)
         value = self._dense(first)
-        runs = [self._dense(g) for g in self._perturbed_gradients(u)]
-        eps = self.target.eps / 2
-        noise = {
-            n: np.max([np.abs(g), *(np.abs(r[n] - g) / eps for r in runs)], axis=0) * eps
-            for n, g in value.items()
-        }
-        absent = frozenset(n for n in self.leaves if first.get(n) is None)
         dtypes = {n: dtype_name(g) for n, g in first.items() if g is not None}
-        return Gradient(value, noise, tuple(runs), absent, dtypes)
+        absent = frozenset(n for n in self.leaves if first.get(n) is None)
+        del first
+        runs = tuple(self._perturbed(u, value))
+        return Gradient(value, Noise(value, runs, self.target.eps / 2), runs, absent, dtypes)
 
-    def _perturbed_gradients(self, u: Arrays) -> list[Arrays]:
-        runs = [run for seed in range(_NOISE_RUNS) for run in self._jittered(u, seed)]
-        if self.target.dtype == "float64" and EPS["longdouble"] < EPS["float64"]:
-            runs += _quietly(lambda: self._wider_gradient(u))
-        return [run for run in runs if all_finite(run)]
+    def _perturbed(self, u: Arrays, value: Arrays) -> Iterator[Arrays]:
+        """By how much the gradient differs where everything was moved by one rounding."""
+        for run in self._runs(u):
+            dense = self._dense(run)
+            run.clear()
+            if all_finite(dense):
+                yield differences(dense, value, narrow=self.large)
+
+    def _runs(self, u: Arrays) -> Iterator[Arrays]:
+        # Over many entries one run has seen as many roundings as three over few.
+        for seed in range(1 if self.large else _NOISE_RUNS):
+            yield from self._jittered(u, seed)
+        if self.target.dtype == "float64" and EPS["longdouble"] < EPS["float64"] and self.size <= _WIDE:
+            yield from _quietly(lambda: self._wider_gradient(u))
 
     def _wider_gradient(self, u: Arrays) -> Arrays:
         """The target's own derivative code with eleven more bits: what it rounds away shows directly."""
@@ -191,10 +214,34 @@ class Trial:
     def expected(self, u: Arrays, v: Arrays, need: float | None) -> Opinion:
         """What the oracles say about ``<u, J v>``; `need` is the absolute error that is enough."""
         foreign = self.target.forward if self.target.foreign else None
+        step = partial(self.complex_step, runs=0 if self.large else 2) if self.target.imaginary is not None else None
         return consult(
             phi=self.phi(u, v), forward=self._counted(foreign), point=self.point, u=u, v=v,
-            eps=self.eps, need=need, oracle=self.options.oracle, seed=self.options.seed,
+            eps=self.eps, need=need, oracle=self.options.oracle, seed=self.options.seed, step=step,
+            large=self.large, size=norm({n: y * u[n] for n, y in self.base.items() if n in u}),
         )  # fmt: skip
+
+    def complex_step(self, u: Arrays, v: Arrays, runs: int = 1) -> Estimate:
+        """``<u, J v>`` by complex step: the framework's, if the target brings one, with so many runs for its bound."""
+        if self.target.imaginary is None:
+            return complex_step(self.forward, self.point, u, v, seed=self.options.seed)
+        if self._steps is None or self._steps[0] is not v:
+            self._line = self._steps = None  # what was kept of another direction
+            self._steps = v, self._take_steps(self.target.imaginary, v, runs)
+        steps = self._steps[1]
+        return steps.estimate(u) if steps is not None else Estimate(np.nan, np.inf, 1, "complex", "unsupported")
+
+    def _take_steps(self, imaginary: Imaginary, v: Arrays, runs: int) -> Steps | None:
+        def counted(*question: Any) -> tuple[Arrays, Arrays]:
+            self.spend()
+            return imaginary(*question)
+
+        try:
+            return take_steps(counted, self.base, self.point, v, self.options.seed, runs)
+        except BudgetSpent:
+            raise
+        except Exception:  # an operator without a continuation, or code that asks what a tensor is made of
+            return None
 
     def _counted(self, forward: Callable[[Arrays], Arrays] | None) -> Callable[[Arrays], Arrays] | None:
         return None if forward is None else self.forward
@@ -208,6 +255,13 @@ def _quietly(run: Callable[[], Arrays]) -> list[Arrays]:
         raise
     except Exception:
         return []
+
+
+def _emptied(found: Arrays) -> Iterator[tuple[str, Any]]:
+    """The items, each given up before the next: of a million numbers one copy less."""
+    found = dict(found)
+    for name in list(found):
+        yield name, found.pop(name)
 
 
 def _like(u: np.ndarray, output: np.ndarray) -> np.ndarray:

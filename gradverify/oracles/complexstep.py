@@ -33,6 +33,7 @@ FLOOR = 8.0  # ulps of the terms u_i (Jv)_i: the last rounding of each, in NumPy
 UNDERFLOW = 2.0**-1000  # imaginary parts near 2^-1074 have no digits; 2^74 for what multiplies them later
 REAL_ULPS = 512.0  # of max|f|: sums in another order, complex functions of a few ulps
 JITTERED_RUNS = 2
+UNSEEN = 32.0  # times `FLOOR`: where no second run shows how far rounding inside the forward reaches
 
 Slopes = tuple[float, float] | None
 
@@ -210,3 +211,35 @@ def _close(expected: Any, seen: Any, jittered: list[Any]) -> bool:
 
 def _largest(array: Any) -> float:
     return float(np.max(np.abs(array), initial=0.0))
+
+
+Imaginary = Callable[[Arrays, Arrays, float, int | None], tuple[Arrays, Arrays]]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Complex steps along one direction, taken by a framework that carries them itself; any cotangent may be asked."""
+
+    plain: Arrays
+    base: _Run
+    others: list[_Run]
+    h: float
+
+    def estimate(self, u: Arrays) -> Estimate:
+        """``<u, J v>`` with the bound of `complex_step`."""
+        value, calls = dot(u, self.base.derivative), 1 + len(self.others)
+        error = _bound(u, self.base, self.others, self.h) * (1 if self.others else UNSEEN)
+        plain = {name: array for name, array in self.plain.items() if name in u}
+        fits = plain.keys() <= self.base.values.keys() and _same_values(plain, self.base, self.others)
+        if not fits or not np.isfinite(value) or not np.isfinite(error):
+            return Estimate(np.nan, np.inf, calls, "complex", "unsupported")
+        return Estimate(value, error, calls, "complex")
+
+
+def take_steps(imaginary: Imaginary, plain: Arrays, point: Arrays, v: Arrays, seed: int = 0, runs: int = 2) -> Steps:
+    """Runs at steps of several sizes: the first as it is, the others with every last bit moved."""
+    keys = np.random.default_rng(seed).integers(2**62, size=runs)
+    h = _step(point, v)
+    values, slopes = imaginary(point, v, h, None)
+    others = [imaginary(point, v, h * OTHER_STEP * (1 + k), int(key)) for k, key in enumerate(keys)]
+    return Steps(plain, _Run(slopes, values, Watch()), [_Run(dy, y, Watch()) for y, dy in others], h)

@@ -16,13 +16,15 @@ import numpy as np
 from gradverify.arrays import Arrays
 from gradverify.oracles.certified import certified
 from gradverify.oracles.complexstep import complex_step
-from gradverify.oracles.finite import finite, second_opinion
+from gradverify.oracles.finite import RADIUS, finite, second_opinion
+from gradverify.oracles.glance import glance
 from gradverify.oracles.multiprecision import multiprecision
 from gradverify.oracles.quad import quad
 from gradverify.records import Estimate
 
 Forward = Callable[[Arrays], Arrays]
 Phi = Callable[[float], float]
+Step = Callable[[Arrays, Arrays], Estimate]
 
 FOREIGN: dict[str, Callable[[Forward, Arrays, Arrays, Arrays], Estimate]] = {
     "complex": complex_step,
@@ -81,11 +83,17 @@ def consult(
     need: float | None,
     oracle: str = "auto",
     seed: int = 0,
+    step: Step | None = None,
+    size: float = 0.0,
+    large: bool = False,
 ) -> Opinion:
-    """Native differences, and the foreign oracle where the forward runs on it and both agree."""
-    foreign = None
-    if forward is not None and oracle != "finite":
-        foreign = FOREIGN["complex" if oracle == "auto" else oracle](forward, point, u, v)
+    """Native differences, and the foreign oracle where the forward runs on it and both agree.
+
+    `step` is the complex step of a framework that carries it itself; `size` is that of the values under phi.
+    With `large` forwards are dear, and four samples do where they confirm the foreign estimate.
+    """
+    foreign = _ask_foreign(forward, point, u, v, "complex" if oracle == "auto" else oracle, step)
+    if foreign is not None:
         if foreign.reason == "kink" and foreign.slopes is not None and oracle == "auto":
             # It saw the tie itself: differences would only spend a hundred evaluations on shrinking towards it.
             met = Estimate(math.nan, math.inf, foreign.evaluations, "finite", "kink", foreign.slopes)
@@ -93,7 +101,31 @@ def consult(
         foreign = None if foreign.reason or not math.isfinite(foreign.error) else foreign
     # Beside a foreign estimate the difference has to confirm, not to resolve: a thousandth is enough.
     enough = max(need or 0.0, 1e-3 * abs(foreign.value)) if foreign is not None else need
-    return _joined(finite(phi, eps, require=enough, seed=seed), foreign, phi)
+    radius = RADIUS if foreign is None else _near(eps * size, enough)
+    if large and foreign is not None and enough:
+        seen = glance(phi, eps, radius, enough)
+        if seen is not None and abs(seen.value - foreign.value) <= seen.error + foreign.error:
+            return Opinion(foreign, seen, foreign)
+    return _joined(finite(phi, eps, require=enough, seed=seed, radius=radius), foreign, phi)
+
+
+_ROOM = 2.0**22  # roundings: a fit multiplies them by a few hundred, the rest is what measured noise may exceed one by
+
+
+def _near(rounding: float, enough: float | None) -> float:
+    """The radius from which a difference is just good enough to confirm: a kink farther off is none of its business."""
+    if not enough or rounding <= 0.0:
+        return RADIUS
+    wanted = math.ldexp(1.0, math.frexp(_ROOM * rounding / enough)[1])
+    return min(RADIUS, max(2.0**-40, wanted))
+
+
+def _ask_foreign(
+    forward: Forward | None, point: Arrays, u: Arrays, v: Arrays, oracle: str, step: Step | None
+) -> Estimate | None:
+    if oracle == "complex" and step is not None:
+        return step(u, v)
+    return FOREIGN[oracle](forward, point, u, v) if forward is not None and oracle in FOREIGN else None
 
 
 def _joined(native: Estimate, foreign: Estimate | None, phi: Phi) -> Opinion:

@@ -22,6 +22,10 @@ class WrongClaim(Exception):  # noqa: N818 - not an error of the program: a find
         self.text = text
 
 
+class NotClaimed(Exception):  # noqa: N818 - an answer, found out by asking
+    """The target turned out to have no such derivative."""
+
+
 def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs: Sequence[str]) -> Arrays:
     """Name what a backward returned.
 

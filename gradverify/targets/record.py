@@ -31,6 +31,8 @@ class Target:
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
     twice(point, u) -> the gradients of two backward passes after one forward, nothing copied between them.
     overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
+    line(point, v) -> (t -> outputs at x + t v), nothing copied that need not be; None where `forward` is as good.
+    imaginary(point, v, h, key) -> (outputs, derivatives along v) of the forward run at x + ihv; raises where it cannot.
     subset(point, u, leaves) -> their gradients where no other leaf asks for one.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
     """
@@ -46,6 +48,8 @@ class Target:
     substitute: Substitute | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None
     twice: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]] | None = None
+    line: Callable[[Arrays, Arrays], Callable[[float], Arrays] | None] | None = None
+    imaginary: Callable[[Arrays, Arrays, float, int | None], tuple[Arrays, Arrays]] | None = None
     subset: Callable[[Arrays, Arrays, tuple[str, ...]], Arrays] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False

@@ -673,3 +673,11 @@ def test_a_subset_of_leaves_alone_asks_for_a_gradient() -> None:
     target = target_of(Multiply, drawn(3), drawn(3))
     np.testing.assert_array_equal(target.subset(target.point, {"out": np.ones(3)}, ("b",))["b"], target.point["a"])
     assert seen == [(False, True)]
+
+
+@pytest.mark.parametrize("recording", [True, False])
+def test_the_callers_grad_mode_is_left_as_it_was(recording: bool) -> None:
+    with torch.set_grad_enabled(recording):
+        target = target_of(nn.Linear(2, 2).double(), drawn(3, 2))
+        target.forward(target.point)
+        assert torch.is_grad_enabled() is recording

@@ -23,6 +23,11 @@ class Narrowing(TorchDispatchMode):
         super().__init__()
         self.seen = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Or PyTorch loads its compiler at the first use, which takes seconds.
+        return False
+
     def __torch_dispatch__(
         self, func: Callable[..., Any], _types: Sequence[type], args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,

@@ -69,7 +69,7 @@ def make_program(obj: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any], see
     trained = tuple(name for name, _, t in state if floating(t) and t.requires_grad)
     return Program(
         name=_name(obj),
-        tensors=tensors | {name: t.detach().clone() for name, _, t in state},
+        tensors=tensors | {name: t.detach() if name in trained else t.detach().clone() for name, _, t in state},
         leaves=tuple(name for name, t in tensors.items() if floating(t)) + trained,
         inputs=frozenset(tensors),
         call=partial(_call, function, arguments, others),

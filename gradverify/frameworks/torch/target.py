@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 from gradverify.arrays import EPS, Arrays, dtype_name, flatten
 from gradverify.frameworks.torch.complexparts import joined, part_names, parted, split
+from gradverify.frameworks.torch.imaginary import imaginary_step
 from gradverify.frameworks.torch.narrowing import Narrowing
 from gradverify.frameworks.torch.program import Program, Tensors, make_program
 from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
@@ -33,6 +34,7 @@ from gradverify.frameworks.torch.tensors import (
     to_host64,
 )
 from gradverify.records import Options
+from gradverify.targets.gradients import NotClaimed
 from gradverify.targets.record import Perturb, Pullback, Target
 
 
@@ -61,12 +63,20 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         dtype=lowest([real_name(tensor) for tensor in tensors]),
         forward=partial(_forward, program),
         linearize=partial(_linearize, program),
-        pushforward=_if_it_works(dual, point) if options.mode != "reverse" else None,
+        pushforward=_if_it_works(dual, point, once=_is_large(point)) if options.mode != "reverse" else None,
         hessian_product=_if_it_works(double, point) if options.order > 1 else None,
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
+        line=partial(_line, program),
+        imaginary=partial(imaginary_step, program, _running) if _continues(program) else None,
     )
+
+
+def _continues(program: Program) -> bool:
+    """Whether an imaginary part can be put into the leaves, and nothing differentiates on the way."""
+    kept = (program.tensors[name] for name in program.leaves)
+    return not program.graph and all(t.dtype == torch.float64 and t.device.type == "cpu" for t in kept)
 
 
 def _point(program: Program) -> Arrays:
@@ -92,8 +102,8 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 @contextmanager
 def _running(program: Program, *, graph: bool) -> Iterator[None]:
     """The user's code runs here: in a mode of its own, from one seed, leaving no trace."""
-    modes = torch.inference_mode(mode=False), torch.set_grad_enabled(graph)
-    with modes[0], modes[1], frozen(program.seed, program.undos):
+    # set_grad_enabled acts when it is made: made before the other is entered, that would put back what it set.
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(graph), frozen(program.seed, program.undos):
         yield
 
 
@@ -130,6 +140,34 @@ def _evaluate(program: Program, point: Arrays) -> Tensors:
         for leaf in leaves.values():
             leaf.requires_grad_(program.graph)
         return _outputs(program, _given(program, leaves))
+
+
+def _line(program: Program, point: Arrays, v: Arrays) -> Callable[[float], Arrays] | None:
+    """``t -> f(x + t v)``, with every leaf moved in its place."""
+    kept = split({name: program.tensors[name] for name in program.leaves})
+    plain = all(t.device.type == "cpu" and t.is_contiguous() and t.dtype in _STEPPED for t in kept.values())
+    if program.graph or not plain:
+        return None
+    leaves = {name: from_host(point[name], t.dtype, t.device, t.stride()) for name, t in kept.items()}
+    ways = {n: (leaves[n], torch.as_tensor(np.asarray(point[n])), torch.as_tensor(np.asarray(v[n]))) for n in v}
+
+    def outputs(t: float) -> Arrays:
+        with _running(program, graph=False):
+            for x, start, way in ways.values():
+                _move(x, start, way, t)
+            return {name: to_host64(y) for name, y in _outputs(program, _given(program, leaves)).items()}
+
+    return outputs
+
+
+def _move(x: Tensor, start: Tensor, way: Tensor, t: float) -> None:
+    if x.dtype == torch.float64:
+        torch.add(start, way, alpha=t, out=x)
+    else:
+        x.copy_(start.double() + t * way.double())
+
+
+_STEPPED = (torch.float64, torch.float32)  # which `copy_` rounds to once
 
 
 def _forward(program: Program, point: Arrays) -> Arrays:
@@ -177,7 +215,12 @@ def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tens
     if perturb is None:
         return _outputs(program, given)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(partial(perturb_tensor, perturb), lambda saved: saved):
+        own = {t.data_ptr() for t in given.values()}  # moved already, as leaves
+
+        def pack(saved: Tensor) -> Tensor:
+            return saved if saved.data_ptr() in own else perturb_tensor(perturb, saved)
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
             return _outputs(program, given)
     except RuntimeError as error:
         # Code that calls torch.func.grad inside forbids such hooks; its residuals stay as they are.
@@ -199,7 +242,9 @@ def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors,
         grads = program.within({n: t if n in program.leaves else t.clone() for n, t in given.items()}, ask)
         for name, seed, before in zip(asked, seeds, sent, strict=True):
             _write_back(u[name], to_host(seed), before)
-        return {name: None if g is None else to_host64(g) for name, g in zip(leaves, grads, strict=True)}
+        found = dict(zip(leaves, grads, strict=True))
+        del grads
+        return {name: None if g is None else to_host64(g) for name in leaves for g in (found.pop(name),)}
 
 
 def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
@@ -244,15 +289,35 @@ def _counts(g: Tensor | None, name: str, v: Arrays) -> bool:
     return g is not None and g.requires_grad and name in v
 
 
-def _if_it_works(derivative: Any, point: Arrays) -> Any:
-    """The derivative, or None where one call at the point raises: it is not claimed there."""
+def _is_large(point: Arrays) -> bool:
+    return sum(map(np.size, point.values())) > 2**16
+
+
+def _if_it_works(derivative: Any, point: Arrays, *, once: bool = False) -> Any:
+    """The derivative, or None where one call at the point raises: it is not claimed there.
+
+    With `once` that is found out when it is first asked, so that no call is made for nothing.
+    """
+    first = _first(derivative)
+    if once:
+        return first
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
-            derivative(point, {name: np.ones_like(x) for name, x in point.items()})
-    except Exception:  # a missing derivative is reported in many ways
+        first(point, {name: np.ones_like(x) for name, x in point.items()})
+    except NotClaimed:
         return None
     return derivative
+
+
+def _first(derivative: Any) -> Any:
+    def asked(point: Arrays, v: Arrays) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
+                return derivative(point, v)
+        except Exception as error:  # a missing derivative is reported in many ways
+            raise NotClaimed(str(error)) from error
+
+    return asked
 
 
 def _cast(program: Program, options: Options, dtype: str) -> Target | None:
