@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,8 +81,6 @@ def deliver(report: Any, sinks: Sinks, show: Callable[[], object]) -> None:
 
 def print_json(report: Any) -> None:
     """The report's JSON on standard output, for the next program of a pipe."""
-    from gradverify.report.jsonfile import to_dict
+    from gradverify.report.jsonfile import dumps
 
-    reports = report.reports() if hasattr(report, "reports") else (report,)
-    json.dump(to_dict(reports), sys.stdout, allow_nan=False, indent=1)
-    sys.stdout.write("\n")
+    sys.stdout.write(dumps(report.reports() if hasattr(report, "reports") else (report,)))

@@ -13,6 +13,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -36,15 +37,15 @@ def console(*, stderr: bool = False) -> Console:
 
 
 class _Rate(ProgressColumn):
-    """Candidates a second, over the last half minute."""
+    """How many a second, over the last half minute."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
 
 
 @contextmanager
-def progress(*, shown: bool) -> Iterator[Tick]:
-    """A line on the terminal while the audit runs; nothing where standard error is not one."""
+def bar(what: str, *, shown: bool) -> Iterator[tuple[Progress, TaskID]]:
+    """A line on the terminal with rate and time left; nothing where standard error is not one."""
     screen = console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -53,12 +54,17 @@ def progress(*, shown: bool) -> Iterator[Tick]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=screen, transient=True, disable=not (shown and screen.is_terminal))
-    with bar:
-        task = bar.add_task("auditing", total=None)
+    with Progress(*columns, console=screen, transient=True, disable=not (shown and screen.is_terminal)) as line:
+        yield line, line.add_task(what, total=None)
+
+
+@contextmanager
+def progress(*, shown: bool) -> Iterator[Tick]:
+    """The line of an audit: how far it is, and what it is at."""
+    with bar("auditing", shown=shown) as (line, task):
 
         def tick(done: int, total: int, entry: AuditEntry) -> None:
-            bar.update(task, completed=done, total=total, description=words.cut(entry.symbol, 30))
+            line.update(task, completed=done, total=total, description=words.cut(entry.symbol, 30))
 
         yield tick
 

@@ -64,14 +64,11 @@ def _hunted(examples: int, seed: int) -> bool:
 @contextmanager
 def _progress(examples: int, *, shown: bool) -> Iterator[Callable[[Tally], object]]:
     """A bar on the terminal; nothing where standard error is not one."""
-    from rich.progress import Progress
+    from gradverify.cli.screen import bar
 
-    from gradverify.cli.screen import console
-
-    screen = console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not (shown and screen.is_terminal)) as bar:
-        task = bar.add_task("judging", total=examples)
-        yield lambda tally: bar.update(task, completed=tally.networks, description=_so_far(tally))
+    with bar("judging", shown=shown) as (line, task):
+        line.update(task, total=examples)
+        yield lambda tally: line.update(task, completed=tally.networks, description=_so_far(tally))
 
 
 def _so_far(tally: Tally) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradverify.records import Check
+from gradverify.report.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,3 +45,19 @@ def _row(check: Check) -> dict[str, Any]:
     return {**plain, "verdict": str(check.verdict), "worst": str(check.worst or ""),
             "cause": check.causes[0].name if check.causes else "",
             "entrywise": float("nan") if check.entrywise is None else check.entrywise}
+
+
+def write_table(checks: Sequence[Check], path: str | PathLike[str]) -> None:
+    """Write the frame as CSV or Parquet, by the name's ending; ImportError where Parquet has no engine.
+
+    In both a shape is text, ``3 x 4``: the one cell that neither format has a type for.
+    """
+    frame = checks_frame(checks)
+    frame["shape"] = [" x ".join(map(str, shape)) for shape in frame["shape"]]
+    ending = Path(path).suffix
+    if ending == ".csv":
+        write_whole(path, frame.to_csv(index=False, lineterminator="\n"))
+    elif ending == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        raise ValueError(f"{path}: a table is written as .csv or .parquet")

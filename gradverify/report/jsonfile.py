@@ -35,7 +35,12 @@ def to_dict(reports: Sequence[Report]) -> dict[str, Any]:
 
 def write(reports: Sequence[Report], path: str | PathLike[str]) -> None:
     """Write the reports as JSON; an older file is replaced in one step."""
-    write_whole(path, json.dumps(to_dict(reports), allow_nan=False, indent=1) + "\n")
+    write_whole(path, dumps(reports))
+
+
+def dumps(reports: Sequence[Report]) -> str:
+    """The text of the file."""
+    return json.dumps(to_dict(reports), allow_nan=False, indent=1) + "\n"
 
 
 def read(path: str | PathLike[str]) -> tuple[Report, ...]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
+import pandas as pd
+import pytest
+
 from gradverify.records import Check
-from gradverify.report.frame import COLUMNS, checks_frame
+from gradverify.report.frame import COLUMNS, checks_frame, write_table
 
 
 def test_every_field_of_a_check_has_a_column():
@@ -39,3 +42,13 @@ def test_numbers_are_numbers_where_all_are_missing(passed):
 
 def test_the_report_gives_its_frame(gelu):
     assert len(gelu.frame()) == 1
+
+
+def test_a_table_is_written_as_csv_and_as_parquet(gelu, affine, tmp_path):
+    checks = (*gelu.checks, *affine.checks)
+    write_table(checks, tmp_path / "t.csv")
+    csv = pd.read_csv(tmp_path / "t.csv")
+    assert (len(csv), csv["shape"][0], csv["resolution"][0]) == (4, "5 x 10", gelu.checks[0].resolution)
+    pytest.importorskip("pyarrow")
+    write_table(checks, tmp_path / "t.parquet")
+    assert pd.read_parquet(tmp_path / "t.parquet")["computed"].tolist() == csv["computed"].tolist()
