@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gradverify.checking import assert_gradients, check
     from gradverify.convergence.taylor import TaylorReport, check_taylor
     from gradverify.deriving import derivative
+    from gradverify.flow.checking import check_flow
+    from gradverify.flow.record import FlowReport, FlowVerdict
     from gradverify.pytest_plugin.cases import cases
     from gradverify.records import (
         Cause,
@@ -34,11 +36,14 @@ _HOME = {
     "assert_gradients": "gradverify.checking",
     "cases": "gradverify.pytest_plugin.cases",
     "check": "gradverify.checking",
+    "check_flow": "gradverify.flow.checking",
     "check_taylor": "gradverify.convergence.taylor",
     "derivative": "gradverify.deriving",
     "Cause": "gradverify.records",
     "Check": "gradverify.records",
     "Estimate": "gradverify.records",
+    "FlowReport": "gradverify.flow.record",
+    "FlowVerdict": "gradverify.flow.record",
     "GradientInconclusive": "gradverify.records",
     "GradientMismatch": "gradverify.records",
     "Options": "gradverify.records",
@@ -54,6 +59,8 @@ __all__ = [
     "Cause",
     "Check",
     "Estimate",
+    "FlowReport",
+    "FlowVerdict",
     "GradientInconclusive",
     "GradientMismatch",
     "Options",
@@ -65,6 +72,7 @@ __all__ = [
     "audit",
     "cases",
     "check",
+    "check_flow",
     "check_taylor",
     "derivative",
     "function",

@@ -1,0 +1,119 @@
+"""What a report says in words: the headline, the findings, and what to do, each tried before it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import EPS, dtype_name, to_float64
+from gradverify.deriving import derivative
+from gradverify.flow.prediction import UNLIKELY
+from gradverify.flow.record import FlowReport, FlowVerdict
+from gradverify.flow.verdict import limits_of
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Cause
+
+EXPLAINED, UNEXPLAINED = "explained-by-initialisation", "not-explained"
+JUDGED_AT_MOST = 8  # layers whose own backward pass is checked, the most suspicious first
+
+
+def advised(report: FlowReport, measured: Sequence[Any], passage: Any) -> FlowReport:
+    """The report with its findings in words."""
+    findings = (*_unexplained(measured), *_explained(report), *_underflows(report))
+    report = replace(report, findings=findings)
+    wrong = f"wrong backward pass in {', '.join(report.wrong)}; " if report.wrong else ""
+    return replace(report, headline=wrong + _headline(report))
+
+
+def _headline(report: FlowReport) -> str:
+    lost = f"the gradient's size changes by {report.decades:+.1f} decades from the last layer to the first"
+    if not math.isnan(report.predicted):
+        error = "" if math.isnan(report.error) else f" +- {report.error:.1f}"
+        lost += f" (theory {report.predicted:+.1f}{error})"
+    limits = limits_of(report.optimizer)
+    if report.verdict is FlowVerdict.NONFINITE:
+        return "the output or the loss is not finite: nothing can be said of its gradient"
+    if report.verdict is FlowVerdict.HEALTHY:
+        return f"{lost}; {report.optimizer.name} trains from -{limits.lost:g} to +{limits.gained:g}"
+    return f"{lost}; {_CONSEQUENCE[report.verdict]} under {report.optimizer.name}"
+
+
+_CONSEQUENCE = {
+    FlowVerdict.VANISHING: "the first layers stand still",
+    FlowVerdict.SATURATED: "most units are on a flat end and the first layers stand still",
+    FlowVerdict.EXPLODING: "no learning rate suits both ends",
+    FlowVerdict.DEAD: "a layer passes nothing on",
+}
+
+
+def _unexplained(measured: Sequence[Any]) -> tuple[Cause, ...]:
+    odd = sorted((m for m in measured if m.prediction.explained is False), key=_suspicion, reverse=True)
+    return tuple(_judged(m) for m in odd[:JUDGED_AT_MOST])
+
+
+def _suspicion(m: Any) -> float:
+    return math.inf if m.prediction.fits is False else abs(m.prediction.z)
+
+
+def _judged(m: Any) -> Cause:
+    p, kind = m.prediction, m.site.kind
+    seen = (f"{m.site.name}: ln ratio {m.sizes.log_ratio:+.2f}, theory {p.log_ratio:+.2f}"
+            + ("" if math.isnan(p.z) else f" +- {p.error:.2f} (z {p.z:+.1f})"))
+    right = own_backward_is_right(m)
+    if right is False:
+        return Cause("wrong-backward", f"the backward pass of {kind} is not that of its forward pass, by finite "
+                     "differences", seen, f"gradverify.check on this {kind} says which entries are wrong and why", 1.0)
+    if right:
+        return Cause(UNEXPLAINED, f"{kind} has a right backward pass, by finite differences: what arrives must depend "
+                     "on its weights, as in trained, tied or orthogonal ones", seen, "nothing, if that is meant", 0.3)
+    return Cause(UNEXPLAINED, f"{kind} does to the gradient what its forward pass does not explain", seen,
+                 "look for a wrong backward pass: gradverify.check", 0.6)
+
+
+def own_backward_is_right(m: Any) -> bool | None:
+    """Whether <sent, v> is <received, J v>, J v by differences of the layer's forward; None where they cannot say."""
+    if m.site.again is None or m.received is None or m.sent is None:
+        return None
+    answers = (_asked(m, np.random.default_rng(seed).normal(size=m.site.x.shape)) for seed in range(3))
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _asked(m: Any, v: np.ndarray) -> bool | None:
+    received, sent = to_float64(m.received), to_float64(m.sent)
+    expected = derivative(lambda x: float(np.vdot(received, to_float64(m.site.again(x)))), m.site.x, v, "finite")
+    scale = float(np.linalg.norm(sent * v))
+    bar = expected.error + NOISE_FACTOR * EPS.get(dtype_name(m.site.x), 2.0**-52) * scale
+    off = abs(float(np.vdot(sent, v)) - expected.value)
+    if not math.isfinite(off) or bar > 0.1 * max(scale, off):
+        return None
+    return off <= FAIL_FACTOR * bar
+
+
+def _explained(report: FlowReport) -> tuple[Cause, ...]:
+    if report.verdict not in (FlowVerdict.VANISHING, FlowVerdict.EXPLODING, FlowVerdict.SATURATED):
+        return ()
+    if math.isnan(report.z) or abs(report.z) > UNLIKELY:
+        return ()
+    return (Cause(EXPLAINED, "the initialisation and the activations alone do this: no backward pass is wrong",
+                  f"{report.decades:+.1f} decades measured, {report.predicted:+.1f} +- {report.error:.1f} predicted",
+                  "", 0.9),)
+
+
+def _underflows(report: FlowReport) -> tuple[Cause, ...]:
+    if math.isnan(report.loss):
+        return ()
+    found = []
+    below = [layer.below_eps for layer in report.layers if layer.below_eps == layer.below_eps]
+    if report.optimizer.eps and below and max(below) > 0.5:
+        found.append(Cause("below-eps", f"in {sum(b > 0.5 for b in below)} layers most of the gradient is below the "
+                           f"eps {report.optimizer.eps:g} of {report.optimizer.name}, which moves them too slowly",
+                           f"up to {max(below):.0%} of the entries", "scale the loss up, or take a smaller eps", 0.7))
+    half = [layer.below_half for layer in report.layers if layer.below_half == layer.below_half]
+    if half and max(half) > 0.5:
+        found.append(Cause("below-half", f"in {sum(b > 0.5 for b in half)} layers float16 would round most of the "
+                           "gradient to zero", f"up to {max(half):.0%} of the entries",
+                           "in float16 scale the loss; bfloat16 holds them", 0.3))
+    return tuple(found)

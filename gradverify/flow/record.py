@@ -1,0 +1,177 @@
+"""What `check_flow` returns: a row for each layer, a verdict, and whether theory expected it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from os import PathLike
+from typing import Any
+
+from gradverify.records import Cause, Curve, Figure, Sheet
+
+
+class FlowVerdict(StrEnum):
+    """How the gradient gets through a network; compares equal to its name."""
+
+    HEALTHY = "healthy"
+    VANISHING = "vanishing"
+    EXPLODING = "exploding"
+    DEAD = "dead"
+    SATURATED = "saturated"
+    NONFINITE = "nonfinite"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The optimizer that is going to use the gradient: its name, its eps, its learning rate.
+
+    `adaptive` ones divide each gradient by its own size, and so forgive far more of a ratio.
+    """
+
+    name: str
+    eps: float = 0.0
+    rate: float = math.nan
+    adaptive: bool = False
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """One layer: root mean squares of its output, the gradient at it and its parameters; and what theory expected.
+
+    `delta` is dL/d output. `log_ratio` is ln(mean square of dL/d input / mean square of dL/d output), `predicted` its
+    expectation with standard error `error`, `z` their difference in units of that. `dead` is the share of units that
+    pass no gradient for any example, `saturated` that of entries on a flat end. `update` is the root mean square of the
+    first step of the optimizer over that of the weights (for a learning rate of 1 where none was declared).
+    """
+
+    layer: str
+    kind: str
+    activation: float
+    delta: float
+    log_ratio: float
+    predicted: float
+    error: float
+    z: float
+    explained: bool | None
+    dead: float
+    saturated: float
+    weight: float
+    gradient: float
+    update: float
+    below_eps: float
+    below_half: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The log-ratio with 95 % confidence."""
+        return self.log_ratio - 1.96 * self.error, self.log_ratio + 1.96 * self.error
+
+
+COLUMNS = tuple(LayerFlow.__dataclass_fields__)
+SHOWN = ("layer", "kind", "activation", "delta", "log_ratio", "predicted", "error", "z", "dead", "saturated", "update",
+         "below_eps")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A remedy that was applied to a copy, and what the copy's verdict and ratio were."""
+
+    remedy: str
+    verdict: FlowVerdict
+    decades: float
+
+    def __str__(self) -> str:
+        return f"{self.remedy}: {self.verdict}, {self.decades:+.1f} decades"
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of the input-output Jacobian of single examples: root mean square, largest, smallest."""
+
+    mean: float
+    largest: float
+    smallest: float
+
+
+@dataclass(frozen=True)
+class FlowReport:
+    """The verdict on a network's gradient flow, its evidence layer by layer, and remedies that were tried.
+
+    `decades` is log10 of the root mean square of dL/dz at the first layer over that at the last: negative where the
+    gradient shrinks on its way back. `predicted` +- `error` is what theory expects of it. None of this depends on the
+    scale of the loss; the shares below eps and below what float16 holds do, and are findings of their own.
+    """
+
+    network: str
+    verdict: FlowVerdict
+    headline: str
+    optimizer: Declared
+    layers: tuple[LayerFlow, ...]
+    decades: float
+    predicted: float = math.nan
+    error: float = math.nan
+    findings: tuple[Cause, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    spectrum: Spectrum | None = None
+    loss: float = math.nan
+    noise_scale: float = math.nan
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the gradient gets through, and no layer's own backward pass is wrong."""
+        return self.verdict is FlowVerdict.HEALTHY and not self.wrong
+
+    @property
+    def z(self) -> float:
+        """The distance of `decades` from its prediction, in standard errors."""
+        return (self.decades - self.predicted) / self.error if self.error else math.nan
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The layers whose factor lies too far from its prediction, or whose backward pass contradicts its forward."""
+        return tuple(layer.layer for layer in self.layers if layer.explained is False)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """The layers whose own backward pass was checked and is wrong."""
+        return tuple(cause.evidence.split(":")[0] for cause in self.findings if cause.name == "wrong-backward")
+
+    def sheet(self) -> Sheet:
+        """The report as a table with a verdict, which is what files and pages are made from."""
+        return Sheet(
+            kind="flow", target=self.network, verdict=str(self.verdict), ok=self.ok, headline=self.headline,
+            columns=SHOWN, rows=tuple(_cells(layer, SHOWN) for layer in self.layers), findings=self.findings,
+            figures=self.figures(), notes=(*map(str, self.trials), *self.notes))
+
+    def figures(self) -> tuple[Figure, ...]:
+        """The size of the gradient and of the activations through the depth."""
+        depth = tuple(float(k) for k, _ in enumerate(self.layers))
+        curves = tuple(Curve(label, depth, tuple(float(getattr(layer, name)) for layer in self.layers))
+                       for label, name in (("gradient dL/d output", "delta"), ("output", "activation")))
+        return (Figure("What flows through the layers", "layer", "root mean square", curves, log_y=True),)
+
+    def frame(self) -> Any:
+        """A `pandas.DataFrame`, one row a layer, in the order of the forward pass."""
+        rows = tuple(_cells(layer, COLUMNS) for layer in self.layers)
+        return Sheet("flow", self.network, str(self.verdict), self.ok, "", COLUMNS, rows).frame()
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write the report as JSON, with its ``schema_version``."""
+        self.sheet().to_json(path)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the report as one self-contained page."""
+        self.sheet().to_html(path)
+
+    def __str__(self) -> str:
+        return str(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return self.sheet()._repr_html_()
+
+
+def _cells(layer: LayerFlow, columns: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(getattr(layer, name) for name in columns)
