@@ -1,8 +1,9 @@
-"""How often the bound of finite differences covers the truth, and how much larger than the error it is.
+"""How often the bounds of the oracles cover the truth, and how much larger than the error they are.
 
-    python benchmarks/coverage.py --draws 20000
+    python benchmarks/coverage.py --draws 20400 --others 100
 
-Writes reports/coverage.md and reports/coverage.csv: a row a family, then every miss.
+Writes reports/coverage.md and reports/coverage.csv: finite differences taken as far as they go, a row a family;
+then every other way to ask on so many draws of each family, a row each; then every miss.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 from families import FAMILIES, Case, Family, draw_case
+from peers import of_array
 
-from gradverify.oracles.finite import finite
+import gradverify as gv
+from gradverify.oracles.finite import finite, second_opinion
+from gradverify.oracles.higher import Question, foreign
+from gradverify.oracles.opinion import FOREIGN
 from gradverify.records import Estimate
 
 REPORTS = Path(__file__).parents[1] / "reports"
@@ -31,6 +38,7 @@ class Trial:
     seed: int
     case: Case
     found: Estimate
+    way: str = ""
 
     @property
     def truth(self) -> float:
@@ -62,10 +70,77 @@ class Trial:
         return self.found.error / error if error and self.bounded else math.nan
 
 
-def run(family: Family, draws: int, first: int, require: float) -> list[Trial]:
-    """So many cases of one family, each to a relative bound or, where that is 0, as well as can be."""
-    cases = ((seed, draw_case(family, seed)) for seed in range(first, first + draws))
-    return [Trial(seed, c, finite(c.phi, c.eps, require * c.scale or None)) for seed, c in cases]
+Ask = Callable[[Case], Estimate]
+
+
+def run(family: Family, draws: int, first: int, ask: Ask, order: int = 1, way: str = "") -> list[Trial]:
+    """So many cases of one family."""
+    cases = ((seed, draw_case(family, seed, order)) for seed in range(first, first + draws))
+    with np.errstate(all="ignore"):
+        return [Trial(seed, c, ask(c), way) for seed, c in cases]
+
+
+def natively(require: float = 0.0, order: int = 1) -> Ask:
+    """Finite differences, to a relative bound or, where that is 0, as well as can be."""
+    return lambda c: finite(c.phi, c.eps, require * c.scale or None, order)
+
+
+def by_foreign(name: str, order: int = 1) -> Ask:
+    """A foreign oracle alone."""
+
+    def ask(c: Case) -> Estimate:
+        f = of_array(c)
+        forward = lambda p: {"y": f(p["x"])}  # noqa: E731
+        point, u, v = {"x": np.array(c.x)}, {"y": np.ones(())}, {"x": np.array(c.v)}
+        if order > 1:
+            return foreign(Question(forward, point, u, (v,) * order), name)
+        return FOREIGN[name](forward, point, u, v)
+
+    return ask
+
+
+def publicly(order: int = 1) -> Ask:
+    """`gradverify.derivative`."""
+
+    def ask(c: Case) -> Estimate:
+        try:
+            return gv.derivative(of_array(c), np.array(c.x), np.array(c.v), order=order)
+        except TypeError:  # the value at the point is not finite
+            return Estimate(math.nan, math.inf, 0, "none", "domain")
+
+    return ask
+
+
+WAYS: dict[str, tuple[Ask, int]] = {
+    "finite, 1e-6 required": (natively(1e-6), 1), "finite, 1e-3 required": (natively(1e-3), 1),
+    "finite, 1e-1 required": (natively(1e-1), 1), "second opinion": (lambda c: second_opinion(c.phi, c.eps), 1),
+    "finite, order 2": (natively(order=2), 2), "finite, order 3": (natively(order=3), 3),
+    "complex step": (by_foreign("complex"), 1), "complex steps, order 2": (by_foreign("complex", 2), 2),
+    "complex steps, order 3": (by_foreign("complex", 3), 3),
+    "quad": (by_foreign("quad"), 1), "quad, order 2": (by_foreign("quad", 2), 2), "quad, order 3": (by_foreign("quad", 3), 3),
+    "mpmath": (by_foreign("mpmath"), 1), "mpmath, order 2": (by_foreign("mpmath", 2), 2),
+    "mpmath, order 3": (by_foreign("mpmath", 3), 3), "certified": (by_foreign("certified"), 1),
+    "derivative": (publicly(), 1), "derivative, order 2": (publicly(2), 2), "derivative, order 3": (publicly(3), 3),
+}  # fmt: skip
+NATIVE = ("finite", "second")
+
+
+def others(draws: int, first: int, families: list[Family]) -> dict[str, list[Trial]]:
+    """Every other way on so many draws of each family it can be asked about."""
+    found = {}
+    for way, (ask, order) in WAYS.items():
+        chosen = [f for f in families if way.startswith(NATIVE) or f.eps < 1e-10]
+        found[way] = [t for f in chosen for t in run(f, draws, first, ask, order, way)]
+        print(way, len(found[way]), sum(t.missed for t in found[way]), flush=True)
+    return found
+
+
+def line_of(way: str, trials: list[Trial]) -> list[str]:
+    """A row for one of the other ways."""
+    bounded = [t for t in trials if t.bounded]
+    return [way, str(len(trials)), str(len(bounded)), str(sum(t.missed for t in trials)),
+            f"{median(t.relative for t in bounded):.1e}", f"{median(t.found.evaluations for t in trials):.0f}",
+            _reasons(trials)]
 
 
 def summarise(family: Family, trials: list[Trial]) -> list[str]:
@@ -89,39 +164,50 @@ def _reasons(trials: list[Trial]) -> str:
 
 def describe(trial: Trial) -> str:
     """A miss, with what is needed to see it again."""
-    return (f"- {trial.case.family}, seed {trial.seed} ({trial.case.note}): {trial.found}, "
+    return (f"- {trial.way or 'finite'}: {trial.case.family}, seed {trial.seed} ({trial.case.note}): {trial.found}, "
             f"truth {trial.case.slopes[0]:.17g} .. {trial.case.slopes[1]:.17g}")
 
 
-def write(rows: list[list[str]], misses: list[str], total: int, bounded: int) -> None:
-    """The table as Markdown and CSV."""
+def as_table(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in [list(head), ["---"] * len(head), *rows]]
+
+
+def write(rows: list[list[str]], trials: list[Trial], more: dict[str, list[Trial]], command: str) -> None:
+    """The tables as Markdown, the first as CSV."""
     REPORTS.mkdir(exist_ok=True)
     with (REPORTS / "coverage.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEAD, *rows])
-    table = ["| " + " | ".join(row) + " |" for row in [list(HEAD), ["---"] * len(HEAD), *rows]]
-    share = 1 - len(misses) / max(1, bounded)
-    lines = ["# Coverage of the bound of finite differences", "",
-             f"{total} draws, {bounded} with a bound, {len(misses)} misses: coverage {share:.4%}.",
-             "An infinite bound is not counted as covering. Made by `python benchmarks/coverage.py`.", "",
-             *table, "", "## Misses", "", *(misses or ["None."]), ""]
+    bounded = sum(t.bounded for t in trials)
+    missed = [describe(t) for part in (trials, *more.values()) for t in part if t.missed]
+    share = 1 - sum(t.missed for t in trials) / max(1, bounded)
+    lines = ["# Coverage of the bounds of the oracles", "", f"`{command}`", "", "## Finite differences", "",
+             f"{len(trials)} draws, {bounded} with a bound, {sum(t.missed for t in trials)} misses: coverage {share:.4%}.",
+             "An infinite bound is not counted as covering. As nothing is required, rungs are taken while they promise",
+             "a better one.", "", *as_table(HEAD, rows), "", "## Every other way to ask", "",
+             *as_table(MORE, [line_of(way, part) for way, part in more.items()]), "",
+             "## Misses", "", *(missed or ["None."]), ""]
     (REPORTS / "coverage.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
+
+
+MORE = ("asked", "draws", "with a bound", "misses", "median relative bound", "median evaluations", "reasons")
 
 
 def main() -> None:
     """Run all families, or those whose name contains --only."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=2400, help="over all families")
+    parser.add_argument("--others", type=int, default=10, help="for each family and each of the other ways")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--require", type=float, default=0.0, help="the relative bound to stop at")
     parser.add_argument("--only", default="", help="part of a family's name")
     options = parser.parse_args()
     chosen = [f for f in FAMILIES if options.only in f.name]
     each = -(-options.draws // len(chosen))
-    found = [(family, run(family, each, options.first, options.require)) for family in chosen]
+    found = [(family, run(family, each, options.first, natively())) for family in chosen]
+    more = others(options.others, options.first, chosen)
     trials = [t for _, part in found for t in part]
-    misses = [describe(t) for t in trials if t.missed]
-    write([summarise(f, part) for f, part in found], misses, len(trials), sum(t.bounded for t in trials))
+    command = f"python benchmarks/coverage.py --draws {options.draws} --others {options.others}"
+    write([summarise(f, part) for f, part in found], trials, more, command)
 
 
 if __name__ == "__main__":

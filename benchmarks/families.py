@@ -1,4 +1,4 @@
-"""Families of forwards to try oracles on, each with its derivative from mpmath at 150 digits.
+"""Families of forwards to try oracles on, each with its derivative from mpmath at 250 digits.
 
 A family draws a case: a formula `f(m, x, c)` over a number system `m` (NumPy scalars of some dtype, or
 mpmath), a point x, a tangent v and constants c that are exact in the dtype. The formula is run natively
@@ -18,9 +18,10 @@ import numpy as np
 
 Formula = Callable[[Any, list[Any], list[Any]], Any]
 TRUTH_STEP = mpmath.mpf(10) ** -28
+NOTHING = mpmath.mpf(10) ** -240  # of the terms of a difference: their rounding
 BITS = {"float64": 20, "float32": 10, "float16": 4, "bfloat16": 4}
 MOST_PARTS = 8  # partial derivatives are taken one by one, for as many inputs as this
-mpmath.mp.dps = 150  # a slope of 1e-63 beside a value of 1 must come out too
+mpmath.mp.dps = 250  # a slope of 1e-63, or a third derivative of 1e-76, beside a value of 1 must come out too
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Native:
 
 
 class Exact:
-    """The same functions at 150 digits; rounding to a narrower type is the identity there."""
+    """The same functions at 250 digits; rounding to a narrower type is the identity there."""
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         return getattr(mpmath, name)
@@ -105,8 +106,8 @@ class Exact:
         return mpmath.nint(x)
 
 
-def draw_case(family: Family, seed: int) -> Case:
-    """The case of a seed: native forward, spacing, true one-sided slopes."""
+def draw_case(family: Family, seed: int, order: int = 1) -> Case:
+    """The case of a seed: native forward, spacing, true one-sided derivatives of that order."""
     rng = np.random.default_rng([seed, sum(map(ord, family.name))])
     formula, x, c, note = family.draw(rng)
     kind = family.dtype
@@ -117,7 +118,7 @@ def draw_case(family: Family, seed: int) -> Case:
         moved = [kind(a + t * b) for a, b in zip(x, v, strict=True)]
         return float(formula(Native(), moved, [kind(value) for value in c]))
 
-    return Case(family.name, phi, family.eps, *_truth(formula, x, v, c), note, formula, x, v, c)
+    return Case(family.name, phi, family.eps, *_truth(formula, x, v, c, order), note, formula, x, v, c)
 
 
 def _few_bits(rng: np.random.Generator, x: float, bits: int) -> float:
@@ -127,7 +128,7 @@ def _few_bits(rng: np.random.Generator, x: float, bits: int) -> float:
 
 
 def _truth(
-    formula: Formula, x: list[float], v: list[float], c: list[float]
+    formula: Formula, x: list[float], v: list[float], c: list[float], order: int
 ) -> tuple[tuple[float, float], float]:
     exact = [mpmath.mpf(value) for value in c]
 
@@ -135,14 +136,18 @@ def _truth(
         moved = [mpmath.mpf(a) + t * mpmath.mpf(b) for a, b in zip(x, along, strict=True)]
         return formula(Exact(), moved, exact)
 
-    # Steps are relative to the point: error 1e-28 one-sided, far below any bound in double precision.
-    here = at(mpmath.mpf(0), v)
-    left, right = (float((at(s * TRUTH_STEP, v) - here) / (s * TRUTH_STEP)) for s in (-1, 1))
-    if len(v) > MOST_PARTS:
+    def one_sided(step: Any, along: list[float]) -> float:
+        # Steps are relative to the point: error 1e-28, far below any bound in double precision.
+        terms = [(-1) ** (order - k) * math.comb(order, k) * at(k * step, along) for k in range(order + 1)]
+        total = sum(terms)
+        nothing = abs(total) <= NOTHING * sum(map(abs, terms))
+        return 0.0 if nothing else float(total / step**order)
+
+    left, right = (one_sided(s * TRUTH_STEP, v) for s in (-1, 1))
+    if len(v) > MOST_PARTS or order > 1:
         return (left, right), max(abs(left), abs(right))
     single = [[b if i == j else 0.0 for j, b in enumerate(v)] for i in range(len(v))]
-    parts = [float((at(TRUTH_STEP, along) - here) / TRUTH_STEP) for along in single]
-    return (left, right), math.hypot(*parts)
+    return (left, right), math.hypot(*(one_sided(TRUTH_STEP, along) for along in single))
 
 
 def _normal(rng: np.random.Generator, n: int) -> list[float]:

@@ -80,7 +80,8 @@ def dismiss_pieces(ladder: Ladder) -> bool:
         return False
     broken, fine = dispute.broken, dispute.fine
     least = max(broken.noise / 64.0, 8.0 * fine.noise, EXPLAINED * ladder.line.floor)
-    if find_jump(ladder.line, float(broken.t[0]), float(broken.t[-1]), least, fine.value) is None:
+    slope = fine.value if ladder.order == 1 else 0.0
+    if find_jump(ladder.line, float(broken.t[0]), float(broken.t[-1]), least, slope) is None:
         return False
     ladder.rungs = [r for r in ladder.rungs if r.radius >= dispute.trend.radius]
     ladder.rounding = dispute.trend.noise

@@ -9,6 +9,7 @@ import pytest
 
 import gradverify as gv
 from gradverify.arithmetic.quadarray import usable
+from gradverify.oracles.finite import finite
 from gradverify.oracles.higher import Question, confirm_higher, consult_higher, foreign
 from gradverify.records import Estimate
 
@@ -128,3 +129,10 @@ def test_the_public_function_has_an_order(order, v, truth):
     found = gv.derivative(lambda x: np.exp(2 * x), 0.5, v, order=order)
     assert found.covers(truth)
     assert found.error < 1e-9 * truth
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_ripple_is_no_step_of_a_narrower_computation(order):
+    speed, height = 1.8e4, 2e-5
+    found = finite(lambda t: math.exp(t) + height * math.sin(speed * t), order=order)
+    assert found.covers(1 + height * [speed, 0.0, -(speed**3)][order - 1])
