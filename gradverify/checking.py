@@ -109,11 +109,9 @@ def assert_gradients(target: Any, *inputs: Any, **options: Any) -> Report:
     """`check`, raising GradientMismatch on a failure and GradientInconclusive where it cannot decide."""
     __tracebackhide__ = True
     report = check(target, *inputs, **options)
-    if report.verdict is Verdict.FAIL:
-        raise GradientMismatch(report)
-    if report.verdict is Verdict.INCONCLUSIVE and not events.excused(report):
-        raise GradientInconclusive(report)
-    return report
+    if report.ok or events.excused(report):
+        return report
+    raise (GradientMismatch if report.verdict is Verdict.FAIL else GradientInconclusive)(report)
 
 
 def make_options(keywords: dict[str, Any]) -> Options:

@@ -10,6 +10,7 @@ nothing else. What an option brings along is loaded when the option is given.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import pytest
 
 from gradverify import events
 from gradverify.pytest_plugin import settings as settings_
-from gradverify.pytest_plugin.recorder import CARRIED, RECORDER, GradientInconclusiveWarning, Recorder
+from gradverify.pytest_plugin.recorder import CARRIED, RECORDER, GradientInconclusiveWarning, Recorder, marked
 from gradverify.pytest_plugin.settings import validate
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ __all__ = ["GradientInconclusiveWarning"]
 
 MARKERS = (
     "gradverify(**options): options of assert_gradients for those calls of the test that do not name them",
+    "gradverify_flow(**options): options of the fixture's flow() in the test",
+    "gradverify_training(**options): options of the fixture's training() in the test",
     "gradverify_audit: what --gradverify-audit found; -m gradverify_audit runs nothing else",
 )
 
@@ -57,6 +60,10 @@ def _register_what_was_asked(config: pytest.Config, recorder: Recorder) -> None:
         from gradverify.pytest_plugin.shadowing import Shadowing
 
         config.pluginmanager.register(Shadowing(config, recorder), "gradverify-shadow")
+    if recorder.settings.audit:
+        from gradverify.pytest_plugin.auditing import Auditing
+
+        config.pluginmanager.register(Auditing(recorder), "gradverify-auditing")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -68,11 +75,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(name="gradverify")
-def gradverify_fixture() -> Asserting:
+def gradverify_fixture(request: pytest.FixtureRequest) -> Asserting:
     """`gradverify.assert_gradients`: call it with a target and its inputs, or with one of `gradverify.cases`."""
     from gradverify.pytest_plugin.fixture import Asserting
 
-    return Asserting()
+    return Asserting(request.node)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,23 +89,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     recorder.take()  # what a module asserted while it was imported belongs to no test
     recorder.item = item
     try:
-        with events.defaults({**recorder.settings.options, **_marked_options(item)}), recorder.allowed():
+        with events.defaults({**recorder.settings.options, **marked(item, "gradverify")}), recorder.allowed():
             return (yield)
     finally:
         recorder.item = None
-
-
-def _marked_options(item: pytest.Item) -> dict[str, Any]:
-    """The keywords of the markers; the one nearest to the test wins."""
-    nearest_last = reversed(list(item.iter_markers("gradverify")))
-    return {name: value for marker in nearest_last for name, value in marker.kwargs.items()}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A marker that makes no sense is an error of its test, also where nothing is asserted."""
     if any(marker.args for marker in item.iter_markers("gradverify")):
         pytest.fail("marker gradverify: takes options by name, such as seed=3", pytrace=False)
-    if options := _marked_options(item):
+    if options := marked(item, "gradverify"):
         validate(options, "marker gradverify: ", _marker_failure)
 
 
@@ -169,7 +170,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """One line a target that did not pass, and a count; with -v every target, with -q the count."""
     recorder = config.stash[RECORDER]
-    if recorder.tested and config.option.verbose >= -1:
+    if recorder.worker or not recorder.tested:  # a worker of xdist summarises too, for nobody to read
+        return
+    if config.option.verbose >= -1:
         from gradverify.pytest_plugin.summary import summarise
 
         summarise(recorder, terminalreporter, config.option.verbose)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from gradverify.pytest_plugin.github import tell_github
+
+        tell_github(recorder, terminalreporter, config)

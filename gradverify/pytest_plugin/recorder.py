@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +33,8 @@ class Tested:
     nodeid: str
     passed: bool
     report: Report
+    file: str = ""
+    line: int = 1
 
 
 @dataclass(eq=False)
@@ -72,9 +74,12 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a phase of a test heard, with the test's name, in whichever process it ran."""
+        if str(report.outcome) == "rerun":  # a plugin's word for a failure that does not count
+            return
         for each in getattr(report, CARRIED, ()):
             named = replace(each, meta={**each.meta, "nodeid": report.nodeid})
-            self.tested.append(Tested(report.nodeid, report.passed, named))
+            file, line, _ = report.location
+            self.tested.append(Tested(report.nodeid, report.passed, named, file, (line or 0) + 1))
 
     def take(self) -> tuple[Report, ...]:
         """What was heard since the last time."""
@@ -98,3 +103,9 @@ def _warn_at(item: pytest.Item, message: str) -> None:
     # At the test's own first line: no number of frames leads from here to the call, fixture or not.
     path, line, _ = item.location
     warnings.warn_explicit(message, GradientInconclusiveWarning, path, (line or 0) + 1)
+
+
+def marked(item: pytest.Item, name: str) -> dict[str, Any]:
+    """The keywords of the markers of a name; the one nearest to the test wins."""
+    nearest_last = reversed(list(item.iter_markers(name)))
+    return {key: value for marker in nearest_last for key, value in marker.kwargs.items()}

@@ -134,6 +134,8 @@ class Shadowing:
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """The table of findings, and the file that was asked for."""
+        if self.recorder.worker:
+            return
         from gradverify.report import shadow
 
         terminalreporter.write_sep("=", "gradverify shadow")
