@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from gradverify.arrays import is_floating
 from gradverify.audit.conventions import in_conventions
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
-from gradverify.audit.load import NotTriable, find_attribute, instances, load
+from gradverify.audit.load import NotTriable
 from gradverify.audit.record import AuditEntry, Candidate
-from gradverify.audit.search import Search, silence, twin_call
+from gradverify.audit.screen import likeliest
+from gradverify.audit.search import Search, silence
+from gradverify.audit.trials import Trial, trials
+from gradverify.audit.variations import variations
 from gradverify.checking import check
-from gradverify.records import Options, Report, Verdict
-from gradverify.targets import function, layer, make_targets, pair
+from gradverify.records import Check, Options, Report, Verdict
+from gradverify.targets import make_targets
 from gradverify.targets.calling import argument_names
-from gradverify.targets.graph import floating_of
-from gradverify.targets.specs import FunctionSpec
 
-_INSTANCES = 4  # instances of a class that the search for inputs looks at
-_POINTS = 3  # accepted inputs at which a backward may raise before that is the result
-
-Build = Callable[[Arguments], Any]
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A forward to feed, the arrays its object holds, and how to make a target once it is fed."""
-
-    forward: Callable[..., Any]
-    held: tuple[np.ndarray, ...]
-    build: Build
-    retry: Build | None = None  # another reading of the same names, for a derivative that fails
-    retried_as: str = ""
+_INSTANCES = 16  # instances of a class that the search for inputs looks at
+_POINTS = 10  # accepted inputs at which a backward may raise before that is the result
+_PATIENCE = 15.0  # seconds of looking for inputs; the time limit of the worker is for what hangs
 
 
 def attempt(candidate: Candidate, seed: int) -> AuditEntry:
@@ -47,56 +34,189 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
         candidate.symbol, candidate.convention, path=candidate.source.path, line=candidate.line
     )
     try:
-        report, convention = _judge(candidate, seed)
+        tried = _judge(candidate, seed)
     except NotTriable as why:
         return replace(entry, reason=why.reason, remedy=why.remedy)
     except Exception as error:
         return replace(entry, reason=f"{type(error).__name__}: {error}")
-    return replace(entry, report=report, convention=convention)
+    return replace(entry, report=tried.report, convention=candidate.convention + tried.suffix)
 
 
-def _judge(candidate: Candidate, seed: int) -> tuple[Report, str]:
-    search, last = Search(), None
-    for trial in islice(_trials(candidate, seed), _INSTANCES):
-        for arguments in islice(search.accepted(trial.forward, trial.held, seed), _POINTS):
-            report, suffix = _check(trial, arguments, seed)
-            last = report, candidate.convention + suffix
-            if not _only_errors(report):
-                return last
-    if last is not None:
-        return last
+@dataclass(frozen=True)
+class _Tried:
+    report: Report
+    suffix: str
+    reading: int = 0
+    arguments: Arguments | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every parameter that matters has a gradient."""
+        return not any("no gradient of it was found" in note for note in self.report.notes)
+
+    def is_better_than(self, other: _Tried) -> bool:
+        """Whether it settles more, and says nothing about fewer leaves than an answer that settles anything."""
+        mine, others = ({c.wrt for c in tried.report.checks} for tried in (self, other))
+        return self.rank < other.rank and (other.rank >= _ERRORS - 1 or mine >= others)
+
+    @property
+    def rank(self) -> int:
+        """The better answer has the smaller rank: a pass, a fail, undecided, a wrong shape, nothing but errors."""
+        if _only_errors(self.report):
+            return _ERRORS
+        if self.report.verdict is Verdict.FAIL and _is_shape(self.report):
+            return _ERRORS - 1
+        return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2}[self.report.verdict]
+
+
+def _judge(candidate: Candidate, seed: int) -> _Tried:
+    search, until = Search(), time.monotonic() + _PATIENCE
+    found: list[_Tried] = []
+    for trial in islice(trials(candidate, seed), _INSTANCES):
+        settled = _settle(trial, search, seed, found)
+        if settled is not None:
+            return _at_other_settings(trial, settled, seed)
+        if time.monotonic() > until:
+            break
+    if found:
+        return min(found, key=lambda tried: (tried.rank, not tried.is_whole))
     complaint = f"no inputs found that {candidate.forward} accepts ({search.complaint})"
+    if search.backward:
+        complaint = f"the forward runs and its derivative cannot be asked: {search.backward}"
     raise NotTriable(complaint, advice(candidate))
 
 
-def _check(trial: _Trial, arguments: Arguments, seed: int) -> tuple[Report, str]:
-    target = trial.build(arguments)
-    options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed}
-    options["wrt"] = _without_labels(target, trial.forward, arguments)
-    report = check(target, *arguments.inputs, **options)
-    if report.verdict is Verdict.FAIL and trial.retry is not None:
-        second = check(trial.retry(arguments), *arguments.inputs, **options)
-        if second.verdict is Verdict.PASS:
-            return second, trial.retried_as
-    of_scalar = isinstance(target, FunctionSpec) and "gradient" in target.claims
-    return (in_conventions(report) if of_scalar else report), ""
+_ERRORS = 4
 
 
-def _without_labels(target: Any, forward: Callable[..., Any], arguments: Arguments) -> tuple[str, ...] | None:
-    """The leaves without real-valued labels: nobody claims a derivative by those."""
+def _settle(trial: Trial, search: Search, seed: int, found: list[_Tried]) -> _Tried | None:
+    """The first answer about a whole derivative; whatever else is seen on the way is appended to `found`."""
+    for tried in _at_points(trial, search, seed):
+        astray = bool(found) and tried.rank > 0  # other inputs raised: perhaps these are not the right ones either
+        found.append(tried)
+        if astray and len(found) < _POINTS:
+            continue
+        if tried.rank < _ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS * 2):
+            return tried
+    return None
+
+
+def _at_other_settings(trial: Trial, tried: _Tried, seed: int) -> _Tried:
+    """What passed, with the failures that it shows at other values of its settings added."""
+    if tried.report.verdict is Verdict.FAIL:
+        return tried
+    until = time.monotonic() + _PATIENCE / 2
+    report = tried.report
+    for name, value in variations(trial.settings, trial.code):
+        for other in islice(trial.varied(name, value), 1):
+            checks = _failures_at(other, tried.reading, seed, f"{name}={value!r}")
+            report = replace(report, checks=(*report.checks, *checks))
+        if time.monotonic() > until or report.verdict is Verdict.FAIL:
+            break
+    return replace(tried, report=report)
+
+
+def _failures_at(trial: Trial, reading: int, seed: int, regime: str) -> list[Check]:
+    search = Search()
+    accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
+    if reading >= len(trial.readings):
+        return []
+    for arguments in islice((a for found in accepted for a in trial.extend(found)), 3):
+        tried = _check(trial, reading, arguments, seed, search, search="none")
+        if tried is not None and tried.rank < _ERRORS:
+            return [replace(c, regime=regime) for c in tried.report.checks if c.verdict is Verdict.FAIL]
+    return []
+
+
+def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[_Tried]:
+    accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
+    most = _POINTS * (3 if trial.own_loss else 1)
+    for arguments in islice((a for found in accepted for a in trial.extend(found)), most):
+        best: _Tried | None = None
+        for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
+            tried = _check(trial, number, arguments, seed, search)
+            if tried is not None and (best is None or tried.is_better_than(best)):
+                best = tried
+            if best is not None and best.rank == 0:
+                break
+        if best is not None:
+            yield _told_apart(best) if trial.own_loss else best
+
+
+def _told_apart(tried: _Tried) -> _Tried:
+    """Of a loss that nobody computes a failure says something only if part of the gradient is that loss's."""
+    verdicts = {c.verdict for c in tried.report.checks}
+    if Verdict.FAIL not in verdicts or Verdict.PASS in verdicts:
+        return tried
+    text = "it differentiates a loss of its own, which is none of those tried"
+    checks = tuple(replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
+                   for c in tried.report.checks)  # fmt: skip
+    return replace(tried, report=replace(tried.report, checks=checks, again=""), suffix=" of a loss of its own")
+
+
+def _check(
+    trial: Trial, number: int, arguments: Arguments, seed: int, heard: Search, **more: Any
+) -> _Tried | None:
+    """What the engine says of one reading; None where the reading does not apply."""
+    reading = trial.readings[number]
+    try:
+        target = reading.build(arguments)
+        options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed, **more}
+        options["tolerate"] = _tolerated(trial)
+        options["budget"] = _budget(trial, arguments)
+        options["wrt"] = _without_labels(target, trial.forward, arguments, reading.wrt(target))
+        report = check(target, *arguments.inputs, **options)
+    except Exception as error:
+        heard.backward = heard.backward or f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        return None
+    names = argument_names(trial.forward, len(arguments.inputs))
+    is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
+    report, convention = in_conventions(report, is_loss=is_loss, leaves=names)
+    return _Tried(report, reading.suffix + convention, number, arguments)
+
+
+def _budget(trial: Trial, arguments: Arguments) -> int:
+    """So many forwards that a check of a slow network ends in about the time a worker has."""
+    started = time.perf_counter()
+    with silence():
+        trial.run(arguments)
+    return int(min(max(_SECONDS / (time.perf_counter() - started), 150), 20_000))
+
+
+_SECONDS = 6.0
+
+
+_BUFFERS = ("out", "output", "O")  # arguments that a forward writes to
+
+
+def _tolerated(trial: Trial) -> float:
+    """What is noted and not failed: a constant with six digits; in a loss, the epsilon inside its logarithm."""
+    return 1e-4 if "label" in roles_of(required_names(trial.forward)) else 1e-5
+
+
+def _without_labels(
+    target: Any, forward: Callable[..., Any], arguments: Arguments, claimed: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """The claimed leaves without real-valued labels: nobody claims a derivative by those."""
     names = argument_names(forward, len(arguments.inputs))
     roles = zip(names, roles_of(required_names(forward)), arguments.inputs, strict=False)
-    labels = {name for name, role, value in roles if role == "label" and is_floating(value)}
+    labels = {name for name, role, value in roles if (role == "label" or name in _BUFFERS) and is_floating(value)}
     if not labels:
-        return None
-    leaves = make_targets(target, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0].point
-    return tuple(leaf for leaf in leaves if leaf not in labels)
+        return claimed
+    if claimed is None:
+        claimed = tuple(make_targets(target, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0].point)
+    return tuple(leaf for leaf in claimed if leaf not in labels)
 
 
 def _only_errors(report: Report) -> bool:
     return bool(report.checks) and all(
         c.verdict is Verdict.INCONCLUSIVE and c.reason == "error" for c in report.checks
     )
+
+
+def _is_shape(report: Report) -> bool:
+    failed = [c for c in report.checks if c.verdict is Verdict.FAIL]
+    return any(c.causes and c.causes[0].name == "shape" for c in failed)
 
 
 def advice(candidate: Candidate) -> str:
@@ -116,66 +236,3 @@ def _keyword(candidate: Candidate) -> str:
     return "backward" if candidate.kind == "pair" else "derivative"
 
 
-def _trials(candidate: Candidate, seed: int) -> Iterator[_Trial]:
-    module = load(candidate.source)
-    if not candidate.owner:
-        yield _of_functions(candidate, lambda name: find_attribute(module, name), ())
-        return
-    cls = find_attribute(module, candidate.owner)
-    if all(
-        isinstance(inspect.getattr_static(cls, n, None), staticmethod)
-        for n in (candidate.forward, candidate.backward)
-    ):
-        yield _of_functions(candidate, lambda name: getattr(cls, name), ())
-        return
-    for obj in instances(cls, seed):
-        held = tuple(floating_of(obj).values())
-        if candidate.kind == "layer":
-            yield _of_layer(candidate, obj, held)
-        else:
-            yield _of_functions(candidate, lambda name, obj=obj: getattr(obj, name), held)  # type: ignore[misc]
-
-
-def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> _Trial:
-    forward = getattr(obj, candidate.forward)
-    return _Trial(forward, held, lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
-
-
-def _of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple[np.ndarray, ...]) -> _Trial:
-    forward, backward = fetch(candidate.forward), fetch(candidate.backward)
-    if candidate.kind == "pair":
-        swapped = _takes_cotangent_last(backward)
-        target = function(forward, vjp=backward) if swapped else pair(forward, backward)
-        return _Trial(forward, held, lambda _: target)
-    # tanh_prime(a) = 1 - a^2 is a right derivative that wants the output: a convention, not a bug.
-    unary = len(required_names(forward)) == 1
-    return _Trial(
-        forward,
-        held,
-        lambda arguments: _claim(forward, backward, arguments),
-        (lambda arguments: _claim(forward, lambda x: backward(forward(x)), arguments)) if unary else None,
-        " of the output",
-    )
-
-
-def _claim(forward: Callable[..., Any], derivative: Callable[..., Any], arguments: Arguments) -> Any:
-    """The derivative under the name its shape gives it: elementwise, gradient of a scalar, or Jacobian."""
-    with silence():
-        out = np.asarray(twin_call(forward, arguments))
-        claimed = np.shape(twin_call(derivative, arguments))
-    leaf = next((np.shape(x) for x in arguments.inputs if is_floating(x)), ())
-    if out.ndim == 0 and leaf != ():
-        return function(forward, gradient=derivative)
-    if out.ndim and claimed == out.shape + leaf != leaf:
-        return function(forward, jacobian=derivative)
-    return function(forward, derivative=derivative)
-
-
-def _takes_cotangent_last(backward: Callable[..., Any]) -> bool:
-    """Whether ``relu_backward(x, dout)`` has its arguments in the order of a VJP."""
-    names = required_names(backward)
-    first, last = names[0].lower(), names[-1].lower()
-    return last.startswith(_COTANGENTS) and not first.startswith((*_COTANGENTS, "cache"))
-
-
-_COTANGENTS = ("d", "g", "up", "delta")

@@ -1,37 +1,96 @@
-"""Gradients that are right for something other than their own forward: a convention, not a plain bug."""
+"""What an audit reads out of the engine's findings: conventions and habits are told from plain bugs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gradverify.records import Check, Report, Verdict
 
 _ROUNDING = 1e-6  # of the printed worst entry; a sample more or less changes the factor by far more
+_SLIGHT = 1e-3  # relative, at points nobody asked for: an epsilon guards the value and not the gradient
+_IN_PLACE = ("mutated-upstream", "mutated-saved", "mutated-input")
 
 
-def in_conventions(report: Report) -> Report:
-    """The report in which gradients of the sum, where the forward returns the mean, are undecided.
+def in_conventions(report: Report, *, is_loss: bool, leaves: Sequence[str] = ()) -> tuple[Report, str]:
+    """The report as an audit sees it, and the name of the convention that it found.
 
-    Loss functions return the mean over the samples next to the gradient of every sample's own
-    loss. Whoever wrote both may divide elsewhere, so the factor is named and nothing is failed.
+    Loss functions return the mean over the samples next to the gradient of every sample's own loss,
+    and layers divide the gradients of all parameters by the batch. Whoever wrote both may divide
+    elsewhere, so the factor is named and nothing is failed. An array changed in place is a hazard
+    for its other readers and no wrong gradient.
     """
-    checks = tuple(_undecided(check) if _is_of_the_sum(check) else check for check in report.checks)
-    kept = any(check.verdict is Verdict.FAIL for check in checks)
-    return report if kept else replace(report, checks=checks, again="")
+    checks = tuple(c for c in report.checks if not _is_slight(c))
+    checks = tuple(_in_place(c) if c.reason in _IN_PLACE else c for c in checks) or report.checks
+    report = replace(report, checks=checks)
+    factor = _common_factor(report, is_loss, leaves)
+    if factor is None:
+        return (report, "") if report.verdict is Verdict.FAIL else (replace(report, again=""), "")
+    text, suffix = _words(factor, is_loss)
+    undecided = tuple(_undecided(c, text) if c.verdict is Verdict.FAIL else c for c in checks)
+    return replace(report, checks=undecided, again=""), suffix
 
 
-def _is_of_the_sum(check: Check) -> bool:
-    if check.verdict is not Verdict.FAIL or not check.shape or not (check.worst and check.worst.expected):
-        return False
-    factor = check.worst.computed / check.worst.expected
-    by_one_factor = bool(check.causes) and check.causes[0].name == "factor"
-    sizes = {check.shape[0], math.prod(check.shape)}
-    return by_one_factor and any(n > 1 and abs(factor / n - 1) < _ROUNDING for n in sizes)
+def _is_slight(check: Check) -> bool:
+    """A failure at a special point, or of a tie, by less than one in a thousand."""
+    singular = check.regime not in ("given", "implementation") or check.reason in ("tie", "kink")
+    failed = check.verdict is Verdict.FAIL and singular and math.isfinite(check.discrepancy)
+    return failed and check.discrepancy <= _SLIGHT * max(abs(check.expected), abs(check.computed))
 
 
-def _undecided(check: Check) -> Check:
-    assert check.worst is not None
-    factor = round(check.worst.computed / check.worst.expected)
-    text = f"the gradient is that of the sum, the forward returns the mean: right up to the factor {factor}"
+def _in_place(check: Check) -> Check:
+    return replace(check, verdict=Verdict.INCONCLUSIVE)
+
+
+def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str]) -> float | None:
+    """The one factor by which all failures, and among the parameters no pass, are off: a size, or one over it."""
+    failed = [c for c in report.checks if c.verdict is Verdict.FAIL and c.regime == "given"]
+    if not failed or any(c.verdict is Verdict.FAIL and c.regime != "given" for c in report.checks):
+        return None
+    passed = {c.wrt for c in report.checks if c.verdict is Verdict.PASS}
+    about_inputs = all(c.wrt in leaves for c in failed)
+    if passed - (set() if about_inputs else set(leaves)):
+        return None  # one parameter off and another right: a bug in that one
+    if about_inputs and not is_loss:
+        return None
+    factors = [_factor(c) for c in failed]
+    first = factors[0]
+    if first is None or any(f is None or abs(f / first - 1) > _ROUNDING for f in factors):
+        return None
+    sizes = _sizes(report)
+    return first if any(abs(abs(f) / n - 1) < _ROUNDING for n in sizes for f in (first, 1 / first)) else None
+
+
+def _factor(check: Check) -> float | None:
+    """The one factor by which the entries shown are off; None where there is not one, or it is negative."""
+    factors = [entry.computed / entry.expected for entry in check.entries if entry.expected]
+    if not check.shape or len(factors) < min(math.prod(check.shape), _ENTRIES) or len(factors) != len(check.entries):
+        return None
+    same = all(abs(f / factors[0] - 1) < _ROUNDING for f in factors) if factors[0] > 0 else False
+    return factors[0] if same else None
+
+
+_ENTRIES = 2
+
+
+def _sizes(report: Report) -> set[int]:
+    """The sizes that a mean may have been taken over: of the first axis, of everything."""
+    shapes = [c.shape for c in report.checks if c.shape]
+    return {n for shape in shapes for n in (shape[0], math.prod(shape), math.prod(shape[:2]), shape[-1]) if n > 1} | {5}
+
+
+def _words(factor: float, is_loss: bool) -> tuple[str, str]:
+    number = f"{round(factor)}" if factor > 1 else f"1/{round(1 / factor)}"
+    if is_loss and factor > 1:
+        text = f"the gradient is that of the sum, the forward returns the mean: right up to the factor {number}"
+        return text, f" of the sum (factor {number})"
+    if is_loss:
+        text = f"the gradient is that of the mean, the forward returns the sum: right up to the factor {number}"
+        return text, f" of the mean (factor {number})"
+    text = f"every parameter's gradient is averaged over the batch, the input's is not: right up to the factor {number}"
+    return text, f", gradients averaged (factor {number})"
+
+
+def _undecided(check: Check, text: str) -> Check:
     return replace(check, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())

@@ -13,10 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gradverify.audit.names import (
+    FLAGS,
     FRAMEWORK_BASES,
+    GRADIENT_WORD,
     LAYER_METHODS,
     POINT_METHODS,
+    SECOND_ORDER,
+    VALUED,
     cotangent_partners,
+    is_check,
     is_layer_name,
     point_partners,
 )
@@ -103,6 +108,38 @@ def _by_name(source: Source, owner: str, functions: Methods) -> Iterator[Candida
         for kind, backward in pairs or points:
             if kind:
                 yield Candidate(source, kind, owner, name, backward, node.lineno)
+        if not (pairs or points) and not is_check(name):
+            yield from _alone(source, owner, name, node)
+
+
+def _alone(source: Source, owner: str, name: str, node: Function) -> Iterator[Candidate]:
+    """A function that carries its derivative itself: behind a flag, or returned next to its value."""
+    flag = _derivative_flag(node)
+    if flag:
+        yield Candidate(source, "flag", owner, name, f"{flag}=True", node.lineno)
+    gradient = _returned_gradient(node)
+    if gradient:
+        yield Candidate(source, "joint", owner, name, gradient, node.lineno)
+
+
+def _derivative_flag(node: Function) -> str:
+    """The parameter of ``sigmoid(x, derivative=False)``."""
+    names = [a.arg for a in node.args.args][-len(node.args.defaults) :] if node.args.defaults else []
+    values = node.args.defaults
+    return next((n for n, v in zip(names, values, strict=True)
+                 if n.lower() in FLAGS and isinstance(v, ast.Constant) and v.value is False), "")  # fmt: skip
+
+
+def _returned_gradient(node: Function) -> str:
+    """What ``return loss, dx`` calls the gradient, in a function whose name says that it is a value with one."""
+    if not VALUED.search(node.name):
+        return ""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Tuple) and len(inner.value.elts) > 1:
+            first, *rest = [ast.unparse(e) for e in inner.value.elts]
+            if not GRADIENT_WORD.match(first) and all(GRADIENT_WORD.match(word) for word in rest):
+                return ", ".join(rest)
+    return ""
 
 
 def _kind(forward: Function, derivative: Function) -> str:
@@ -121,6 +158,7 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
         return
     found = _by_methods(file.source, name, whole, node.lineno)
     candidates = [found] if found is not None else list(_by_name(file.source, name, whole))
+    candidates += _second_order(file.source, name, whole, node.lineno)
     package = _framework(file, name)
     why = f"a class of {package}, and this audit runs NumPy code" if package else ""
     instead = f"in a test: gv.check({name}(...), x)" if package else ""
@@ -134,8 +172,8 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
 def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Candidate | None:
     for forward, backward in LAYER_METHODS:
         if forward in methods and backward in methods:
-            blocker = _own_loss(methods[forward], methods[backward])
-            return Candidate(source, "layer", owner, forward, backward, line, blocker)
+            kind = "training" if _has_own_loss(methods[forward], methods[backward]) else "layer"
+            return Candidate(source, kind, owner, forward, backward, line)
     for forward, backward in POINT_METHODS:
         usable = forward in methods and backward in methods
         if usable and _kind(methods[forward], methods[backward]) == "point":
@@ -143,11 +181,15 @@ def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Cand
     return None
 
 
-def _own_loss(forward: Function, backward: Function) -> str:
-    """Why ``backprop(x, y)`` is no pullback of ``feedforward(a)``: it takes targets that it alone sees."""
-    foreign = _LABELS & {name.lower() for name in _positional(backward)} - set(_positional(forward))
-    taken = ", ".join(_positional(backward))
-    return f"{backward.name}({taken}) differentiates a loss of its own, not {forward.name}" if foreign else ""
+def _second_order(source: Source, owner: str, methods: Methods, line: int) -> list[Candidate]:
+    return [Candidate(source, "point", owner, first, second, line, named=f"{owner}.{first}")
+            for first, second in SECOND_ORDER if first in methods and second in methods
+            and _kind(methods[first], methods[second]) == "point"]  # fmt: skip
+
+
+def _has_own_loss(forward: Function, backward: Function) -> bool:
+    """Whether ``backprop(x, y)`` is no pullback of ``feedforward(a)``: it takes targets that it alone sees."""
+    return bool(_LABELS & {name.lower() for name in _positional(backward)} - set(_positional(forward)))
 
 
 _LABELS = {"y", "t", "target", "targets", "label", "labels", "y_true"}

@@ -57,6 +57,9 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"out(put)?_?(channels?|planes)|c_?out|(n|num)?_?(filters?|kernels?)", _always(FILTERS)),
     (_COUNT + r"in(puts?)?" + _UNITS + r"|(n|num)_?features_?in|nin|n_?x|prev\w*", _always(IN)),
     (_COUNT + r"out(puts?)?" + _UNITS + r"|nout|n_?y|((n|num)_?)?classes", _always(OUT)),
+    (r"(hidden|layer|unit|neuron|net)\w*_?(list|sizes|dims|units|layers|structure)|(layers?_?)?(sizes|dims|structure)",
+     _always([IN, OUT, 4], [OUT, 4])),
+    (r"layers|architecture|topology", _always([IN, OUT, 4], [OUT, 4])),
     (r"(n|num)?_?(units|neurons|nodes|hidden_?(size|dims?|units|layers?)?)|n_?h", _always(OUT)),
     (r"(n|num)?_?(embeddings|tokens|words)|vocab\w*|voc_?size|num_?emb\w*", _always(VOCABULARY)),
     (r"((n|num)_?)?heads?|(n|num)?_?groups?|g", _always(1, IN)),
@@ -110,6 +113,26 @@ def settings_for(parameter: inspect.Parameter, rng: np.random.Generator) -> list
     return fitting or typed
 
 
+def functions_for(name: str, others: Sequence[str]) -> list[Callable[..., Any]]:
+    """tanh, or its derivative, for a parameter that by its name and those beside it is a function.
+
+    >>> [f.__name__ for f in functions_for("activation_prime", ["activation", "activation_prime"])]
+    ['_tanh_prime']
+    """
+    if _DERIVATIVE.fullmatch(name):
+        return [_tanh_prime]
+    paired = any(_DERIVATIVE.fullmatch(other) for other in others)
+    return [np.tanh] if paired and len(others) <= _PAIR else []
+
+
+_PAIR = 2
+_DERIVATIVE = re.compile(r"\w*(prime|deriv(ative)?)|df|d_?act\w*|f_?d|fprime|grad_?f\w*", re.IGNORECASE)
+
+
+def _tanh_prime(x: Any) -> Any:
+    return 1 - np.tanh(x) ** 2
+
+
 def is_setting(name: str) -> bool:
     """Whether an argument of a forward is by its name a setting: a stride, a rate, a flag."""
     return _SETTING_NAME.fullmatch(name.strip("_")) is not None
@@ -133,10 +156,13 @@ def roles_of(names: Sequence[str]) -> tuple[str, ...]:
     if len(names) == 1:
         return (_role(names[0], first=True),)
     weak_counts = not any(strong)
-    return tuple(
+    roles = [
         "label" if is_label or (weak_counts and name.lower() == "y") else _role(name, first=position == 0)
         for position, (name, is_label) in enumerate(zip(names, strong, strict=True))
-    )
+    ]
+    if "label" in roles and "data" not in roles and len(roles) == 2:  # loss(y, p): p is no rate but a prediction
+        roles[1 - roles.index("label")] = "data"
+    return tuple(roles)
 
 
 def _role(name: str, *, first: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.arrays import is_floating
 from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of, settings_for
+from gradverify.audit.mined import unpacked_rank
+from gradverify.audit.roles import is_label
 
 Shape = tuple[int, ...]
 Scheme = Mapping[str, Shape]
@@ -59,6 +63,17 @@ _USUAL: tuple[Scheme, ...] = (
     },
     {"data": (IN,), "weight": (OUT, IN), "recurrent": (OUT, OUT), "bias": (OUT,), "state": (OUT,)},
     {"data": (IN,), "weight": (IN, OUT), "recurrent": (OUT, OUT), "bias": (OUT,), "state": (OUT,)},
+    *[
+        {
+            "data": data,
+            "weight": (IN, gates * OUT),
+            "recurrent": (OUT, gates * OUT),
+            "bias": (gates * OUT,),
+            "state": state,
+        }
+        for gates in (4, 3)  # of an LSTM, of a GRU
+        for data, state in (((BATCH, IN), (BATCH, OUT)), ((2, BATCH, IN), (2, OUT)))
+    ],
     {"data": (BATCH, IN), "weight": (IN,), "bias": ()},
     {"data": (CHANNELS, 7, BATCH, IN), "weight": (3, 3, IN, FILTERS), "bias": (FILTERS,)},
     {"data": (CHANNELS, IN, 7), "weight": (FILTERS, IN, 3), "bias": (FILTERS,)},
@@ -79,6 +94,8 @@ class Proposal:
     label: str = "class"
     integers: bool = False
     unit: bool = False
+    dtype: str = "float64"
+    second: Shape | None = None  # of the second array, where the usual schemes do not fit
 
     @property
     def rank(self) -> int:
@@ -94,10 +111,10 @@ class Arguments:
     kwargs: Mapping[str, Any]
 
 
-def proposals(function: Function, held: Sequence[np.ndarray]) -> list[Proposal]:
+def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[Shape] = ()) -> list[Proposal]:
     """All proposals for a forward whose object holds these parameter arrays, likeliest first."""
     roles = roles_of(required_names(function))
-    schemes = [*_implied(held), *_USUAL]
+    schemes = [*({"data": (2, *shape)} for shape in stated), *_implied(held), *_USUAL]
     labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
     kinds = [(False, False), (True, False), (False, True)]
     found = [
@@ -105,8 +122,27 @@ def proposals(function: Function, held: Sequence[np.ndarray]) -> list[Proposal]:
         for integers, unit in kinds
         for s, label in product(schemes, labels)
     ]
-    looks_up = _looks_up(function)
-    return sorted(found, key=lambda p: p.integers != looks_up)
+    if sum(role not in ("label", "setting") for role in roles) == 2:  # hs and a, x and w ...
+        found += [Proposal({"data": base}, labels[-1], second=part) for base in _BASES for part in _parts(base)]
+    looks_up, rank = _looks_up(function), stated_rank(function)
+    return sorted(found, key=lambda p: (p.integers != looks_up, rank not in (0, p.rank)))
+
+
+_BASES: tuple[Shape, ...] = ((BATCH, IN), (2, BATCH, IN), (2, CHANNELS, _H, _W))
+
+
+def _parts(base: Shape) -> list[Shape]:
+    """The shapes that keep some axes of another, more axes first."""
+    masks = product((1, 0), repeat=len(base))
+    chosen = [tuple(n for n, keep in zip(base, mask, strict=True) if keep) for mask in masks]
+    return sorted(chosen, key=len, reverse=True)
+
+
+def stated_rank(function: Function) -> int:
+    """The number of axes of the data, where the forward says it in ``N, C, H, W = x.shape``; else 0."""
+    names = required_names(function)
+    data = [n for n, role in zip(names, roles_of(names), strict=True) if role == "data"]
+    return next((rank for name in data if (rank := unpacked_rank(function, name))), 0)
 
 
 def _looks_up(function: Function) -> bool:
@@ -126,6 +162,8 @@ def _implied(held: Sequence[np.ndarray]) -> Iterator[Scheme]:
             yield {"data": (shape[1], BATCH), "state": (state, BATCH)}
             yield {"data": (shape[0], BATCH), "state": (state, BATCH)}
             yield {"data": (2, BATCH, shape[0]), "state": (2, state)}
+            if any(a.ndim == 2 and a.shape[1] == 1 for a in held):  # a bias that is a column: one sample at a time
+                yield {"data": (shape[1], 1), "state": (state, 1)}
             yield {"data": (shape[0],), "state": (state,)}
             yield {"data": (shape[1],), "state": (state,)}
         elif len(shape) == 4:
@@ -134,6 +172,24 @@ def _implied(held: Sequence[np.ndarray]) -> Iterator[Scheme]:
         elif len(shape) in (1, 3) and shape[0] > 0:
             yield {"data": (BATCH, shape[-1]), "state": (BATCH, shape[-1])}
             yield {"data": (2, shape[0], _H, _W)}
+
+
+def weights_for(parameters: Sequence[inspect.Parameter], seed: int) -> Iterator[dict[str, Any]]:
+    """Values for the constructor of a layer that is given its weights: ``RNN(Wx, Wh, b)``; none for any other."""
+    roles = roles_of(["", *[p.name for p in parameters]])[1:]
+    if not parameters or "weight" not in roles or set(roles) - {"weight", "recurrent", "bias", "setting", "scale"}:
+        return
+    rng, seen = np.random.default_rng(seed), set()
+    for scheme in _USUAL:
+        shapes = tuple(scheme.get(role) for role in roles)
+        if shapes in seen:
+            continue
+        seen.add(shapes)
+        values = {p.name: settings_for(p, rng)[0] if role == "setting" else rng.standard_normal(scheme[role]) * 0.5
+                  for p, role in zip(parameters, roles, strict=True)
+                  if role == "setting" or role in scheme}  # fmt: skip
+        if len(values) == len(parameters):
+            yield values
 
 
 def required_names(function: Function) -> list[str]:
@@ -145,7 +201,13 @@ def required(function: Function) -> list[inspect.Parameter]:
     """The same, as parameters; all of ``f(*args)`` is one."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(inspect.signature(function).parameters.values())
-    found = [p for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
+    is_loss = re.search("loss|cost|objective", getattr(function, "__name__", "")) is not None
+    found = [
+        p
+        for p in parameters
+        if p.kind in kinds
+        and (p.default is inspect.Parameter.empty or (is_loss and p.default is None and is_label(p.name)))
+    ]
     star = [p for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
     return found or star[:1]
 
@@ -160,7 +222,9 @@ def make_arguments(
     inputs: list[Any] = []
     kwargs: dict[str, Any] = {}
     for parameter, role in zip(parameters, roles, strict=True):
-        if role == "setting":
+        if proposal.second is not None and role not in ("setting", "label") and inputs:
+            inputs.append(rng.standard_normal(proposal.second))
+        elif role == "setting":
             kwargs[parameter.name] = settings_for(parameter, rng)[0]
         else:
             inputs.append(_array(role, proposal, parameter.name in positive, held, rng))
@@ -168,13 +232,26 @@ def make_arguments(
         p for p in inspect.signature(function).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
     ]
     kwargs |= {p.name: settings_for(p, rng)[0] for p in keywords if p.default is inspect.Parameter.empty}
-    return Arguments(tuple(inputs), kwargs)
+    kwargs |= _in_training(function)
+    return Arguments(tuple(_cast(value, proposal.dtype) for value in inputs), kwargs)
+
+
+def _in_training(function: Function) -> dict[str, bool]:
+    """A flag like ``train_flg=False`` is set: a backward belongs to the forward of the training."""
+    optional = [p for p in inspect.signature(function).parameters.values() if p.default is False]
+    return {p.name: True for p in optional if re.fullmatch(r"(is_?)?train\w*", p.name, re.IGNORECASE)}
+
+
+def _cast(value: Any, dtype: str) -> Any:
+    return value.astype(dtype) if is_floating(value) and dtype != "float64" else value
 
 
 def _array(
     role: str, proposal: Proposal, positive: bool, held: Sequence[np.ndarray], rng: np.random.Generator
 ) -> Any:
     data = proposal.scheme["data"]
+    if role == "label" and proposal.integers:  # a token for each token
+        return rng.integers(0, min((a.shape[0] for a in held if a.ndim == 2), default=3), data)
     if role == "label":
         return _labels(proposal.label, data, rng)
     if role == "index" or (role == "data" and proposal.integers):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.guesses import settings_for
+from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, settings_for
+from gradverify.audit.imports import FINDER, folders_of, install, missing_in
+from gradverify.audit.inputs import weights_for
+from gradverify.audit.mined import example_calls, unpacked_length, words_for
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
+from gradverify.audit.shim import Descent
 
 _MOST = 40  # constructor calls for one class
+_LARGE = 16
+_MOST_ABSENT = 12  # packages stood in for in one module
 
 
 class NotTriable(Exception):  # noqa: N818 - not an error of the program: the reason of an entry
@@ -30,16 +38,41 @@ class NotTriable(Exception):  # noqa: N818 - not an error of the program: the re
 
 
 def load(source: Source) -> ModuleType:
-    """The module of a source, imported as its own project would; raises `NotTriable`."""
+    """The module of a source, imported as its own project would; raises `NotTriable`.
+
+    Packages that are not installed are stood in for, as long as nothing computes with them.
+    """
+    _prepare_path(source)
+    for _ in range(_MOST_ABSENT):
+        try:
+            with silence():
+                return _import(source)
+        except (Exception, SystemExit) as error:
+            missing = missing_in(error)
+            if not missing or missing in FINDER.absent:
+                raise _not_importable(error) from error
+            FINDER.absent.add(missing)
+            _forget(source.module.split(".")[0])
+    raise NotTriable(f"its module needs more than {_MOST_ABSENT} packages that are not installed")
+
+
+def _not_importable(error: BaseException) -> NotTriable:
+    complaint = f"its module cannot be imported: {type(error).__name__}: {error}"
+    absent = ", ".join(sorted({name.split(".")[0] for name in FINDER.absent}))
+    return NotTriable(complaint, f"pip install {absent.replace(',', '')}" if absent else "")
+
+
+def _prepare_path(source: Source) -> None:
+    install()
+    FINDER.absent.clear()
+    folders = folders_of(source.path)
+    if FINDER.folders[-1:] != folders[-1:]:
+        _forget_below(FINDER.folders[-1:])
+    FINDER.folders = folders
     if sys.path[:1] != [source.root]:
         sys.path.insert(0, source.root)
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # last: a random.py there must not stand in for the library's
-    try:
-        with silence():
-            return _import(source)
-    except (Exception, SystemExit) as error:
-        raise NotTriable(f"its module cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _import(source: Source) -> ModuleType:
@@ -64,6 +97,16 @@ def _forget(top: str) -> None:
     # Two projects may both have a module "layers"; each is to import its own.
     for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
         del sys.modules[name]
+
+
+def _forget_below(folders: list[Path]) -> None:
+    """Forget the modules of another project: its ``common`` must not stand in for this one's."""
+    for name, module in list(sys.modules.items()):
+        location = getattr(module, "__file__", None)
+        if name.startswith("gradverify"):
+            continue
+        if location and "site-packages" not in location and any(f in Path(location).parents for f in folders):
+            del sys.modules[name]
 
 
 def _import_file(name: str, path: str) -> ModuleType:
@@ -92,40 +135,158 @@ def find_attribute(module: ModuleType, dotted: str) -> Any:
     return value
 
 
-def instances(cls: type, seed: int) -> Iterator[Any]:
-    """Instances of a class, its required arguments guessed from their names, annotations and hope.
+@dataclass(frozen=True)
+class Made:
+    """An instance, and how it was made: its settings, and the shape its set-up was told (None: not set up)."""
 
-    Raises `NotTriable` with the last complaint if none can be made.
+    obj: Any
+    settings: dict[str, Any]
+    shape: Any = None
+
+    def again(self, name: str, value: Any, seed: int) -> Iterator[Made]:
+        """The same with one setting of the constructor changed; nothing where that cannot be made."""
+        settings = {**self.settings, name: value}
+        try:
+            with silence():
+                obj = type(self.obj)(**settings)
+        except Exception:
+            return
+        made = Made(obj, settings)
+        shapes = _set_up(made, seed) if self.shape is not None else ()
+        yield from [made] if self.shape is None else [m for m in shapes if m.shape == self.shape]
+
+
+def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
+    """Instances of a class: as its project makes them, with every default, with arguments guessed by name.
+
+    Each comes once as made, then once for each way to call what sets it up. Raises `NotTriable`
+    with the first complaint if none can be made.
     """
-    rng = np.random.default_rng(seed)
-    parameters = [
-        p for p in _constructor(cls) if p.default is inspect.Parameter.empty and p.kind not in _STARS
-    ]
-    choices = [settings_for(parameter, rng) for parameter in parameters]
-    complaint, made = "", 0
-    for values in islice(_diagonally(choices), _MOST):
-        positional = [
-            v for p, v in zip(parameters, values, strict=True) if p.kind is not inspect.Parameter.KEYWORD_ONLY
-        ]
-        keywords = {
-            p.name: v
-            for p, v in zip(parameters, values, strict=True)
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+    complaints: list[str] = []
+    made = 0
+    for positional, keywords in islice(_calls_to_try(cls, seed, path), _MOST):
         try:
             with silence():
                 instance = cls(*positional, **keywords)
         except Exception as error:
-            complaint = complaint or f"{type(error).__name__}: {error}"
+            complaints.append(f"{type(error).__name__}: {error}")
             continue
         made += 1
-        yield instance
+        yield Made(instance, _settings(cls, positional, keywords))
+        if made <= _MOST_SET_UP:
+            yield from _set_up(Made(instance, _settings(cls, positional, keywords)), seed)
     if not made:
-        names = ", ".join(p.name for p in parameters)
-        raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaint}")
+        names = ", ".join(p.name for p in _required(cls))
+        raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaints[0]}")
 
 
+def _settings(cls: type, positional: list[Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    """Everything the constructor takes, by name; nothing where that is not known."""
+    try:
+        bound = inspect.signature(cls).bind(*positional, **keywords)
+    except (TypeError, ValueError):
+        return {}
+    bound.apply_defaults()
+    kinds = {p.name: p.kind for p in bound.signature.parameters.values()}
+    return {name: value for name, value in bound.arguments.items() if kinds[name] not in _STARS}
+
+
+def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    rng = np.random.default_rng(seed)
+    parameters = _required(cls)
+    small = _small_defaults(cls)
+    if not parameters:
+        if small:
+            yield [], small
+        yield [], {}
+    yield from example_calls(cls, path) if path else ()
+    if not parameters:
+        return
+    yield from (([], values) for values in weights_for(parameters, seed))
+    choices = [_choices(cls, parameter, parameters, rng) for parameter in parameters]
+    for values in _diagonally(choices):
+        keyword = [p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters]
+        positional = [v for v, k in zip(values, keyword, strict=True) if not k]
+        yield positional, {**small, **{p.name: v for p, v, k in zip(parameters, values, keyword, strict=True) if k}}
+
+
+def _small_defaults(cls: type) -> dict[str, Any]:
+    """Smaller values for the sizes among the defaults: 7 in place of 10000."""
+    large = [p for p in _constructor(cls) if type(p.default) is int and p.default > _LARGE and "seed" not in p.name]
+    sizes = {value: 6 + i for i, value in enumerate(dict.fromkeys(p.default for p in large))}
+    return {p.name: sizes[p.default] for p in large}
+
+
+def _required(cls: type) -> list[inspect.Parameter]:
+    return [p for p in _constructor(cls) if p.default is inspect.Parameter.empty and p.kind not in _STARS]
+
+
+def _choices(
+    cls: type, parameter: inspect.Parameter, others: list[inspect.Parameter], rng: np.random.Generator
+) -> list[Any]:
+    words = list(words_for(cls, parameter.name))[:4]
+    length = unpacked_length(cls, parameter.name)
+    if length:
+        usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
+        return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
+    functions = functions_for(parameter.name, [p.name for p in others])
+    return [*functions, *words, *settings_for(parameter, rng)]
+
+
+def _set_up(made: Made, seed: int) -> Iterator[Made]:
+    """Copies on which everything called build, setup or initialize has been called, for data of several shapes."""
+    instance = made.obj
+    names = [n for n in _SET_UP if callable(getattr(type(instance), n, None)) and not _is_stub(type(instance), n)]
+    if getattr(instance, "input_shape", None) is not None:
+        names = [n for n in names if n != "set_input_shape"]
+    shapes = _SHAPES if any(_required_of(getattr(instance, n)) for n in names) else _SHAPES[:1]
+    for shape in shapes if names else ():
+        twin = copy.deepcopy(instance)
+        try:
+            with silence():
+                _call_all(twin, names, shape, seed)
+        except Exception:  # noqa: S112 - a way that does not work; the next one may
+            continue
+        yield replace(made, obj=twin, shape=shape)
+
+
+def _call_all(instance: Any, names: list[str], shape: Any, seed: int) -> None:
+    for name in names:
+        method = getattr(instance, name)
+        method(*[_setup_value(p, shape, seed) for p in _required_of(method)])
+
+
+def _is_stub(cls: type, name: str) -> bool:
+    code = getattr(getattr(cls, name), "__code__", None)
+    return code is not None and set(code.co_names) <= {"NotImplementedError", "NotImplemented"}
+
+
+def _required_of(method: Any) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p for p in parameters if p.default is inspect.Parameter.empty and p.kind not in _STARS]
+
+
+def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
+    name = parameter.name.lower()
+    if "opt" in name:
+        return Descent()
+    if "rng" in name or "random" in name:
+        return np.random.RandomState(seed)  # the interface that older code expects
+    if any(word in name for word in ("shape", "input", "prev", "size", "dim", "n_in", "x")):
+        return shape
+    return settings_for(parameter, np.random.default_rng(seed))[0]
+
+
+_TUPLES = {2: (6, 4), 3: (CHANNELS, 6, 4), 4: (2, CHANNELS, 6, 4)}
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_MOST_SET_UP = 3
+_SET_UP = ("set_input_shape", "build", "setup", "_setup", "initialize", "initialise", "init", "init_weights",
+           "initialize_weights", "init_params", "_init_params", "initialize_parameters", "initialize_params",
+           "init_parameters", "set_parameters_shape", "reset_parameters", "connect", "compile")  # fmt: skip
+_SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANNELS, 6, 4), (7, IN))
 
 
 def _constructor(cls: type) -> list[inspect.Parameter]:

@@ -15,6 +15,31 @@ LAYER_METHODS = (
     ("forward", "backprop"),
     ("forward", "backward_pass"),
     ("forward_pass", "backward"),
+    ("forward_pass", "backprop"),
+    ("forward_propagate", "backward_propagate"),
+    ("forward_propagate", "back_propagate"),
+    ("forward_propagation", "back_propagation"),
+    ("forward_propagation", "backpropagation"),
+    ("_forward", "_backward"),
+    ("_forward_pass", "_backward_pass"),
+    ("_forward_propagation", "_backward_propagation"),
+    ("fwd", "bwd"),
+    ("forward", "backpropagate"),
+    ("feedforward", "backpropagate"),
+    ("feed_forward", "backpropagate"),
+    ("feed_forward", "backprop"),
+    ("feed_forward", "feed_backward"),
+    ("feedforward", "backward"),
+    ("feedforward", "back_propagation"),
+    ("activate", "backward"),
+    ("call", "backward"),
+    ("calculate", "backward"),
+    ("predict", "backprop"),
+    ("loss", "backward"),
+    ("loss", "backprop"),
+    ("output", "backprop"),
+    ("get_output", "get_input_grad"),
+    ("fprop", "input_grad"),
     ("forward", "back_propagation"),
     ("feedforward", "backprop"),
     ("feed_forward", "back_propagation"),
@@ -31,7 +56,44 @@ POINT_METHODS = (
     ("forward", "gradient"),
     ("forward", "grad"),
     ("forward", "derivative"),
+    ("forward", "prime"),
+    ("__call__", "df"),
+    ("__call__", "deriv"),
+    ("__call__", "diff"),
     ("fn", "grad"),
+    ("func", "grad"),
+    ("func", "deriv"),
+    ("func", "derivative"),
+    ("fn", "delta"),
+    ("compute", "gradient"),
+    ("compute", "derivative"),
+    ("compute", "grad"),
+    ("calc", "grad"),
+    ("evaluate", "gradient"),
+    ("evaluate", "derivative"),
+    ("apply", "derivative"),
+    ("apply", "gradient"),
+    ("activate", "derivative"),
+    ("activate", "prime"),
+    ("activate", "gradient"),
+    ("calculate", "derivative"),
+    ("calculate", "gradient"),
+    ("function", "gradient"),
+    ("function", "prime"),
+    ("fun", "grad"),
+    ("fun", "jac"),
+    ("activation", "prime"),
+    ("activation", "activation_prime"),
+    ("activation", "activation_derivative"),
+    ("loss", "prime"),
+    ("loss", "loss_prime"),
+    ("loss", "loss_derivative"),
+    ("loss", "input_grad"),
+    ("loss", "delta"),
+    ("cost", "grad"),
+    ("cost", "prime"),
+    ("error", "gradient"),
+    ("error", "derivative"),
     ("f", "df"),
     ("f", "f_prime"),
     ("f", "grad"),
@@ -46,8 +108,28 @@ POINT_METHODS = (
     ("cost", "gradient"),
 )
 
-_SUFFIXES = ("prime", "derivative", "deriv", "der", "grad", "gradient", "backward", "bwd")
-_PREFIXES = ("d_", "de_", "grad_", "gradient_", "deriv_", "derivative_", "backward_", "d")
+# A first derivative and the second one beside it.
+SECOND_ORDER = (("grad", "grad2"), ("gradient", "hessian"), ("derivative", "second_derivative"), ("df", "d2f"),
+                ("prime", "double_prime"), ("gradient", "hess"))  # fmt: skip
+
+# ``sigmoid(x, derivative=True)``
+FLAGS = {"derivative", "deriv", "prime", "grad", "gradient", "der", "derive", "derivate", "is_derivative", "diff",
+         "derv", "return_derivative", "backward", "backprop", "is_grad", "compute_derivative"}  # fmt: skip
+
+# A function of this name that returns a tuple may return its gradient beside its value ...
+VALUED = re.compile(
+    r"loss|cost|objective|value_and|val_and|with_grad|and_grad|_fg$|energy|svm|softmax|likelihood|nll|criterion"
+)
+# ... under one of these names.
+GRADIENT_WORD = re.compile(
+    r"(self\.)?(d[A-Z]\w*|d_?(x|w|b|theta|pred|logits|scores|out|input|y|z|params|y_?pred|yhat)\w*|grads?\w*"
+    r"|gradients?\w*|g|\w+_grads?|\w+_gradients?|nabla\w*|jac|gradOut)\b",
+)
+
+_SUFFIXES = ("prime", "derivative", "deriv", "der", "derv", "grad", "gradient", "backward", "bwd", "diff", "jacobian",
+             "d", "backprop")  # fmt: skip
+_PREFIXES = ("d_", "de_", "grad_", "gradient_", "deriv_", "derivative_", "derivative_of_", "backward_", "diff_",
+             "prime_", "d")  # fmt: skip
 
 # Verbs before "grad": what these functions do to gradients is no derivative of theirs.
 _VERBS = {
@@ -89,6 +171,11 @@ FRAMEWORK_BASES = {
     "jax": "JAX",
     "flax": "JAX",
 }
+
+
+def is_check(name: str) -> bool:
+    """Whether a function of this name tests or estimates derivatives and claims none."""
+    return name.startswith(_CHECKS)
 
 
 def is_layer_name(name: str) -> bool:

@@ -37,13 +37,14 @@ class Candidate:
     line: int
     blocker: str = ""
     remedy: str = ""
+    named: str = ""  # in the symbol, where the owner has more than one derivative
 
     @property
     def symbol(self) -> str:
         """``module:Class`` or ``module:function``; for functions in a class ``module:Class.function``."""
-        if not self.owner:
-            return f"{self.source.module}:{self.forward}"
-        whole = self.kind == "layer" or self.forward in WHOLE_CLASS
+        if self.named or not self.owner:
+            return f"{self.source.module}:{self.named or self.forward}"
+        whole = self.kind in ("layer", "training") or self.forward in WHOLE_CLASS
         return f"{self.source.module}:{self.owner}" + ("" if whole else f".{self.forward}")
 
     @property

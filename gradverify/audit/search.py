@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,35 +29,63 @@ class Search:
 
     complaint: str = "it takes no inputs"
     tried: int = 0
-    complaints: list[str] = field(default_factory=list)
+    depth: tuple[int, int] = (-1, -1)
+    backward: str = ""  # what a derivative said that could not be asked at all
 
     def accepted(
-        self, function: Callable[..., Any], held: Sequence[np.ndarray], seed: int
+        self,
+        function: Callable[..., Any],
+        held: Sequence[np.ndarray],
+        seed: int,
+        run: Callable[[Arguments], Any] | None = None,
+        stated: Sequence[tuple[int, ...]] = (),
     ) -> Iterator[Arguments]:
-        """The arguments that the forward turns into finite floating numbers, likeliest first."""
-        waiting = proposals(function, held)
+        """The arguments that `run` turns into finite floating numbers, likeliest first."""
+        run = run or partial(twin_call, function)
+        waiting = proposals(function, held, stated)
         while waiting and self.tried < _MOST:
             proposal = waiting.pop(0)
             self.tried += 1
             arguments = make_arguments(function, proposal, held, seed)
-            problem, wish = _attempt(function, arguments)
-            if problem is None:
+            problem, wish, depth = _attempt(run, arguments)
+            if problem == _NARROW:  # the code computes in float32 whatever it is given
+                waiting.insert(0, replace(proposal, dtype="float32"))
+            elif problem is None:
                 yield arguments
             else:
-                self.complaint = self.complaint if self.complaints else problem
-                self.complaints.append(problem)
+                if depth > self.depth:  # what got furthest says most
+                    self.complaint, self.depth = problem, depth
                 if wish is not None:
                     waiting.sort(key=lambda p: not wish(p))
 
 
-def _attempt(function: Callable[..., Any], arguments: Arguments) -> tuple[str | None, Wish | None]:
-    """None for success; else what went wrong and which proposals that speaks for."""
+def _attempt(run: Callable[[Arguments], Any], arguments: Arguments) -> tuple[str | None, Wish | None, tuple[int, int]]:
+    """None for success; else what went wrong, which proposals that speaks for, and how far it got."""
     try:
         with silence():
-            result = twin_call(function, arguments)
+            result = run(arguments)
     except Exception as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0][:160], read_error(error)
-    return judge_output(result)
+        return f"{type(error).__name__}: {error}".splitlines()[0][:160], read_error(error), _depth(error)
+    problem, wish = judge_output(result)
+    narrow = problem is None and _dtype_of(result) == "float32" and _dtype_of(list(arguments.inputs)) == "float64"
+    return (_NARROW, None, _FAR) if narrow else (problem, wish, _FAR)
+
+
+_FAR = (99, 0)
+
+
+def _depth(error: Exception) -> tuple[int, int]:
+    """The number of calls an error lies deep, and its line."""
+    lines = [line for _, line in traceback.walk_tb(error.__traceback__)]
+    return len(lines), lines[-1] if lines else 0
+
+
+_NARROW = "computes in float32"
+
+
+def _dtype_of(values: Any) -> str:
+    leaves = [leaf for leaf in flatten(values, "x")[0].values() if is_floating(leaf)]
+    return str(getattr(leaves[0], "dtype", "float64")) if leaves else ""
 
 
 @contextlib.contextmanager

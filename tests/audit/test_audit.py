@@ -145,7 +145,7 @@ def mse_grad(pred, target): return 2 * (pred - target)
 """
 
 CONVENTIONS = [
-    (OF_THE_SUM, Verdict.INCONCLUSIVE, "mse/mse_grad"),
+    (OF_THE_SUM, Verdict.INCONCLUSIVE, "mse/mse_grad of the sum (factor 15)"),
     (OF_THE_SUM.replace("return 2 *", "return"), Verdict.FAIL, "mse/mse_grad"),
     (SWAPPED, Verdict.PASS, "relu/relu_backward"),
     (VJP, Verdict.PASS, "relu/relu_grad"),

@@ -113,10 +113,10 @@ def test_a_class_of_a_framework_is_an_entry_with_a_reason(tmp_path):
     assert candidate.remedy == "in a test: gv.check(M(...), x)"
 
 
-def test_a_backprop_with_targets_of_its_own_is_an_entry_with_a_reason(tmp_path):
+def test_a_backprop_with_targets_of_its_own_is_a_training_step(tmp_path):
     code = "class N:\n    def feedforward(self, a): return a\n    def backprop(self, x, y): return x\n"
     (candidate,) = found(tmp_path, code)
-    assert candidate.blocker == "backprop(x, y) differentiates a loss of its own, not feedforward"
+    assert (candidate.kind, candidate.symbol) == ("training", "sample:N")
 
 
 def test_a_file_with_a_syntax_error_is_an_entry_with_a_reason(tmp_path):

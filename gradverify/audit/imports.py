@@ -1,0 +1,175 @@
+"""Make the modules of a project importable as its authors had them, years and missing packages aside.
+
+Runs in a worker only: it changes `sys.meta_path`, and gives NumPy and the standard library back the
+names that newer versions dropped.
+"""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import collections.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+
+_LEVELS = 5  # folders above a file that may be the one its imports start from
+_ROOT_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "README.md", "README.rst",
+               "README", "LICENSE", "METADATA")  # fmt: skip
+
+# Dropped by NumPy 1.24 and 2.0; code that was written before still computes what it did.
+_OLD_NUMPY = {
+    "float": float, "int": int, "object": object, "str": str, "complex": complex, "float_": np.float64,
+    "product": np.prod, "cumproduct": np.cumprod, "alltrue": np.all, "sometrue": np.any, "Inf": np.inf,
+    "infty": np.inf, "NaN": np.nan, "mat": np.asmatrix, "row_stack": np.vstack,
+}  # fmt: skip
+
+
+def revive_old_names() -> None:
+    """``np.float``, ``collections.Hashable`` and their like exist again."""
+    for name, value in _OLD_NUMPY.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+    for name in collections.abc.__all__:
+        if not hasattr(collections, name):
+            setattr(collections, name, getattr(collections.abc, name))
+    builtins.unicode = getattr(builtins, "unicode", str)  # type: ignore[attr-defined]
+    builtins.xrange = getattr(builtins, "xrange", range)  # type: ignore[attr-defined]
+
+
+class Absent:
+    """Stands for whatever a package that is not installed holds: fit to import, useless to compute with.
+
+    A decorator (``@njit``) returns what it decorates, ``tqdm(x)`` returns x.
+    """
+
+    def __init__(self, *args: Any, **_: Any) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Absent()
+
+    def __call__(self, *args: Any, **_: Any) -> Any:
+        passes = args and (callable(args[0]) or isinstance(args[0], (Sequence, Iterator))) and args[0] != ""
+        return args[0] if passes and not isinstance(args[0], str) else Absent()
+
+    def __getitem__(self, _: Any) -> Any:
+        return Absent()
+
+    def __setitem__(self, *_: Any) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _AbsentLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = ModuleType(spec.name)
+        module.__path__ = []
+        module.__getattr__ = _numpy_or_absent if spec.name.split(".")[0] == "cupy" else _absent_name  # type: ignore[method-assign]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def _absent_name(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return type(name, (Absent,), {}) if name[:1].isupper() else Absent()
+
+
+def _numpy_or_absent(name: str) -> Any:
+    """CuPy's functions are NumPy's on another machine."""
+    own = {"asnumpy": np.asarray, "get_array_module": lambda *_: np}
+    return own.get(name) or getattr(np, name, None) or _absent_name(name)
+
+
+class Finder:
+    """Finds a project's own modules from the folders above its files, and stands in for absent ones."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+        self.absent: set[str] = set()
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, _: Any = None) -> ModuleSpec | None:
+        """The spec of a module that the ordinary finders do not find; None if nothing here helps."""
+        if path is None:
+            found = self._in_folders(name)
+            if found is not None:
+                return found
+        if name in self.absent or name.rpartition(".")[0] in self.absent:
+            self.absent.add(name)
+            return ModuleSpec(name, _AbsentLoader(), is_package=True)
+        return None
+
+    def _in_folders(self, name: str) -> ModuleSpec | None:
+        for folder in self.folders:
+            spec = importlib.machinery.PathFinder.find_spec(name, [str(folder)])
+            if spec is not None:
+                return spec
+        same = next((f for f in self.folders if _is_called(f, name)), None)
+        if same is None:
+            return None
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(same)]
+        return spec
+
+
+def _is_called(folder: Path, name: str) -> bool:
+    """Whether a folder is a checkout of the project `name`: ``deepnet``, ``user+deepnet``, ``deepnet-master``."""
+    words = folder.name.replace("+", " ").replace("-", " ").replace(".", " ").lower().split()
+    return name.lower() in words or name.lower() == folder.name.replace("-", "_").lower()
+
+
+FINDER = Finder()
+
+
+def install() -> None:
+    """Put the finder behind all others; once."""
+    if FINDER not in sys.meta_path:
+        sys.meta_path.append(FINDER)
+        revive_old_names()
+
+
+def folders_of(path: str) -> list[Path]:
+    """The folders that the imports of a file may start from: its own, and those above it up to the project's root.
+
+    The root is the nearest folder with a README, a licence, a version control or a build file; where
+    there is none, the highest that has the file's folder in a chain of folders with Python files.
+    """
+    above = list(Path(path).resolve().parents)[:_LEVELS]
+    marked = next((i for i, folder in enumerate(above) if _is_root(folder)), None)
+    if marked is not None:
+        return above[: marked + 1]
+    chain = next((i for i, folder in enumerate(above) if not any(folder.glob("*.py"))), len(above))
+    return above[: max(chain, 1)]
+
+
+@cache
+def _is_root(folder: Path) -> bool:
+    return any((folder / mark).exists() for mark in _ROOT_MARKS)
+
+
+def missing_in(error: BaseException) -> str:
+    """The module whose absence an import failed of; empty for any other failure."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return error.name
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return ""

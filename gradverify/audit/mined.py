@@ -1,0 +1,165 @@
+"""What a project shows of its own use: calls of its classes, and the words that its code compares settings with."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.imports import folders_of
+
+_MOST_FILES, _MOST_CALLS, _LARGE = 300, 3, 12
+_SMALL = (8, 6, 10, 12, 14)  # in place of 784 and 128: different, and even, so that windows of two fit
+
+
+def example_calls(cls: type, path: str) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    """The arguments with which the project itself makes instances of a class, large sizes made small.
+
+    Only literals, names of the class's module and calls of its classes are evaluated.
+    """
+    module = sys.modules.get(cls.__module__)
+    seen: set[str] = set()
+    for call in _calls(str(folders_of(path)[-1])).get(cls.__name__, []):
+        text = ast.dump(call)
+        if text in seen or len(seen) >= _MOST_CALLS:
+            continue
+        seen.add(text)
+        sizes: dict[int, int] = {}
+        try:
+            positional = [_evaluate(a, module, sizes) for a in call.args]
+            keywords = {k.arg: _evaluate(k.value, module, sizes) for k in call.keywords if k.arg}
+        except (ValueError, TypeError, AttributeError, KeyError):
+            continue
+        if positional or keywords:
+            yield positional, keywords
+
+
+@cache
+def _calls(root: str) -> dict[str, list[ast.Call]]:
+    found: dict[str, list[ast.Call]] = {}
+    for file in islice(sorted(Path(root).rglob("*.py")), _MOST_FILES):
+        for node in ast.walk(_parse(file)):
+            if isinstance(node, ast.Call) and (node.args or node.keywords):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                found.setdefault(name, []).append(node)
+    return found
+
+
+def _parse(file: Path) -> ast.AST:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(file.read_text(encoding="utf-8", errors="replace"))
+    except (SyntaxError, ValueError, OSError, RecursionError):
+        return ast.Module([], [])
+
+
+def _evaluate(node: ast.expr, module: ModuleType | None, sizes: dict[int, int]) -> Any:
+    if isinstance(node, ast.Constant):
+        return _shrunk(node.value, sizes)
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [_evaluate(item, module, sizes) for item in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    if isinstance(node, ast.Dict):
+        return {_evaluate(k, module, sizes): _evaluate(v, module, sizes)
+                for k, v in zip(node.keys, node.values, strict=True) if k is not None}  # fmt: skip
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_evaluate(node.operand, module, sizes)
+    if isinstance(node, ast.Call):
+        made = _named(node.func, module)
+        if not isinstance(made, type):
+            raise TypeError(ast.unparse(node))
+        keywords = {k.arg: _evaluate(k.value, module, sizes) for k in node.keywords if k.arg}
+        return made(*[_evaluate(a, module, sizes) for a in node.args], **keywords)
+    return _named(node, module)
+
+
+def _named(node: ast.expr, module: ModuleType | None) -> Any:
+    """A class or function of the project by its name; numbers and data under a name are left alone."""
+    parts = ast.unparse(node).split(".")
+    for place in (module, *_siblings(module), np if parts[0] in ("np", "numpy") else None):
+        value: Any = place
+        for part in parts if place is not np else parts[1:]:
+            value = getattr(value, part, None)
+        value = value if value is not None else getattr(place, parts[-1], None)
+        if callable(value):
+            return value
+    raise ValueError(ast.unparse(node))
+
+
+def _siblings(module: ModuleType | None) -> list[ModuleType]:
+    top = getattr(module, "__name__", "").split(".")[0]
+    return [m for name, m in list(sys.modules.items()) if top and name.startswith(f"{top}.")]
+
+
+def _shrunk(value: Any, sizes: dict[int, int]) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= _LARGE:
+        return value
+    return sizes.setdefault(value, _SMALL[len(sizes) % len(_SMALL)])
+
+
+@cache
+def _tree_of(code: Any) -> ast.AST:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
+
+
+def unpacked_length(code: Any, name: str) -> int:
+    """How many names ``a, b, c = name`` gives its parts; 0 if the code has no such line."""
+    return next((n for value, n in _unpackings(code) if value == name), 0)
+
+
+def unpacked_rank(code: Any, name: str) -> int:
+    """The number of axes that ``N, C, H, W = name.shape`` says an argument has; 0 if there is no such line."""
+    return next((n for value, n in _unpackings(code) if value in (f"{name}.shape", f"np.shape({name})")), 0)
+
+
+@cache
+def _unpackings(code: Any) -> tuple[tuple[str, int], ...]:
+    assigned = [n for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Assign)]
+    pairs = [(n.targets[0], n.value) for n in assigned]
+    for node in assigned:
+        if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs += list(zip(node.targets[0].elts, node.value.elts, strict=False))
+    tuples = [(target.elts, value) for target, value in pairs if isinstance(target, ast.Tuple)]
+    return tuple(
+        (ast.unparse(value), len(names))
+        for names, value in tuples
+        if not any(isinstance(name, ast.Starred) for name in names)
+    )
+
+
+@cache
+def words_for(code: Any, parameter: str) -> tuple[str, ...]:
+    """The strings that the code of a class or function compares a setting with, in their order.
+
+    ``if kind == "relu"``, ``mode in ("same", "valid")`` and ``{"tanh": ...}[kind]`` count.
+    """
+    found: list[str] = []
+    for node in ast.walk(_tree_of(code)):
+        if isinstance(node, ast.Compare) and _is_about(node.left, parameter):
+            parts = [c for part in node.comparators for c in ast.walk(part)]
+            found += [c.value for c in parts if isinstance(c, ast.Constant) and isinstance(c.value, str)]
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict) and _is_about(node.slice, parameter):
+            keys = node.value.keys
+            found += [k.value for k in keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
+    return tuple(dict.fromkeys(found))
+
+
+def _is_about(node: ast.expr, parameter: str) -> bool:
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        node = node.func.value  # kind.lower()
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name.strip("_") == parameter.strip("_")

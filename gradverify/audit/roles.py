@@ -1,0 +1,83 @@
+"""What each argument of a backward stands for, by its name: the cotangent, an input again, a learning rate ..."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+
+_RATE = re.compile(r"lr|l_?rate|learn(ing)?_?rate|eta|step_?size|alpha|rate|nu", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"optimi[sz]er|optim|opt|updater", re.IGNORECASE)
+_CACHE = re.compile(r"cache[sd]?|ctx|context|saved|residuals?|memory|tape|store|\w+_cache", re.IGNORECASE)
+_OUTPUT = re.compile(r"out(put)?s?|y_?hat|y_?pred|preds?|predictions?|probs?|activations?|a_?out|result", re.IGNORECASE)
+_COTANGENT = re.compile(
+    r"d|d[A-Z]\w*|d_\w+|d(out|y|z|a|h|x|v|s|o|l)\w*|dLd\w+|g|gy|gout|g_\w+|grad\w*|\w+_?grads?|\w+_?gradients?"
+    r"|up(stream)?\w*"
+    r"|delta\w*|\w*_?delta|err(or)?s?\w*|\w+_?error|accum\w*|dvalues|cotangent|cot|ct|out_?bar|output_grad\w*|eta|loss",
+)
+_LABEL = re.compile(
+    r"t|y|ys|labels?|targets?|y_?true|truth|expected|desired\w*|y_?real|ground_?truth|gt", re.IGNORECASE
+)
+_COUNTER = re.compile(
+    r"t|epoch|iteration|iter|step|n_?iter|layer_?(id|index|num)?|idx|index|batch_?(size|num)|m", re.IGNORECASE
+)
+
+
+def required_parameters(function: Callable[..., object]) -> list[str]:
+    """The parameters without a default; the first one where all have one, as in ``backward(self, dout=1)``."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ["dout"]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
+    names += [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is p.empty]
+    optional = [p.name for p in parameters if p.kind in kinds][:1]
+    star = [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    return names or optional or star[:1]
+
+
+def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
+    """A role for each argument: ``cotangent``, ``rate``, ``optimizer``, ``cache``, ``output``, ``input:x`` ...
+
+    At most one is the cotangent: the first that is called like one and is no input, else the first
+    that is called like nothing known.
+
+    >>> roles_of_backward(["dA", "learn_rate"], ["x"]), roles_of_backward(["x", "dout"], ["x"])
+    (('cotangent', 'rate'), ('input:x', 'cotangent'))
+    >>> roles_of_backward(["x"], ["x"]), roles_of_backward(["y", "y_pred"], ["y", "y_pred"])
+    (('cotangent',), ('input:y', 'input:y_pred'))
+    """
+    roles = [_role(name, inputs) for name in names]
+    if len(names) == 1 and roles[0].startswith("input:"):
+        return ("cotangent",)
+    likely = [i for i, (n, r) in enumerate(zip(names, roles, strict=True)) if r == "" and _COTANGENT.fullmatch(n)]
+    unknown = [i for i, r in enumerate(roles) if r == ""]
+    for i in (likely or unknown)[:1]:
+        roles[i] = "cotangent"
+    for i in [i for i, r in enumerate(roles) if r == ""]:
+        roles[i] = _second_choice(names[i], inputs)
+    return tuple(roles)
+
+
+def _role(name: str, inputs: Sequence[str]) -> str:
+    bare = name.strip("_")
+    if name in inputs:
+        return f"input:{name}"
+    for role, pattern in (("rate", _RATE), ("optimizer", _OPTIMIZER), ("cache", _CACHE)):
+        if pattern.fullmatch(bare) and not (role == "rate" and bare in ("eta", "alpha", "nu") and not inputs):
+            return role
+    return "output" if _OUTPUT.fullmatch(bare) and not _COTANGENT.fullmatch(bare) else ""
+
+
+def _second_choice(name: str, inputs: Sequence[str]) -> str:
+    if _LABEL.fullmatch(name):
+        return "label"
+    if _COUNTER.fullmatch(name):
+        return "counter"
+    return f"input:{inputs[0]}" if inputs else "cotangent"
+
+
+def is_label(name: str) -> bool:
+    """Whether an argument is by its name the truth that a prediction is compared with."""
+    return _LABEL.fullmatch(name) is not None

@@ -1,0 +1,340 @@
+"""An object of any convention behind the one that needs no telling: inputs in, output out, gradients by name.
+
+`make_plan` runs a copy once, forward and backward, and notes where things are: the output (returned,
+or left in an attribute), the gradient of each input and parameter (returned, left in an attribute,
+or visible only as the step of an update in place). `shimmed` is a copy of the object, of a subclass
+with two methods more, that follows the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from inspect import Parameter, Signature
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import flatten, is_floating
+from gradverify.audit.losses import LOSSES
+from gradverify.audit.roles import required_parameters, roles_of_backward
+from gradverify.targets.gradients import names_gradient_of, plain
+from gradverify.targets.graph import fetch, floating_of
+from gradverify.targets.parameters import find_parameters
+
+# A power of two, so that (old - new) / rate has the rounding of the gradient and not of the weight.
+RATE = 2.0**20
+
+_OUTPUTS = ("output", "out", "outputs", "o", "a", "y", "z", "h", "result", "activation", "activations", "yhat", "ypred",
+            "probs", "prediction", "loss", "value", "outputdata")  # fmt: skip
+_INPUT_GRADIENTS = ("dinputs", "dinput", "dx", "inputgrad", "inputgradient", "gradinput", "gradinputs", "ingrad",
+                    "daprev", "dlossdin", "gradx", "delta", "dz", "da", "error", "grad", "gradient", "d", "dh",
+                    "inputdelta",
+                    "downgrad", "backpropgrad", "dprev", "gradientin")  # fmt: skip
+_INPUTS = ("input", "x", "inputs", "inputdata", "data", "inp")
+
+
+class NoGradient(Exception):  # noqa: N818 - a finding about the object
+    """The backward ran and left nothing that could be a gradient of an input or parameter."""
+
+
+class Descent:
+    """An optimizer that shows the gradient it is given: every update is ``w - RATE * gradient``."""
+
+    def update(self, w: Any, gradient: Any, *_: Any, **__: Any) -> Any:
+        """The updated weight."""
+        return w - RATE * gradient
+
+    __call__ = update
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an object is called and where its gradients are; `inputs` are names, `sources` one place for each leaf.
+
+    A place is ``("returned", i)``, ``("key", name)``, ``("held", path)``, or ``("moved", path)``.
+    """
+
+    forward: str
+    backward: str
+    inputs: tuple[str, ...]
+    output: str = ""  # attribute in which the forward leaves its output; empty where it returns it
+    feed: str = ""  # attribute from which a forward without arguments takes its input
+    cotangent: str = "given"  # given, one: asked for 1 and multiplied; onehot: asked for each entry alone
+    joint: bool = False  # the forward returns (value, gradient)
+    loss: str = ""  # what the backward differentiates, its targets being the last input
+    of_input: tuple[tuple[str, Any] | None, ...] = ()
+    of_params: tuple[tuple[str, tuple[str, Any]], ...] = ()
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """The parameters whose gradients are known to be somewhere."""
+        return tuple(path for path, _ in self.of_params)
+
+
+def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> Plan:
+    """The plan with every place filled in; raises `NoGradient`, or whatever the object raises."""
+    twin = deepcopy(obj)
+    kept, result, plan = _run_forward(twin, plan, arguments, settings)
+    before = {path: array.copy() for path, array in floating_of(twin).items()}
+    identities = {id(array) for array in floating_of(twin).values()}
+    y = output_of(twin, result, plan)
+    returned = _call_backward(twin, plan, np.ones_like(y) if np.ndim(y) else np.float64(1.0), arguments, result)
+    after = floating_of(twin)
+    of_params = _places_of_params(twin, obj_paths=kept, returned=returned, before=before, inputs=plan.inputs)
+    fresh = {p: a for p, a in after.items() if id(a) not in identities or _differs(a, before.get(p))}
+    taken = {where for _, (_, where) in of_params.items()}
+    free = {p: a for p, a in fresh.items() if p not in taken and p not in of_params}
+    of_input = tuple(_place_of_input(n, x, returned, free, plan) for n, x in zip(plan.inputs, arguments, strict=False))
+    if not of_params and not any(of_input):
+        raise NoGradient(f"{plan.backward} leaves nothing that could be a gradient")
+    return replace(plan, of_input=of_input, of_params=tuple(of_params.items()))
+
+
+def _run_forward(
+    twin: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]
+) -> tuple[frozenset[str], Any, Plan]:
+    before = {path: (array, array.copy()) for path, array in floating_of(twin).items()}
+    result = _call_forward(twin, plan, arguments, settings)
+    after = floating_of(twin)
+    kept = frozenset(p for p, (a, old) in before.items() if after.get(p) is a and bool(np.all(a == old)))
+    if result is None and not plan.output:
+        fresh = {p: a for p, a in after.items() if p not in kept}
+        plan = replace(plan, output=_left_output(fresh, arguments))
+    return kept, result, plan
+
+
+def _differs(array: np.ndarray, old: np.ndarray | None) -> bool:
+    return old is not None and not np.array_equal(array, old)
+
+
+def run_forward(twin: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    """The output of one forward of `twin`, wherever it leaves that."""
+    _, result, found = _run_forward(twin, plan, arguments, settings)
+    return output_of(twin, result[:1] if plan.joint and isinstance(result, tuple) else result, found)
+
+
+def _call_forward(layer: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+    method = getattr(layer, plan.forward)
+    if plan.loss:
+        arguments = arguments[:-1]
+    if plan.feed:
+        setattr(layer, plan.feed, arguments[0])
+        return method(**settings)
+    return method(*arguments, **settings)
+
+
+def _left_output(fresh: Mapping[str, np.ndarray], arguments: Sequence[Any]) -> str:
+    """The attribute with the output: by its name, else the last array that is not the input itself."""
+    others = [p for p, a in fresh.items() if not any(a is x or np.array_equal(a, x) for x in arguments)]
+    named = [p for name in _OUTPUTS for p in fresh if plain(p.rsplit(".", maxsplit=1)[-1]) == name]
+    if not (named or others):
+        raise TypeError("the forward returned None and left no array behind")
+    return (named or others[-1:])[0]
+
+
+def output_of(layer: Any, result: Any, plan: Plan) -> Any:
+    """The first floating array of what the forward returned, or of the attribute where it left it."""
+    if plan.output:
+        return np.asarray(fetch(layer, plan.output))
+    if isinstance(result, list) and plan.loss:
+        result = result[-1]  # the activations of all layers
+    first = result[0] if isinstance(result, tuple) and result else result
+    leaves = [leaf for leaf in flatten(first, "out")[0].values() if is_floating(leaf)]
+    if not leaves:
+        raise TypeError(f"the forward returned no floating array but {type(first).__name__}")
+    return leaves[0]
+
+
+def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], result: Any) -> Any:
+    if plan.joint:
+        return result[1] if len(result) == 2 else tuple(result[1:])
+    method = getattr(layer, plan.backward)
+    if plan.feed and not required_parameters(method):
+        _feed_cotangent(layer, u)
+    names = required_parameters(method)
+    roles = roles_of_backward(names, plan.inputs)
+    given = dict(zip(plan.inputs, arguments, strict=False))
+    values = [_value(role, u, given, layer, result, plan) for role in roles]
+    return method(*values)
+
+
+def _feed_cotangent(layer: Any, u: Any) -> None:
+    names = [n for n in vars(layer) if plain(n) in ("dlossdout", "dout", "doutput", "outputgrad", "gradoutput")]
+    for name in names[:1]:
+        setattr(layer, name, u)
+
+
+def _value(role: str, u: Any, given: Mapping[str, Any], layer: Any, result: Any, plan: Plan) -> Any:
+    if role.startswith("input:"):
+        return given[role.removeprefix("input:")]
+    if role == "cache":
+        rest = result[1:] if isinstance(result, tuple) else ()
+        return rest[0] if len(rest) == 1 else (rest or tuple(given.values()))
+    if role == "label":
+        return list(given.values())[-1]
+    fixed: dict[str, Any] = {"cotangent": u, "rate": RATE, "optimizer": Descent(), "counter": 1}
+    return fixed[role] if role in fixed else output_of(layer, result, plan)
+
+
+def _places_of_params(
+    layer: Any, obj_paths: frozenset[str], returned: Any, before: Mapping[str, np.ndarray], inputs: Sequence[str]
+) -> dict[str, tuple[str, Any]]:
+    after = floating_of(layer)
+    moved = {p for p in obj_paths if p in after and not np.array_equal(after[p], before[p])}
+    slots = find_parameters(layer, layer, obj_paths, returned, inputs)
+    places: dict[str, tuple[str, Any]] = {p: ("held", s) for p, s in slots.items() if s is not None}
+    stored = {s for s in slots.values() if s}
+    stepped = {p for p in moved if p not in places and p not in stored and not _is_gradient_name(p)}
+    if any(plain(p.rsplit(".", maxsplit=1)[-1]) in _WEIGHTS or "[" in p for p in stepped) or not places:
+        places |= {p: ("moved", p) for p in stepped}
+    rest = {p: before[p] for p in obj_paths if p not in places and p not in stored and not _is_gradient_name(p)}
+    return places | _returned_params(returned, rest, inputs)
+
+
+_WEIGHTS = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "filters", "scale", "shift")
+
+
+def _is_gradient_name(path: str) -> bool:
+    last = plain(path.rsplit(".", maxsplit=1)[-1])
+    return last.startswith(("d", "grad", "delta", "v", "m", "cache", "running", "velocity")) or "grad" in last
+
+
+def _returned_params(
+    returned: Any, rest: Mapping[str, np.ndarray], inputs: Sequence[str]
+) -> dict[str, tuple[str, Any]]:
+    """By key, or by a shape that fits one parameter and one returned array only."""
+    if isinstance(returned, Mapping):
+        keys = {k: np.shape(g) for k, g in returned.items() if g is not None}
+        return {p: ("key", k) for p, a in rest.items() for k, s in keys.items()
+                if s == a.shape and names_gradient_of(str(k), p.rsplit(".", maxsplit=1)[-1])}  # fmt: skip
+    if not isinstance(returned, (tuple, list)):
+        return {}
+    parts = _flat(returned)
+    shapes = [np.shape(g) for g in parts]
+    places: dict[str, tuple[str, Any]] = {}
+    for path, array in rest.items():
+        same = [i for i, shape in enumerate(shapes) if shape == array.shape]
+        rivals = [p for p, other in rest.items() if other.shape == array.shape]
+        if len(same) == len(rivals):  # in the order of the parameters
+            places[path] = ("returned", same[rivals.index(path)])
+    return places
+
+
+def _flat(result: Any) -> list[Any]:
+    groups = [_flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
+    return [part for group in groups for part in group]
+
+
+def _place_of_input(
+    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], plan: Plan
+) -> tuple[str, Any] | None:
+    if not is_floating(x):
+        return None
+    position = plan.inputs.index(name)
+    if isinstance(returned, Mapping):
+        key = next((k for k in returned if names_gradient_of(str(k), name)), None)
+        return ("key", key) if key is not None else None
+    if isinstance(returned, (tuple, list)) and returned:
+        parts = _flat(returned)
+        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x)]
+        return ("returned", position if position in same else same[0]) if same else None
+    if returned is not None and is_floating(returned) and position == 0:
+        return ("whole", 0)
+    return _left_gradient(name, x, fresh) if returned is None else None
+
+
+def _left_gradient(name: str, x: Any, fresh: Mapping[str, np.ndarray]) -> tuple[str, Any] | None:
+    fitting = [p for p, a in fresh.items() if a.shape == np.shape(x)]
+    named = [p for p in fitting if names_gradient_of(p.rsplit(".", maxsplit=1)[-1], name) and plain(p) != plain(name)]
+    usual = [p for word in _INPUT_GRADIENTS for p in fitting if plain(p.rsplit(".", maxsplit=1)[-1]) == word]
+    found = named or usual
+    return ("held", found[0]) if found else None
+
+
+def shimmed(obj: Any, plan: Plan) -> Any:
+    """A copy of the object that follows the plan by the methods ``_audited_forward`` and ``_audited_backward``."""
+    twin = deepcopy(obj)
+    twin.__class__ = _subclass(type(obj), plan)
+    return twin
+
+
+def _subclass(cls: type, plan: Plan) -> type:
+    def forward(self: Any, *arguments: Any, **settings: Any) -> Any:
+        result = _call_forward(self, plan, arguments, settings)
+        y = output_of(self, result, plan)
+        if plan.loss:
+            y = LOSSES[plan.loss](y, arguments[-1])
+        object.__setattr__(self, "_audited_call", (arguments, result))
+        return y
+
+    def backward(self: Any, u: Any) -> Any:
+        of_input, of_params = _gradients(self, plan, u)
+        object.__setattr__(self, "_audited_gradients", of_params)
+        return of_input[0] if len(of_input) == 1 else tuple(of_input)
+
+    names = [Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", *plan.inputs)]
+    star = Parameter("settings", Parameter.VAR_KEYWORD)
+    forward.__signature__ = Signature([*names, star])  # type: ignore[attr-defined]
+    body = {"_audited_forward": forward, "_audited_backward": backward, "__module__": cls.__module__,
+            "audited_plan": plan,
+            "__reduce_ex__": lambda self, _: (_rebuild, (cls, plan), dict(vars(self)))}  # fmt: skip
+    return type(cls.__name__, (cls,), body)
+
+
+def _rebuild(cls: type, plan: Plan) -> Any:
+    twin: Any = object.__new__(cls)
+    twin.__class__ = _subclass(cls, plan)
+    return twin
+
+
+def _gradients(layer: Any, plan: Plan, u: Any) -> tuple[list[Any], list[Any]]:
+    if plan.cotangent == "given":
+        return _ask(layer, plan, u)
+    if plan.cotangent == "one":
+        inputs, params = _ask(layer, plan, np.ones_like(u))
+        return [_scaled(g, u) for g in inputs], [_scaled(g, u) for g in params]
+    sums: tuple[list[Any], list[Any]] | None = None
+    for index in np.ndindex(np.shape(u)):
+        unit = np.zeros_like(u)
+        unit[index] = 1.0
+        answer = _ask(layer, plan, unit)
+        scaled = tuple([None if g is None else np.asarray(g) * u[index] for g in part] for part in answer)
+        sums = scaled if sums is None else tuple(map(_added, sums, scaled))  # type: ignore[assignment]
+    assert sums is not None
+    return sums
+
+
+def _added(first: list[Any], second: list[Any]) -> list[Any]:
+    return [b if a is None else a if b is None else a + b for a, b in zip(first, second, strict=True)]
+
+
+def _scaled(g: Any, u: Any) -> Any:
+    """A gradient for an upstream gradient of one, times u: of a scalar, or of values that each own a part of it."""
+    if g is None or np.size(u) == 1:
+        return g if g is None else np.asarray(g) * np.reshape(u, ())
+    u = np.asarray(u)
+    if np.shape(g)[: u.ndim] != u.shape:
+        raise TypeError("the backward takes no upstream gradient, and the output is no scalar")
+    return np.asarray(g) * u.reshape(u.shape + (1,) * (np.ndim(g) - u.ndim))
+
+
+def _ask(layer: Any, plan: Plan, u: Any) -> tuple[list[Any], list[Any]]:
+    twin: Any = deepcopy(layer) if plan.cotangent == "onehot" else layer
+    arguments, result = vars(twin)["_audited_call"]
+    old = {path: fetch(twin, path).copy() for path, (how, _) in plan.of_params if how == "moved"}
+    returned = _call_backward(twin, plan, u, arguments, result)
+    inputs = [None if where is None else _take(where, returned, twin, old) for where in plan.of_input]
+    return inputs, [_take(where, returned, twin, old) for _, where in plan.of_params]
+
+
+def _take(where: tuple[str, Any], returned: Any, layer: Any, old: Mapping[str, np.ndarray]) -> Any:
+    how, key = where
+    if how == "moved":
+        return (old[key] - fetch(layer, key)) / RATE
+    if how == "held":
+        return fetch(layer, key)
+    if how == "key":
+        return returned[key]
+    return returned if how == "whole" else _flat(returned)[key]

@@ -1,0 +1,320 @@
+"""What can be tried of a candidate: a forward to feed, and the readings of its backward, likeliest first."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import is_floating
+from gradverify.audit.inputs import Arguments, required_names
+from gradverify.audit.load import Made, NotTriable, find_attribute, instances, load
+from gradverify.audit.losses import LOSSES, labels_for
+from gradverify.audit.record import Candidate
+from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
+from gradverify.audit.search import silence, twin_call
+from gradverify.audit.shim import Plan, make_plan, output_of, shimmed
+from gradverify.targets import function, layer, pair
+from gradverify.targets.calling import argument_names
+from gradverify.targets.graph import floating_of
+
+Function = Callable[..., Any]
+Build = Callable[[Arguments], Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to understand a backward; `suffix` tells it from the plain one in the entry's convention.
+
+    `build` makes the target, `wrt` names the leaves it speaks of (None: as the engine finds them).
+    """
+
+    build: Build
+    suffix: str = ""
+    wrt: Callable[[Any], tuple[str, ...] | None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A forward, the arrays its object holds, and the readings of its derivative.
+
+    `run` calls the forward on a copy of whatever it belongs to and returns the output.
+    """
+
+    forward: Function
+    held: tuple[np.ndarray, ...]
+    readings: tuple[Reading, ...]
+    run: Callable[[Arguments], Any]
+    extend: Callable[[Arguments], list[Arguments]] = lambda arguments: [arguments]
+    own_loss: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    varied: Callable[[str, Any], Iterator[Trial]] = lambda *_: iter(())
+    code: Any = None
+    stated: tuple[tuple[int, ...], ...] = ()
+
+    def returns_number(self, arguments: Arguments) -> bool:
+        """Whether the forward returns a scalar at these arguments."""
+        with silence():
+            result = self.run(arguments)
+        return np.size(result[0] if isinstance(result, tuple) else result) == 1
+
+
+def trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
+    """The trials of a candidate, one for each instance of its class; raises `NotTriable`."""
+    module = load(candidate.source)
+    if not candidate.owner:
+        yield _of_functions(candidate, lambda name: find_attribute(module, name), ())
+        return
+    cls = find_attribute(module, candidate.owner)
+    if all(
+        isinstance(inspect.getattr_static(cls, n, None), (staticmethod, classmethod))
+        for n in {candidate.forward, candidate.backward}
+    ):
+        yield _of_functions(candidate, lambda name: getattr(cls, name), ())
+        return
+    for made in instances(cls, seed, candidate.source.path):
+        yield _of_made(candidate, made, seed)
+
+
+def _of_made(candidate: Candidate, made: Made, seed: int) -> Trial:
+    trial = of_object(candidate, made.obj)
+
+    def varied(name: str, value: Any) -> Iterator[Trial]:
+        yield from (of_object(candidate, other.obj) for other in made.again(name, value, seed))
+
+    told: list[Any] = [made.shape, getattr(made.obj, "input_shape", None)]
+    shapes = tuple(shape for shape in told if _is_shape(shape))
+    return replace(trial, settings=made.settings, varied=varied, code=type(made.obj), stated=shapes)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(n, int) and n > 0 for n in value)
+
+
+def of_object(candidate: Candidate, obj: Any) -> Trial:
+    """The trial of an instance."""
+    held = tuple(floating_of(obj).values())
+    if candidate.kind == "training":
+        return _of_training(candidate, obj, held)
+    if candidate.kind in ("layer", "joint"):
+        return _of_layer(candidate, obj, held)
+    trial = _of_functions(candidate, lambda name: getattr(obj, name), held)
+    shims = _of_layer(candidate, obj, held).readings
+    return Trial(trial.forward, held, (*trial.readings, *shims), trial.run)
+
+
+def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> Trial:
+    forward = getattr(obj, candidate.forward)
+    feed = _fed_attribute(obj, forward)
+    names = (feed,) if feed else tuple(argument_names(forward, len(required_names(forward)))) or ("x",)
+    plan = Plan(candidate.forward, candidate.backward, names, feed=feed, joint=candidate.kind == "joint")
+    natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
+    roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
+    readings = [natural] if set(roles) <= {"cotangent"} and not (plan.joint or feed) else []
+    modes = _COTANGENTS if "cotangent" in roles or feed else (("one", ""),)
+    readings += [Reading(partial(_shim, obj, plan, mode), suffix, _claimed_by_shim) for mode, suffix in modes]
+    if feed:
+        forward = _fed(feed)
+    return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
+
+
+_COTANGENTS = (
+    ("given", ""),
+    ("one", ", which takes the upstream gradient to be one"),
+    ("onehot", ", which takes the upstream gradient to be one-hot"),
+)
+
+
+def _of_training(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> Trial:
+    """A network whose backward takes targets: the loss it differentiates is one of those that people use."""
+    forward = getattr(obj, candidate.forward)
+    taken = required_parameters(getattr(obj, candidate.backward))
+    label = next((n for n in taken if is_label(n) and n not in required_names(forward)), "y")
+    inputs = argument_names(forward, len(required_names(forward)))
+    roles = zip(taken, roles_of_backward(taken, ()), strict=True)
+    given = [name for name, role in roles if name != label and role in ("cotangent", "")]
+    names = tuple(given) if len(given) == len(inputs) else inputs
+    plan = Plan(candidate.forward, candidate.backward, (*names, label))
+    readings = [Reading(partial(_shim, obj, replace(plan, loss=loss), "one"), f" of {loss}", _claimed_by_shim)
+                for loss in LOSSES]  # fmt: skip
+
+    def with_labels(arguments: Arguments) -> list[Arguments]:
+        with silence():
+            y = _run(obj, plan, arguments)
+        return [Arguments((*arguments.inputs, t), arguments.kwargs) for t in labels_for(y, 0)]
+
+    def run(arguments: Arguments) -> Any:
+        return _run(obj, plan, Arguments(arguments.inputs[: len(inputs)], arguments.kwargs))
+
+    return Trial(forward, held, tuple(readings), run, with_labels, own_loss=True)
+
+
+def _claimed_by_shim(spec: Any) -> tuple[str, ...]:
+    plan: Plan = type(spec.obj).audited_plan
+    return (*(n for n, where in zip(plan.inputs, plan.of_input, strict=False) if where is not None), *plan.params)
+
+
+def _fed_attribute(obj: Any, forward: Function) -> str:
+    """The attribute that a forward without arguments reads its input from."""
+    if required_names(forward):
+        return ""
+    return next((n for n in getattr(obj, "__dict__", {}) if n.strip("_").lower() in _INPUT_NAMES), "")
+
+
+_INPUT_NAMES = ("input", "x", "inputs", "input_data", "data")
+
+
+def _fed(name: str) -> Function:
+    def forward(x: Any) -> None: ...
+
+    parameter = inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    forward.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined]
+    return forward
+
+
+def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
+    with silence():
+        filled = make_plan(obj, plan, arguments.inputs, arguments.kwargs)
+    if filled.cotangent != cotangent:
+        filled = Plan(**{**vars(filled), "cotangent": cotangent})
+    twin = shimmed(obj, filled)
+    grads = tuple(f"_audited_gradients[{i}]" for i in range(len(filled.params)))
+    return layer(twin, params=filled.params, grads=grads, forward="_audited_forward", backward="_audited_backward")
+
+
+def _run(obj: Any, plan: Plan, arguments: Arguments) -> Any:
+    from gradverify.audit.shim import run_forward
+
+    twin = copy.deepcopy(obj)
+    return run_forward(twin, plan, copy.deepcopy(arguments.inputs), copy.deepcopy(dict(arguments.kwargs)))
+
+
+def _of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple[np.ndarray, ...]) -> Trial:
+    forward = fetch(candidate.forward)
+    backward = forward if candidate.kind in ("joint", "flag") else fetch(candidate.backward)
+    makers = {"pair": _pair_readings, "joint": _joint_readings, "flag": _flag_readings}
+    readings = makers.get(candidate.kind, _point_readings)(forward, backward, candidate)
+    run = partial(twin_call, forward)
+    if candidate.kind == "joint":
+        return Trial(forward, held, readings, lambda arguments: run(arguments)[0])
+    return Trial(forward, held, readings, run)
+
+
+def _pair_readings(forward: Function, backward: Function, _: Candidate) -> tuple[Reading, ...]:
+    natural = function(forward, vjp=backward) if _takes_cotangent_last(backward) else pair(forward, backward)
+    by_roles = function(_first_output(forward), vjp=partial(_pull_by_roles, forward, backward))
+    return Reading(lambda _: natural), Reading(lambda _: by_roles)
+
+
+def _first_output(forward: Function) -> Function:
+    def first(*arguments: Any, **settings: Any) -> Any:
+        return output_of(None, forward(*arguments, **settings), _NO_PLAN)
+
+    first.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    first.__qualname__ = getattr(forward, "__qualname__", "forward")
+    return first
+
+
+_NO_PLAN = Plan("", "", ())
+
+
+def _pull_by_roles(forward: Function, backward: Function, *arguments: Any, **settings: Any) -> Any:
+    *inputs, u = arguments
+    result = forward(*inputs, **settings)
+    names = required_parameters(backward)
+    known = dict(zip(argument_names(forward, len(inputs)), inputs, strict=False))
+    values: dict[str, Any] = {"cotangent": u, "rate": 1.0, "counter": 1, "output": output_of(None, result, _NO_PLAN)}
+    rest = result[1:] if isinstance(result, tuple) else ()
+    values["cache"] = rest[0] if len(rest) == 1 else (rest or values["output"])
+    values["label"] = inputs[-1]
+    roles = roles_of_backward(names, tuple(known))
+    return backward(*[known[r[6:]] if r.startswith("input:") else values[r] for r in roles])
+
+
+def _joint_readings(forward: Function, _: Function, candidate: Candidate) -> tuple[Reading, ...]:
+    names = required_names(forward)
+    value = _item(forward, 0)
+
+    def gradient(*arguments: Any, **settings: Any) -> Any:
+        result = forward(*arguments, **settings)
+        parts = result[1:] if len(result) > 2 else (result[1],)  # loss, dW, db
+        if len(parts) == 1 and isinstance(parts[0], Mapping):
+            return parts[0]
+        return dict(zip(_owners(candidate.backward, parts, names, arguments), parts, strict=False))
+
+    return (Reading(lambda _: function(value, gradient=gradient)),)
+
+
+def _owners(stated: str, parts: tuple[Any, ...], names: list[str], arguments: tuple[Any, ...]) -> list[str]:
+    """Whose gradient each returned array is: by the name it is returned under, else by shape."""
+    from gradverify.targets.gradients import names_gradient_of
+
+    owners = []
+    for word, part in zip(stated.split(","), parts, strict=False):
+        floating = [(n, x) for n, x in zip(names, arguments, strict=False) if is_floating(x)]
+        fitting = [n for n, x in floating if np.shape(x) == np.shape(part)]
+        named = [n for n in names if names_gradient_of(word.strip(), n)]
+        owners.append((named or fitting or names)[0])
+    return owners
+
+
+def _item(forward: Function, index: int) -> Function:
+    def item(*arguments: Any, **settings: Any) -> Any:
+        return forward(*arguments, **settings)[index]
+
+    item.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    item.__qualname__ = getattr(forward, "__qualname__", "forward")
+    return item
+
+
+def _flag_readings(forward: Function, _: Function, candidate: Candidate) -> tuple[Reading, ...]:
+    flag = candidate.backward.split("=", maxsplit=1)[0]
+    return _point_readings(forward, partial(forward, **{flag: True}), candidate)
+
+
+def _point_readings(forward: Function, backward: Function, candidate: Candidate) -> tuple[Reading, ...]:
+    # tanh_prime(a) = 1 - a^2 is a right derivative that wants the output: a convention, not a bug.
+    unary = len(required_names(forward)) == 1
+    plain = Reading(lambda arguments: _claim(forward, backward, arguments))
+    if not unary:
+        return (plain,)
+    of_output = Reading(lambda arguments: _claim(forward, lambda x: backward(forward(x)), arguments), " of the output")
+    return plain, of_output
+
+
+def _claim(forward: Function, derivative: Function, arguments: Arguments) -> Any:
+    """The derivative under the name its shape gives it: elementwise, gradient of a scalar, or Jacobian."""
+    with silence():
+        out = np.asarray(twin_call(forward, arguments))
+        result = twin_call(derivative, arguments)
+    if isinstance(result, (Mapping, tuple, list)) or result is None:
+        raise NotTriable("the derivative returns several arrays")
+    claimed = np.shape(result)
+    leaf = next((np.shape(x) for x in arguments.inputs if is_floating(x)), ())
+    if out.ndim == 0 and leaf != ():
+        return function(forward, gradient=derivative)
+    if out.ndim and claimed == out.shape + leaf != leaf:
+        return function(forward, jacobian=derivative)
+    if out.ndim < len(leaf) and claimed == leaf and leaf[: out.ndim] == out.shape:
+        return function(forward, vjp=lambda *a, **k: _times_rows(derivative(*a[:-1], **k), a[-1]))
+    return function(forward, derivative=derivative)
+
+
+def _times_rows(g: Any, u: Any) -> Any:
+    """The gradient of one value for each sample, times the upstream gradient of that value."""
+    return np.asarray(g) * np.reshape(u, np.shape(u) + (1,) * (np.ndim(g) - np.ndim(u)))
+
+
+def _takes_cotangent_last(backward: Function) -> bool:
+    """Whether ``relu_backward(x, dout)`` has its arguments in the order of a VJP."""
+    names = required_names(backward)
+    first, last = names[0].lower(), names[-1].lower()
+    return last.startswith(_FIRST_LETTERS) and not first.startswith((*_FIRST_LETTERS, "cache"))
+
+
+_FIRST_LETTERS = ("d", "g", "up", "delta")
