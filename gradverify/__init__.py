@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradverify.audit import audit
     from gradverify.checking import assert_gradients, check
+    from gradverify.convergence.optimizers import OptimizerReport, check_optimizer
     from gradverify.convergence.taylor import TaylorReport, check_taylor
     from gradverify.deriving import derivative
     from gradverify.flow.checking import check_flow
@@ -37,6 +38,7 @@ _HOME = {
     "cases": "gradverify.pytest_plugin.cases",
     "check": "gradverify.checking",
     "check_flow": "gradverify.flow.checking",
+    "check_optimizer": "gradverify.convergence.optimizers",
     "check_taylor": "gradverify.convergence.taylor",
     "derivative": "gradverify.deriving",
     "Cause": "gradverify.records",
@@ -46,6 +48,7 @@ _HOME = {
     "FlowVerdict": "gradverify.flow.record",
     "GradientInconclusive": "gradverify.records",
     "GradientMismatch": "gradverify.records",
+    "OptimizerReport": "gradverify.convergence.optimizers",
     "Options": "gradverify.records",
     "Report": "gradverify.records",
     "TaylorReport": "gradverify.convergence.taylor",
@@ -63,6 +66,7 @@ __all__ = [
     "FlowVerdict",
     "GradientInconclusive",
     "GradientMismatch",
+    "OptimizerReport",
     "Options",
     "Report",
     "TaylorReport",
@@ -73,6 +77,7 @@ __all__ = [
     "cases",
     "check",
     "check_flow",
+    "check_optimizer",
     "check_taylor",
     "derivative",
     "function",

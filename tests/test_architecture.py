@@ -44,6 +44,7 @@ HOME = {
     "torch": {"frameworks.torch"},
     "jax": {"frameworks.jax"},
     "jaxlib": {"frameworks.jax"},
+    "optax": {"frameworks.jax"},
     "tensorflow": {"frameworks.tensorflow"},
     "keras": {"frameworks.tensorflow"},
     "autograd": {"frameworks.autograd"},
