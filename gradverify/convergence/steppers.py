@@ -112,7 +112,7 @@ def _of_function(function: Callable[..., Any], init: Any) -> Stepper:
     zeros = {name: np.zeros(shape) for name, shape in SHAPES.items()}
     tried: list[str] = []
     for wrap, start in product((_as_tree, _as_list, _each_alone), _starts(init)):
-        stepper = wrap(function, start)
+        stepper: Stepper = wrap(function, start)
         try:
             fits = _steps_twice(stepper, zeros)
         except Exception as error:
