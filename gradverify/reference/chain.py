@@ -131,8 +131,13 @@ def _links(layers: Sequence[Layer], pullbacks: Sequence[Pullback], da: Array) ->
     for layer, pullback in zip(reversed(layers), reversed(pullbacks), strict=True):
         received = norm({"da": da})
         dparams, da = pullback(da)
-        links.append(Link(_label(layer), received, norm({"da": da}), norm(flatten(dparams, "params")[0])))
+        links.append(Link(_label(layer), received, norm({"da": da}), _size(dparams)))
     return tuple(links)
+
+
+def _size(dparams: Params) -> float:
+    """The norm of what has a gradient; running statistics and keys of dropout have none."""
+    return norm({name: g for name, g in flatten(dparams, "params")[0].items() if g is not None})
 
 
 def _label(layer: Layer) -> str:

@@ -10,8 +10,10 @@ from gradverify.reference import (
     MSE,
     SGD,
     Activation,
+    BatchNorm,
     CrossEntropy,
     Dense,
+    Dropout,
     Layer,
     LogSoftmax,
     Loss,
@@ -218,3 +220,10 @@ def test_training_refuses_what_it_cannot_do(keywords, message):
     with pytest.raises(ValueError) as caught:
         train(Activation("tanh"), {}, ROWS, y_true, **arguments)
     assert message in str(caught.value)
+
+
+def test_the_chain_passes_layers_whose_state_has_no_gradient():
+    network = sequential(Dense(3, 3), BatchNorm(3), Dropout(0.5))
+    links = explain_network(network, network.init(np.random.default_rng(0)), np.eye(3), np.ones((3, 3)))
+    assert [link.layer for link in links] == ["Dropout", "BatchNorm", "Dense"]
+    assert links[0].params == 0.0
