@@ -12,7 +12,8 @@ import argparse
 import csv
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -125,14 +126,19 @@ WAYS: dict[str, tuple[Ask, int]] = {
 NATIVE = ("finite", "second")
 
 
-def others(draws: int, first: int, families: list[Family]) -> dict[str, list[Trial]]:
-    """Every other way on so many draws of each family it can be asked about."""
-    found = {}
-    for way, (ask, order) in WAYS.items():
-        chosen = [f for f in families if way.startswith(NATIVE) or f.eps < 1e-10]
-        found[way] = [t for f in chosen for t in run(f, draws, first, ask, order, way)]
-        print(way, len(found[way]), sum(t.missed for t in found[way]), flush=True)
-    return found
+def tasks(draws: int, others: int, first: int, families: list[Family]) -> list[tuple[str, str, int, int]]:
+    """What is to be run: a family asked in one way, the main one without a name; each a share for one process."""
+    main = [("", f.name, draws, first) for f in families]
+    return main + [(way, f.name, others, first) for way in WAYS for f in families
+                   if way.startswith(NATIVE) or f.eps < 1e-10]
+
+
+def share(task: tuple[str, str, int, int]) -> list[Trial]:
+    """One task, its trials without the functions in their cases: those cannot go from process to process."""
+    way, name, draws, first = task
+    ask, order = WAYS.get(way, (natively(), 1))
+    family = next(f for f in FAMILIES if f.name == name)
+    return [replace(t, case=replace(t.case, phi=abs, formula=abs)) for t in run(family, draws, first, ask, order, way)]
 
 
 def line_of(way: str, trials: list[Trial]) -> list[str]:
@@ -199,15 +205,19 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2400, help="over all families")
     parser.add_argument("--others", type=int, default=10, help="for each family and each of the other ways")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", default="", help="part of a family's name")
     options = parser.parse_args()
     chosen = [f for f in FAMILIES if options.only in f.name]
     each = -(-options.draws // len(chosen))
-    found = [(family, run(family, each, options.first, natively())) for family in chosen]
-    more = others(options.others, options.first, chosen)
-    trials = [t for _, part in found for t in part]
+    asked = tasks(each, options.others, options.first, chosen)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        found = dict(zip(asked, pool.map(share, asked), strict=True))
+    families = {f.name: found["", f.name, each, options.first] for f in chosen}
+    more = {way: [t for task, part in found.items() if task[0] == way for t in part] for way in WAYS}
+    trials = [t for part in families.values() for t in part]
     command = f"python benchmarks/coverage.py --draws {options.draws} --others {options.others}"
-    write([summarise(f, part) for f, part in found], trials, more, command)
+    write([summarise(f, families[f.name]) for f in chosen], trials, more, command)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Watch:
 @cache
 def _pool(ulps: float) -> np.ndarray:
     # Every operation of every run takes a window of it: drawing afresh would cost more than tanh does.
-    return 1 + ulps * ULP * (2.0 * np.random.default_rng(0).integers(0, 2, 2**16) - 1)
+    return 1 + ulps * ULP * (2.0 * np.random.default_rng(0).integers(0, 2, 2**19) - 1)
 
 
 def real(z: Any) -> Any:
@@ -114,6 +114,33 @@ def exact_real(z: Any, compute: Callable[[], Any]) -> np.ndarray:
 def native(ufunc: np.ufunc) -> Rule:
     """NumPy's complex function; for odd ones and those without zeros h^2 never reaches the real part."""
     return lambda watch, z: ufunc(z)
+
+
+def thin(ufunc: np.ufunc, turn: Callable[[Any, Any], Any]) -> Rule:
+    """An addition theorem with cosh b = 1 and sinh b = b, as they are for infinitesimal b: ``f(a) + ib turn(a, f)``.
+
+    Real functions take a tenth of the time of NumPy's complex ones, and do not overflow sooner.
+    """
+
+    def rule(watch: Watch, z: Any) -> Any:
+        x = np.array(z.real, order="C")
+        y = ufunc(x)
+        im = turn(x, y)
+        im *= z.imag
+        return join(y, im)
+
+    return rule
+
+
+def sech_squared(x: Any, _: Any) -> Any:
+    """``4 e / (1 + e)^2`` with e = exp(-2 |x|): in saturation 1 - tanh^2 has no digits."""
+    e = np.exp(-2.0 * np.abs(x))
+    return 4.0 * e / np.square(1.0 + e)
+
+
+def reciprocal(times: float) -> Callable[[Any, Any], Any]:
+    """``1 / (times a)``, NaN where a logarithm or a root has no slope."""
+    return lambda x, _: np.where(x > 0, 1.0 / (times * x), np.nan)
 
 
 def inside(ufunc: np.ufunc, open_: Callable[[Any], Any]) -> Rule:
@@ -349,9 +376,13 @@ EXACT: dict[Any, Rule] = {
 }
 
 ROUNDED: dict[Any, Rule] = {
-    **{ufunc: native(ufunc) for ufunc in (np.exp, np.exp2, np.sin, np.cos, np.tan, np.sinh, np.cosh, np.tanh,
-                                          np.arctan, np.arcsinh)},
-    **{ufunc: inside(ufunc, lambda x: x > 0) for ufunc in (np.sqrt, np.log, np.log2, np.log10)},
+    **{ufunc: native(ufunc) for ufunc in (np.exp2, np.tan, np.arctan, np.arcsinh)},
+    np.exp: thin(np.exp, lambda x, y: y.copy()), np.tanh: thin(np.tanh, sech_squared),
+    np.sin: thin(np.sin, lambda x, y: np.cos(x)), np.cos: thin(np.cos, lambda x, y: -np.sin(x)),
+    np.sinh: thin(np.sinh, lambda x, y: np.cosh(x)), np.cosh: thin(np.cosh, lambda x, y: np.sinh(x)),
+    np.log: thin(np.log, reciprocal(1.0)), np.log2: thin(np.log2, reciprocal(math.log(2.0))),
+    np.log10: thin(np.log10, reciprocal(math.log(10.0))),
+    np.sqrt: thin(np.sqrt, lambda x, y: np.where(x > 0, 0.5 / y, np.nan)),
     **{ufunc: inside(ufunc, lambda x: np.abs(x) < 1) for ufunc in (np.arcsin, np.arccos, np.arctanh)},
     np.arccosh: inside(np.arccosh, lambda x: x > 1),
     np.add: lambda watch, a, b: np.add(a, b), np.subtract: lambda watch, a, b: np.subtract(a, b),
