@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import EPS, dtype_name, to_float64
-from gradverify.flow.sites import Rule
+from gradverify.flow.sites import Rule, Site
 from gradverify.reference.activations import FUNCTIONS, Activation
 
 
@@ -76,6 +76,11 @@ def recognised(x: Any, y: Any) -> Activation | None:
         if np.allclose(Activation(name).value(x)[0], y, rtol=tolerance, atol=tolerance * float(np.max(np.abs(y)))):
             return Activation(name)
     return None
+
+
+def function_site(name: str, f: Activation, x: np.ndarray, y: np.ndarray, axis: int = -1) -> Site:
+    """The site of a function that was recognised by its values."""
+    return Site(name, f.name, x, y, rule=elementwise_rule(f, x), axis=axis, again=lambda z: np.asarray(f.value(z)[0]))
 
 
 def normal_rule(x: Any, axes: tuple[int, ...], scale: Any, eps: float, *, centred: bool = True) -> Rule:

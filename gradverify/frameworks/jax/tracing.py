@@ -91,12 +91,18 @@ def _interpreted(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any],
 
 
 def _applied(operation: Any, arguments: Sequence[Any], perturb: Function) -> list[Any]:
-    primitive, name = operation.primitive, str(operation.primitive)
+    name = str(operation.primitive)
     if name in CALLS and "jaxpr" in operation.params:
         inner = operation.params["jaxpr"]
         return _interpreted(inner.jaxpr, inner.consts, arguments, perturb)
+    results = bind(operation, arguments)
+    return results if name in EXACT else [perturb(y) for y in results]
+
+
+def bind(operation: Any, arguments: Sequence[Any]) -> list[Any]:
+    """One operation of a jaxpr, run on these arguments."""
+    primitive = operation.primitive
     bound = primitive.get_bind_params(operation.params)
     functions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # a pair before jax 0.10
     found = primitive.bind(*functions, *arguments, **parameters)
-    results = list(found) if primitive.multiple_results else [found]
-    return results if name in EXACT else [perturb(y) for y in results]
+    return list(found) if primitive.multiple_results else [found]

@@ -48,7 +48,7 @@ class Call:
     y: Tensor
     left: Tensor
     first: bool = True
-    rule: Rule | None = None
+    function: Activation | None = None
     follows: bool = True
     tied: bool = False
     args: tuple[Any, ...] = ()
@@ -140,9 +140,8 @@ def _joined(calls: Sequence[Call]) -> list[Call]:
         if call.source is not before.left:
             f = rules.recognised(to_host(before.left), to_host(call.source))
             if f is not None:
-                rule = rules.elementwise_rule(f, to_host(before.left))
                 x, y = before.left, call.source
-                joined.append(Call(f"{before.name} > {f.name}", None, x, x, y, y, rule=rule))
+                joined.append(Call(f"{before.name} > {f.name}", None, x, x, y, y, function=f))
         joined.append(replace(call, follows=call.source is joined[-1].left))
     used = Counter(id(call.module) for call in joined if call.module is not None)
     return [replace(call, tied=used[id(call.module)] > 1) for call in joined]
@@ -193,13 +192,14 @@ def _hosts(calls: Sequence[Call], tensors: Sequence[Tensor | None]) -> dict[str,
 
 def _site(call: Call) -> Site:
     module, x, y = call.module, to_host(call.x), to_host(call.y)
-    flat = x.ndim == 2 or isinstance(module, (nn.Linear, nn.LayerNorm))
-    rule = call.rule if module is None else rule_of(module, x, y)
+    axis = -1 if x.ndim == 2 or isinstance(module, (nn.Linear, nn.LayerNorm)) else 1
+    if module is None:
+        assert call.function is not None
+        return rules.function_site(call.name, call.function, x, y, axis)
     return Site(
-        name=call.name, kind=call.name.split(" > ")[-1] if module is None else type(module).__name__, x=x, y=y,
-        weights={key: to_host(p) for key, p in _parameters(call)}, rule=_tied(rule, tied=call.tied),
-        axis=-1 if flat else 1, follows=call.follows,
-        again=None if module is None else partial(_again, module, call.x, call.args))
+        name=call.name, kind=type(module).__name__, x=x, y=y, rule=_tied(rule_of(module, x, y), tied=call.tied),
+        weights={key: to_host(p) for key, p in _parameters(call)}, axis=axis, follows=call.follows,
+        again=partial(_again, module, call.x, call.args))
 
 
 def _tied(rule: Rule | None, *, tied: bool) -> Rule | None:
