@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from flow_truth import CLASSES, SPACE, TORCH, draw_spec, draw_weights, task
+from flow_truth import SPACE, TORCH, draw_spec, draw_weights, task
 from torch import nn
 
 import gradverify as gv
@@ -113,9 +113,9 @@ def verdict_tables(rows):
     for optimizer in ("sgd", "adam"):
         clear = [row for row in rows if row[optimizer] in ("000", "111")]
         bad = [row[optimizer] == "000" for row in clear]
-        lines += ["", f"### {optimizer}: {len(clear)} networks, {sum(bad)} do not train; "
-                  f"{len(rows) - len(clear)} whose seeds disagree are left out", "",
-                  "| rule | loss scale | balanced accuracy | found | left alone |", "|---|---|---|---|---|"]
+        apart = len(rows) - len(clear)
+        lines += ["", f"### {optimizer}: {len(clear)} networks, {sum(bad)} do not train; {apart} whose seeds disagree apart",
+                  "", "| rule | loss scale | balanced accuracy | found | left alone |", "|---|---|---|---|---|"]
         for scale in SCALES:
             mine = [seen[r["number"]][optimizer, scale][0] != "healthy" for r in clear]
             lines.append(table_row("gradverify", scale, balanced(mine, bad)))
@@ -124,8 +124,7 @@ def verdict_tables(rows):
                 theirs = [seen[r["number"]][optimizer, scale][1][name] for r in clear]
                 lines.append(table_row(name, scale, balanced(theirs, bad)))
     moved = [n for n, found in seen.items() for o in ("sgd", "adam") if len({found[o, s][0] for s in SCALES}) > 1]
-    lines += ["", f"Networks whose verdict changes with the scale of the loss (1e-8 to 1e8): {len(set(moved))} of "
-              f"{len(rows)}."]
+    lines += ["", f"Verdicts that change with the scale of the loss, 1e-8 to 1e8: {len(set(moved))} of {len(rows)}."]
     wrong = [f"| {r['number']} | {r['family']} | {r['activation']} | {r['depth']} | {float(r['gain']):.2f} | {o} | "
              f"{r[o]} | {seen[r['number']][o, 1.0][0]} |" for o in ("sgd", "adam") for r in rows
              if r[o] in ("000", "111") and (r[o] == "000") != (seen[r["number"]][o, 1.0][0] != "healthy")]
@@ -215,18 +214,19 @@ def planted_table(planted):
 def main():
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    with open(sys.argv[1], newline="", encoding="utf-8") as file:
+    with Path(sys.argv[1]).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     start = time.process_time()
+    versions = f"gradverify {gv.__version__}, torch {torch.__version__.split('+')[0]}"
+    numbers = [int(row["number"]) for row in rows]
     text = ["# Gradient flow against training", "",
-            f"Made by `python benchmarks/flow.py {sys.argv[1]}`; the truth by `python benchmarks/flow_truth.py`, which",
-            "says what was trained and how. gradverify "
-            f"{gv.__version__}, torch {torch.__version__.split('+')[0]}. The limits of the verdict and the constant of the",
-            "standard error were fixed on the networks numbered from 1000 on.", "",
-            "## Verdicts", "", f"{len(rows)} of the 400 networks of the full run: MLP, residual, convolutional, recurrent; "
-            f"8 activations; depth 4 to 60; width 16 to 128; 0.2 to 5 times the critical deviation. {CLASSES} classes.",
-            *verdict_tables(rows), "", "## Right layers against theory",
-            *prediction_tables([int(row["number"]) for row in rows][:int(sys.argv[2]) if len(sys.argv) > 2 else None]), "",
+            f"Made by `python benchmarks/flow.py reports/flow-truth.csv` ({versions}); the truth by",
+            "`python benchmarks/flow_truth.py reports/flow-truth.csv`, which says what was trained and how. The limits of the",
+            "verdict and the constant of the standard error were fixed on networks numbered from 1000 on.", "",
+            "## Verdicts", "",
+            f"{len(rows)} of the 400 networks of the full run: MLP, residual, convolutional, recurrent; 8 activations; depth",
+            "4 to 60; width 16 to 128; 0.2 to 5 times the critical deviation.",
+            *verdict_tables(rows), "", "## Right layers against theory", *prediction_tables(numbers), "",
             f"{time.process_time() - start:.0f} s of one core."]
     REPORT.write_text("\n".join(text) + "\n", encoding="utf-8")
     print("\n".join(text))
