@@ -11,10 +11,10 @@ right now is *stale*, and said to be.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,13 +48,8 @@ class Acknowledged:
         return f"{', '.join([self.target, *more])} ({self.reason})"
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The table ``[tool.gradverify]`` of the project in a folder; empty where there is none."""
-    file = folder / "pyproject.toml"
-    if not file.is_file() or "tool.gradverify" not in (text := file.read_text(encoding="utf-8")):
-        return {}
-    import tomllib
-
+def read_settings(text: str) -> dict[str, Any]:
+    """The table ``[tool.gradverify]`` of a `pyproject.toml`; empty where there is none."""
     settings: dict[str, Any] = tomllib.loads(text).get("tool", {}).get("gradverify", {})
     return settings
 

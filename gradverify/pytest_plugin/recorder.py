@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradverify import limits
-from gradverify.acknowledged import Acknowledged, acknowledging, stale
 from gradverify.pytest_plugin.settings import Settings
 
 if TYPE_CHECKING:
+    from gradverify.acknowledged import Acknowledged
     from gradverify.records import Report
 
 CARRIED = "gradverify_reports"  # the attribute of a TestReport that holds what its phase heard
@@ -26,7 +26,7 @@ class GradientInconclusiveWarning(pytest.PytestWarning):
     """A gradient could not be judged, and ``gradverify_inconclusive = warn`` lets the test go on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tested:
     """One report, the test that asked for it, and whether that test passed all the same."""
 
@@ -66,10 +66,18 @@ class Recorder:
 
     def acknowledgements(self, report: Report) -> tuple[Acknowledged, ...]:
         """The entries of `pyproject.toml` that know of all mismatches of a report."""
+        if not self.settings.acknowledged:
+            return ()
+        from gradverify.acknowledged import acknowledging
+
         return acknowledging(report, self.settings.acknowledged)
 
     def stale(self) -> tuple[Acknowledged, ...]:
         """The entries that know of a mismatch which is none any more."""
+        if not self.settings.acknowledged:
+            return ()
+        from gradverify.acknowledged import stale
+
         return stale((each.report for each in self.tested), self.settings.acknowledged)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

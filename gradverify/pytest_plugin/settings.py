@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradverify.acknowledged import Acknowledged, read_acknowledged, read_settings
+if TYPE_CHECKING:
+    from gradverify.acknowledged import Acknowledged
 
 POLICIES = ("fail", "xfail", "warn")
 FILES = ("json", "html")
@@ -24,7 +25,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # nobody compares two, and every start of pytest would pay for it
 class Settings:
     """All of it, validated."""
 
@@ -74,11 +75,7 @@ def _add_ini(parser: pytest.Parser) -> None:
 
 def read(config: pytest.Config) -> Settings:
     """The settings of a run; a `pytest.UsageError` names the one that makes no sense."""
-    try:
-        project = read_settings(config.rootpath)
-        acknowledged = read_acknowledged(project)
-    except ValueError as error:
-        raise pytest.UsageError(f"pyproject.toml: tool.gradverify.{error}") from error
+    project, acknowledged = _of_project(config.rootpath / "pyproject.toml")
     given = config.getoption
     return Settings(
         policy=_policy(config, project), strict=_strict(config, project), options=_options(config, project),
@@ -86,6 +83,19 @@ def read(config: pytest.Config) -> Settings:
         audit=tuple(given("--gradverify-audit")),
         shadow=bool(given("--gradverify-shadow") or given("--gradverify-shadow-json")),
     )  # fmt: skip
+
+
+def _of_project(file: Path) -> tuple[Mapping[str, Any], tuple[Acknowledged, ...]]:
+    """The project's own table and the mismatches it acknowledges."""
+    if not file.is_file() or "tool.gradverify" not in (text := file.read_text(encoding="utf-8")):
+        return {}, ()
+    from gradverify.acknowledged import read_acknowledged, read_settings
+
+    try:
+        project = read_settings(text)
+        return project, read_acknowledged(project)
+    except ValueError as error:
+        raise pytest.UsageError(f"pyproject.toml: tool.gradverify.{error}") from error
 
 
 def _policy(config: pytest.Config, project: Mapping[str, Any]) -> str:
