@@ -73,6 +73,11 @@ class TestAutograd:
         assert ask((self.anp.dot, (0, 1)), {"order": 2}, (np.eye(2), np.ones(2)), {}) == (Kind.AGREED, 2)
         assert ask((self.anp.dot,), {"argnum": 1, "order": 1, "modes": ["fwd"]}, (np.eye(2), np.ones(2)), {}) == (Kind.AGREED, 1)
 
+    def test_whole_numbers_are_numbers(self) -> None:
+        call = (lambda x: self.anp.sum(x**2.0),), {"order": 1, "modes": ["rev"]}
+        assert kind("autograd check_grads", *call, (3,), {}) == (Kind.AGREED, 1)
+        assert kind("autograd check_grads", *call, (np.arange(3),), {}) == (Kind.AGREED, 1)
+
     def test_a_wrong_rule_is_missed(self) -> None:
         from autograd.extend import defvjp, primitive
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import autograd
 import autograd.numpy as anp
+import numpy as np
 from autograd.core import make_jvp, make_vjp, vspace
 
 from gradverify.shadow.question import Question, called, names_of, of_some
@@ -24,9 +25,15 @@ def questions(
     fun, argnum, modes, order = _operator(*operator, **keywords)
     chosen = [argnum] if isinstance(argnum, int) else list(argnum)
     function = of_some(called(_with(fun, kwargs), name_of(fun), names_of(fun, len(args))), args, chosen)
-    inputs = tuple(args[i] for i in chosen)
+    inputs = tuple(_floating(args[i]) for i in chosen)
     mode = "both" if set(modes) == set(MODES) else "forward" if "fwd" in modes else "reverse"
     return _each_order(function, inputs, order, mode)
+
+
+def _floating(value: Any) -> Any:
+    """Whole numbers as floating ones: autograd moves them by fractions, and so shall we."""
+    whole = type(value) is int or (isinstance(value, np.ndarray) and value.dtype.kind == "i")
+    return value * 1.0 if whole else value
 
 
 def _operator(
