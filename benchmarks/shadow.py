@@ -44,8 +44,7 @@ def outcomes(path):
 def findings(folder):
     found = [each for path in sorted(folder.glob("*.json")) for each in json.loads(path.read_text())["findings"]]
     asked = {each["nodeid"] for each in found if each["reason"] != SPENT}
-    again = [each for each in found if each["reason"] != SPENT or each["nodeid"] not in asked]
-    return again
+    return [each for each in found if each["reason"] != SPENT or each["nodeid"] not in asked]
 
 
 def sentence(finding):
