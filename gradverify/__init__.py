@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gradverify.checking import assert_gradients, check
     from gradverify.convergence.optimizers import OptimizerReport, check_optimizer
     from gradverify.convergence.taylor import TaylorReport, check_taylor
+    from gradverify.convergence.training import TrainingReport, check_training
     from gradverify.deriving import derivative
     from gradverify.flow.checking import check_flow
     from gradverify.flow.record import FlowReport, FlowVerdict
@@ -40,6 +41,7 @@ _HOME = {
     "check_flow": "gradverify.flow.checking",
     "check_optimizer": "gradverify.convergence.optimizers",
     "check_taylor": "gradverify.convergence.taylor",
+    "check_training": "gradverify.convergence.training",
     "derivative": "gradverify.deriving",
     "Cause": "gradverify.records",
     "Check": "gradverify.records",
@@ -52,6 +54,7 @@ _HOME = {
     "Options": "gradverify.records",
     "Report": "gradverify.records",
     "TaylorReport": "gradverify.convergence.taylor",
+    "TrainingReport": "gradverify.convergence.training",
     "Verdict": "gradverify.records",
     "function": "gradverify.targets.specs",
     "layer": "gradverify.targets.specs",
@@ -70,6 +73,7 @@ __all__ = [
     "Options",
     "Report",
     "TaylorReport",
+    "TrainingReport",
     "Verdict",
     "__version__",
     "assert_gradients",
@@ -79,6 +83,7 @@ __all__ = [
     "check_flow",
     "check_optimizer",
     "check_taylor",
+    "check_training",
     "derivative",
     "function",
     "layer",
