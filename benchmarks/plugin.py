@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAIRS, ALLOWED = 15, 10.0
+PAIRS, ALLOWED = 31, 10.0
 COMMAND = (sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
 WITHOUT, WITH = ("-p", "no:gradverify"), ("-p", "gradverify.pytest_plugin")
 

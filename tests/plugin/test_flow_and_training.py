@@ -36,3 +36,28 @@ def test_what_is_not_in_order_fails_and_markers_give_options(run_tests, pytester
     result.stdout.fnmatch_lines(["*AssertionError: vanishing*"])
     assert "fixture.py" not in result.stdout.str()
     assert '<property name="gradverify_flow" value="vanishing"' in (pytester.path / "junit.xml").read_text()
+
+
+FLOW = """
+from gradverify.reference import Activation, Dense, sequential
+
+def deep(activation, depth=12, width=16):
+    rng = np.random.default_rng(0)
+    weights = [{"W": rng.normal(0, np.sqrt(2 / width), (width, width)), "b": np.zeros(width)} for _ in range(depth)]
+    layers = [part for _ in weights for part in (Dense(width, width), Activation(activation))]
+    params = tuple(part for each in weights for part in (each, {}))
+    return sequential(*layers), params, rng.normal(size=(8, width))
+
+def test_relu(gradverify):
+    gradverify.flow(*deep("relu"))
+
+@pytest.mark.gradverify_flow(optimizer="sgd")
+def test_sigmoid(gradverify):
+    gradverify.flow(*deep("sigmoid"))
+"""
+
+
+def test_a_network_that_vanishes_fails_and_says_so(run_tests) -> None:
+    result = run_tests(FLOW)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError: *vanishing*"])
