@@ -22,6 +22,7 @@ from gradverify.verdict import Decision, Scales, as_zero, decide, default_requir
 _DROWNED = 1024.0  # an entry whose term is so many bars or less could be wrong by 0.4 % unseen
 _MANY = 2**14
 _QUESTIONS = 24
+_ALL_BITS = 51
 _PROBES = 2  # independent cotangents; each is a full backward with its noise
 
 
@@ -45,8 +46,9 @@ def judge(trial: Trial, seed: int, probes: int = _PROBES) -> list[Finding]:
     """One finding for each leaf, the worst over the probes, then all their entries on equal terms."""
     rng = np.random.default_rng(seed)
     worst: dict[str, Finding] = {}
-    for _ in range(probes):
-        u = draw_cotangent(rng, trial.base)
+    for k in range(probes):
+        # Few bits for a quiet oracle first; then all of them, so that a cotangent rounded on the way shows.
+        u = draw_cotangent(rng, trial.base, bits=_ALL_BITS if k and trial.target.dtype == "float64" else 10)
         gradient = trial.gradient(u)
         for finding in judge_leaves(trial, u, gradient, trial.leaves, rng):
             known = worst.get(finding.leaf)
@@ -110,7 +112,8 @@ def ask_along(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays) -> list[Fi
         decision = decide(computed, opinion.best, noise, scales[leaf], require, trial.options.tolerate)
         if decision.verdict is Verdict.FAIL and len(leaves) == 1:
             decision = stand(trial, u, v, noise, decision, opinion)
-            if decision.verdict is Verdict.FAIL and not _additive(trial, u, v, opinion.best):
+            numbers_differ = decision.verdict is Verdict.FAIL and decision.reason != "nonfinite"
+            if numbers_differ and not _additive(trial, u, v, opinion.best):
                 decision = replace(decision, verdict=Verdict.INCONCLUSIVE, reason="kink")
         if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and len(leaves) == 1:
             decision = _certified_zero(trial, u, v, scales[leaf], decision)

@@ -11,14 +11,14 @@ from gradverify.arrays import Arrays, draw_signs, to_float64
 _BITS = {"float64": 20, "longdouble": 20, "float32": 10, "float16": 4, "bfloat16": 4}
 
 
-def draw_cotangent(rng: np.random.Generator, outputs: Mapping[str, np.ndarray]) -> Arrays:
+def draw_cotangent(rng: np.random.Generator, outputs: Mapping[str, np.ndarray], bits: int = 10) -> Arrays:
     """Random signs of sizes 0.5 to 1.5, each output divided by its own size.
 
     Never all ones (softmax and normalisations would give zero), and no output drowns another.
     Sizes are powers of two, so that scaling an output does not change the roundings.
     """
     return {
-        n: draw_signs(rng, np.shape(y), 10) / power_of_two(_typical(to_float64(y), 1.0))
+        n: draw_signs(rng, np.shape(y), bits) / power_of_two(_typical(to_float64(y), 1.0))
         for n, y in outputs.items()
     }
 

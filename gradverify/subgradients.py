@@ -88,7 +88,7 @@ def _wrong_coordinate(trial: Trial, finding: Finding, rng: np.random.Generator) 
         step = {leaf: unit(trial.point[leaf], index)}
         u = _one_output(trial, step, finding.u)
         gradient = trial.gradient(u)
-        computed, noise = gradient.probe(step)
+        computed, noise = gradient.probe(step)[0], _gradient_beside(trial, u, rng).probe(step)[1]
         side = classify(trial.phi(u, step), trial.eps)
         if side.kind == "smooth":
             found = ask_direction(trial, u, step, computed, noise)
@@ -156,12 +156,17 @@ def _suspects(trial: Trial, finding: Finding, rng: np.random.Generator) -> list[
             near.append(_gradient_at(trial, finding.u, shift, sign * _NEAR / 8, leaf))
     everything = np.stack([*far, *near])
     # Over so short a way only a smooth change separates the two radii of one nudge.
-    slack = (
-        np.max(np.abs(np.stack(far) - np.stack(near)), axis=0) + NOISE_FACTOR * finding.gradient.noise[leaf]
-    )
+    noise = _gradient_beside(trial, finding.u, rng).noise[leaf]
+    slack = np.max(np.abs(np.stack(far) - np.stack(near)), axis=0) + NOISE_FACTOR * noise
     outside = np.maximum(everything.min(axis=0) - slack - at, at - everything.max(axis=0) - slack)
     worst = np.argsort(-np.ravel(outside), kind="stable")[:_SUSPECTS]
     return [tuple(int(k) for k in np.unravel_index(i, at.shape)) for i in worst if np.ravel(outside)[i] > 0]
+
+
+def _gradient_beside(trial: Trial, u: Arrays, rng: np.random.Generator) -> Gradient:
+    """The gradient a little way off, for its noise: at the kink a rounding of the input changes the branch."""
+    shift = {n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves}
+    return trial.at(trial.moved(_NEAR / 8, trial.admissible(shift))).gradient(u)
 
 
 def _gradient_at(trial: Trial, u: Arrays, shift: Arrays, t: float, leaf: str) -> np.ndarray:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gradverify.regimes.special import LARGE, SPECIAL, special_points
+from gradverify.regimes.special import AT_ZERO, LARGE, SPECIAL, special_points
 
-__all__ = ["LARGE", "SPECIAL", "special_points"]
+__all__ = ["AT_ZERO", "LARGE", "SPECIAL", "special_points"]

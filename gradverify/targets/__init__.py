@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from gradverify.arrays import Arrays, flatten
 from gradverify.records import Options
+from gradverify.targets.constants import constants_in
 from gradverify.targets.functions import function_target
 from gradverify.targets.layers import derivative_of_input, layer_target, method_names
 from gradverify.targets.origins import written_for
@@ -35,6 +37,11 @@ _FRAMEWORKS = {
 
 def make_targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:
     """The targets in `obj`: one, or one for each kind of derivative somebody claims for a function."""
+    constants = constants_in(obj)
+    return tuple(replace(target, constants=constants) for target in _targets(obj, inputs, options))
+
+
+def _targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:
     framework = framework_of(obj, inputs)
     if framework is not None:
         adapter = import_module(f"gradverify.frameworks.{framework}")

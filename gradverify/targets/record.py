@@ -54,6 +54,7 @@ class Target:
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all
+    constants: tuple[float, ...] = ()  # numbers written in its code: where it may branch
     findings: Callable[[], tuple[str, ...]] = field(default=lambda: ())
 
     @property

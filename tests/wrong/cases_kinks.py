@@ -104,6 +104,12 @@ TIES = np.array([[1.0, 1.0, 0.5], [2.0, -1.0, 2.0]])
 V = np.array([0.3, -1.2, 2.0, 0.7, -0.1])
 
 CASES = [
+    Wrong("clip: a slope of 2 exactly at its bounds",
+          fn(lambda x: np.clip(x, -1, 1), lambda x: np.where(np.abs(x) == 1, 2.0, np.abs(x) < 1)), X, "x",
+          "wrong-at-kink", QUICK),
+    Wrong("clip: a slope of 2 exactly at a bound that only the code names",
+          fn(lambda x: np.minimum(x, 1.37), lambda x: np.where(x == 1.37, 2.0, x < 1.37)), X, "x",
+          "wrong-at-kink", QUICK),
     Right("relu at zeros", fn(relu, lambda x: (x > 0) * 1.0), ZEROS),
     Right("relu at some zeros, slope 1 there", fn(relu, lambda x: (x >= 0) * 1.0), SOME_ZEROS),
     Right("relu at some zeros, slope 1/2 there", fn(relu, lambda x: 0.5 * (np.sign(x) + 1)), SOME_ZEROS),

@@ -89,6 +89,9 @@ def exp_sum(x):
 
 
 CASES = [
+    Wrong("the upstream gradient rounded to float32 on the way",
+          gv.pair(lambda x: (np.sin(x), x), lambda dy, x: dy.astype(np.float32) * np.cos(x)), X, "x",
+          "unexplained|dtype"),
     Wrong("float64 leaf, gradient computed and returned in float32", fn(np.sin, in_float32), X, "x", "dtype"),
     Wrong("float64 leaf, gradient computed in float32 and cast back", fn(np.sin, in_float32_and_back), X, "x",
           "unexplained|dtype|low-precision-inside"),
