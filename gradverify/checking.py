@@ -375,9 +375,12 @@ def _proves_nothing(trial: Trial, regime: str, check: Check) -> bool:
     """A mismatch at values far outside the user's, in something that is not an operator on them.
 
     Losses clip their probabilities and guard their logarithms: with weights of 40 their forward is
-    flat by intention, and a gradient of the unguarded formula is what everybody wants.
+    flat by intention, and a gradient of the unguarded formula is what everybody wants. And a zero at a
+    kink is what automatic differentiation makes of two ReLUs that meet there, whatever the slopes.
     """
     if is_blurred(check, trial.target.dtype):
         return True
     operator = any(y.shape == check.shape for y in trial.base.values()) and check.shape != ()
-    return regime in LARGE and not operator and check.reason != "nonfinite"
+    if operator:
+        return False
+    return (regime in LARGE and check.reason != "nonfinite") or (check.reason == "kink" and check.computed == 0.0)

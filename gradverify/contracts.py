@@ -13,7 +13,7 @@ import numpy as np
 
 from gradverify.arrays import Arrays, all_finite, draw_signs, to_float64
 from gradverify.noise import Gradient
-from gradverify.probes import draw_tangent
+from gradverify.probes import draw_tangent, entry_sizes
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
 from gradverify.trial import Trial
 
@@ -37,9 +37,12 @@ def breaches(trial: Trial, u: Arrays, gradient: Gradient, seed: int) -> Iterator
     rng = np.random.default_rng((seed, 11))
     for contract in CONTRACTS:
         try:
-            yield from contract(trial, u, gradient, rng)
+            found = list(contract(trial, u, gradient, rng))
         except Exception:  # noqa: S112 - layouts and zeros are our idea: a refusal is no finding
             continue
+        yield from found
+        if any(breach.cause == "nondeterministic" for breach in found):
+            return  # whatever is compared from here on differs
 
 
 def _unchanged(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
@@ -219,10 +222,17 @@ def _compare(
         if new.shape != old.shape:
             yield Breach(cause, leaf, f"{text}: of another shape, {new.shape} for {old.shape}", np.nan, np.nan, 0.0)
         elif np.all(np.isfinite(old)):
-            # Where all terms cancel the gradient is its own noise, and another order gives another one.
+            # Where all terms cancel the gradient is its own noise, and another order gives another one. But what
+            # exceeds the rounding of terms as large as the values moved is chance, and noise no excuse for it.
             size, noise = (float(np.max(np.abs(x), initial=0.0)) for x in (old, gradient.noise[leaf]))
-            bar = max(room * size, NOISE_FACTOR * noise)
+            bar = max(room * size, min(NOISE_FACTOR * noise, room * _largest_terms(trial, leaf)))
             yield from _beyond(leaf, new, old, np.full(old.shape, bar), cause, text)
+
+
+def _largest_terms(trial: Trial, leaf: str) -> float:
+    """|u| |f| / |x|, the size of what a gradient is put together from; cotangents are about as large as 1 / |f|."""
+    outputs = sum(y.size for y in trial.base.values())
+    return float(np.sqrt(outputs) / np.min(entry_sizes(trial.point[leaf]), initial=np.inf))
 
 
 def _differs(
