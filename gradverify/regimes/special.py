@@ -10,6 +10,7 @@ from gradverify.arrays import Arrays, to_float64
 from gradverify.domains import settle
 from gradverify.trial import Trial
 
+Structure = Callable[[np.ndarray], np.ndarray]
 Change = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
@@ -93,11 +94,12 @@ def admissible(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     return np.asarray(new)
 
 
-def _structures(x: np.ndarray) -> list[Callable[[np.ndarray], np.ndarray]]:
+def _structures(x: np.ndarray) -> list[Structure]:
     """Functions that leave what has a structure as it is, and give it to anything else of that shape."""
     square = x.ndim > 1 and x.shape[-1] == x.shape[-2] > 1
     row = x.ndim > 0 and x.shape[-1] > 2
-    return [*([_symmetric, np.tril, np.triu] if square else []), *([_increasing] if row else [])]
+    matrices: list[Structure] = [_symmetric, np.tril, np.triu] if square else []
+    return [*matrices, _increasing] if row else matrices
 
 
 def _symmetric(x: np.ndarray) -> np.ndarray:
