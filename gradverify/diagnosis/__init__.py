@@ -22,6 +22,7 @@ from gradverify.diagnosis.formulas import (
     upstream,
     zero_gradient,
 )
+from gradverify.diagnosis.functions import another_function
 from gradverify.diagnosis.patterns import (
     asymmetric,
     diagonal_only,
@@ -36,7 +37,7 @@ from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
     nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign, transposed,
-    diagonal_only, factor, reduction,
+    diagonal_only, another_function, factor, reduction,
     epsilon, dtype, permuted, missing_term, places,
 )  # fmt: skip
 VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -97,43 +98,63 @@ def missing_term(case: Case) -> Iterator[Cause]:
     for i, c, e in zip(case.located.indices, case.computed, case.expected, strict=True):
         gap[i] = e - c
     size = float(np.linalg.norm(gap) / max(float(np.linalg.norm(case.expected)), 1e-300))
-    for axis in range(case.x.ndim):
-        if case.x.shape[axis] < 3:
-            continue
-        for name, pattern, text in _terms(case, axis):
-            if _rank_one(gap, pattern, axis):
-                yield Cause(
-                    name, f"a term is missing: {text} along axis {axis}",
-                    f"expected - computed is that pattern along axis {axis}; its size is {size:.2g} of the gradient",
-                    "differentiate the statistics (mean, variance, maximum) too: they depend on the input", 0.75,
-                )  # fmt: skip
-                return
+    for name, text, patterns in _TERMS:
+        for axes in _axes_of(case.x.ndim):
+            if not _spanned(gap, [make(case, axes) for make in patterns], axes):
+                continue
+            along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+            yield Cause(
+                name, f"a term is missing: {text} along {along}",
+                f"expected - computed is that pattern along {along}; its size is {size:.2g} of the gradient",
+                "differentiate the statistics (mean, variance, maximum) too: they depend on the input", 0.75,
+            )  # fmt: skip
+            return
 
 
-def _terms(case: Case, axis: int) -> list[tuple[str, np.ndarray, str]]:
-    centred = case.x - case.x.mean(axis=axis, keepdims=True)
-    (y, *_) = case.outputs.values()
-    terms = [
-        (
-            "missing-mean-term",
-            np.ones(case.x.shape),
-            "the same amount in every entry (the path through a mean or sum)",
-        ),
-        ("missing-variance-term", centred, "proportional to x - mean(x) (the path through the variance)"),
-        ("missing-norm-term", case.x, "proportional to x (the path through a norm)"),
-    ]
-    return (
-        [*terms, ("missing-output-term", y, "proportional to the output")]
-        if y.shape == case.x.shape
-        else terms
-    )
+def _axes_of(ndim: int) -> list[tuple[int, ...]]:
+    """The axes a statistic is usually taken over: all, all but one, one. What holds over more axes says more."""
+    everything = tuple(range(ndim))
+    but_one = [everything[:k] + everything[k + 1 :] for k in everything if ndim > 2]
+    return [*([everything] if ndim > 1 else []), *but_one, *((k,) for k in everything)]
 
 
-def _rank_one(gap: np.ndarray, pattern: np.ndarray, axis: int) -> bool:
-    """Whether along `axis` the gap is a multiple of the pattern."""
-    inner = np.sum(gap * pattern, axis=axis, keepdims=True)
-    weight = np.sum(pattern * pattern, axis=axis, keepdims=True)
-    rest = gap - pattern * inner / np.where(weight > 0, weight, 1.0)
+Pattern = Callable[[Case, tuple[int, ...]], np.ndarray]
+
+
+def _ones(case: Case, axes: tuple[int, ...]) -> np.ndarray:
+    return np.ones(case.x.shape)
+
+
+def _centred(case: Case, axes: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(case.x - case.x.mean(axis=axes, keepdims=True))
+
+
+def _input(case: Case, axes: tuple[int, ...]) -> np.ndarray:
+    return case.x
+
+
+def _output(case: Case, axes: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(next(iter(case.outputs.values())))
+
+
+_TERMS: tuple[tuple[str, str, tuple[Pattern, ...]], ...] = (
+    ("missing-mean-term", "the same amount in every entry (the path through a mean or sum)", (_ones,)),
+    ("missing-variance-term", "proportional to x - mean(x) (the path through the variance)", (_centred,)),
+    ("missing-norm-term", "proportional to x (the path through a norm)", (_input,)),
+    ("missing-output-term", "proportional to the output", (_output,)),
+    ("missing-statistics", "that of the paths through the mean and the variance", (_ones, _centred)),
+)
+
+
+def _spanned(gap: np.ndarray, patterns: list[np.ndarray], axes: tuple[int, ...]) -> bool:
+    """Whether along these axes the gap is a sum of multiples of the patterns, which are orthogonal there."""
+    entries, rest = math.prod(gap.shape[axis] for axis in axes), gap
+    if entries <= len(patterns) + 1 or any(pattern.shape != gap.shape for pattern in patterns):
+        return False
+    for pattern in patterns:
+        inner = np.sum(gap * pattern, axis=axes, keepdims=True)
+        weight = np.sum(pattern * pattern, axis=axes, keepdims=True)
+        rest = rest - pattern * inner / np.where(weight > 0, weight, 1.0)
     return bool(np.linalg.norm(rest) <= 1e-5 * np.linalg.norm(gap))
 
 

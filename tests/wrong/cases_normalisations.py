@@ -238,7 +238,7 @@ CASES = [
           gv.pair(layernorm, lambda dy, c: (layernorm_back(dy, c)[0], (dy * c[0]).sum(axis=(0, 1)),
                                             dy.sum(axis=(0, 1)))), LN3),
     Wrong("layernorm: rows times columns taken for rank 2", gv.pair(layernorm, ln_rank), LN3, "x",
-          "unexplained|wrong-axis"),
+          "missing-statistics|wrong-axis"),
     Right("layernorm, offset 100", gv.pair(layernorm, layernorm_back), OFFSET),
     Wrong("layernorm: eps forgotten, offset 100", gv.pair(layernorm_with_x, layernorm_no_eps), OFFSET, "x",
           "epsilon|unexplained"),
