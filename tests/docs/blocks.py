@@ -98,7 +98,7 @@ def run_shell(block, page, folder, expected):
     if not script.strip():
         return
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment(folder), text=True,
-                          capture_output=True, timeout=120, check=False)
+                          capture_output=True, timeout=600, check=False)
     where = f"{page}:{block.line}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     if expected is None:
         assert done.returncode == 0, where
