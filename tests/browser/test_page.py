@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 import pytest
@@ -198,17 +197,22 @@ def test_hostile_names_stay_text(shown):
     assert visible(page, "details.check") == 1
 
 
-def test_five_hundred_checks_are_there_within_a_second(shown, reports):
-    page = shown([report for _ in range(125) for report in reports])
-    times = []
-    for _ in range(3):
-        page.refresh()
-        times.append(js(page, "performance.getEntriesByType('navigation')[0].domInteractive"))
-    assert median(times) < 1000
-    took = js(page, "(() => { const start = performance.now(); find.value = 'half'; filter();"
-                    "document.body.offsetHeight; return performance.now() - start; })()")
-    assert took < 1000
-    assert visible(page, "tr[data-v]") == 125
+def busy(page):
+    """Milliseconds that the page's thread has worked: a clock that a busy machine does not stretch."""
+    metrics = page.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return 1000 * next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
+def test_five_hundred_checks_are_there_within_a_second_and_filtered_within_another(browser, tmp_path, reports):
+    html.write([report for _ in range(125) for report in reports], tmp_path / "page.html")
+    browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    start = busy(browser)
+    browser.get((tmp_path / "page.html").as_uri())
+    loaded = busy(browser)
+    js(browser, "(find.value = 'half', filter(), document.body.offsetHeight)")
+    assert loaded - start < 1000
+    assert busy(browser) - loaded < 1000
+    assert visible(browser, "tr[data-v]") == 125
 
 
 def test_the_page_without_its_script_still_shows_everything(shown, reports):
