@@ -4,8 +4,8 @@
     python benchmarks/shadow.py write NAME FOLDER                           writes it again from the files of such a run
 
 The suite runs as its project left it, once without gradverify and once with ``--gradverify-shadow``; the outcomes are
-compared test by test. A run that was cut short by its allowance may be gone on with: every ``*.json`` of the folder counts,
-the recheck of a call before a note that it was not asked. What is confirmed by hand stands in reports/shadow/README.md.
+compared test by test. A run that was cut short by its allowance may be gone on with: every ``*.json`` of the folder counts.
+What is confirmed by hand stands in reports/shadow/README.md.
 """
 
 from __future__ import annotations
@@ -42,9 +42,15 @@ def outcomes(path):
 
 
 def findings(folder):
-    found = [each for path in sorted(folder.glob("*.json")) for each in json.loads(path.read_text())["findings"]]
-    asked = {each["nodeid"] for each in found if each["reason"] != SPENT}
-    return [each for each in found if each["reason"] != SPENT or each["nodeid"] not in asked]
+    """Of every test the findings of the run that had to leave out least of it."""
+    best = {}
+    for path in sorted(folder.glob("*.json")):
+        tests = {}
+        for each in json.loads(path.read_text())["findings"]:
+            tests.setdefault(each["nodeid"], []).append(each)
+        for nodeid, found in tests.items():
+            best[nodeid] = min(best.get(nodeid, found), found, key=lambda some: sum(f["reason"] == SPENT for f in some))
+    return [each for found in best.values() for each in found]
 
 
 def sentence(finding):

@@ -54,10 +54,16 @@ def test_relu(gradverify):
 @pytest.mark.gradverify_flow(optimizer="sgd")
 def test_sigmoid(gradverify):
     gradverify.flow(*deep("sigmoid"))
+
+def test_falling(gradverify):
+    gradverify.training([2.0 * 0.8**k + 0.1 for k in range(60)])
+
+def test_growing(gradverify):
+    gradverify.training([1.2**k for k in range(30)])
 """
 
 
-def test_a_network_that_vanishes_fails_and_says_so(run_tests) -> None:
+def test_a_network_that_vanishes_and_a_loss_that_grows_fail_and_say_so(run_tests) -> None:
     result = run_tests(FLOW)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*AssertionError: *vanishing*"])
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*AssertionError: *vanishing*", "*AssertionError: *diverging*"])
