@@ -197,13 +197,14 @@ def power(watch: Watch, a: Any, p: Any) -> Any:
 
 
 def log1p(watch: Watch, z: Any) -> Any:
-    """``log1p(a) + i arg(1 + a + ib)``: NumPy's complex log1p loses all digits of small a."""
-    return join(np.log1p(z.real), np.where(z.real > -1, np.arctan2(z.imag, 1 + z.real), np.nan))
+    """``log1p(a) + i b / (1 + a)``: NumPy's complex log1p loses all digits of small a."""
+    x = z.real
+    return join(np.log1p(x), np.where(x > -1, z.imag / (1 + x), np.nan))
 
 
 def expm1(watch: Watch, z: Any) -> Any:
-    """``expm1(a) + i e^a sin b``."""
-    return join(np.expm1(z.real), np.exp(z).imag)
+    """``expm1(a) + i e^a b``."""
+    return join(np.expm1(z.real), np.exp(z.real) * z.imag)
 
 
 def cbrt(watch: Watch, z: Any) -> Any:

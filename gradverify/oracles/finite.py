@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from gradverify.oracles.climb import climb
 from gradverify.oracles.halves import Split, find_split
-from gradverify.oracles.ladder import COARSE, FEW, Ladder
+from gradverify.oracles.ladder import COARSE, EXPLAINED, FEW, Ladder
 from gradverify.oracles.pieces import dismiss_pieces, find_jump, unsettled
 from gradverify.oracles.sampling import Line, central, take
 from gradverify.records import Estimate
@@ -185,7 +185,9 @@ def _one_sided(ladder: Ladder) -> Finding:
     for side in (-1, 1):
         for exponent in range(-3, -44, -8):
             rung = take(ladder.line, 2.0**exponent, ladder.order, (ladder.seed,), at=side)
-            if rung.inside and rung.distinct >= FEW and ladder.believed(rung) and rung.error < best.error:
+            # Nothing lies on the other side to compare with, so a tail has to be rounding: that of a root is not.
+            sharp = rung.inside and rung.distinct >= FEW and rung.noise <= EXPLAINED * ladder.line.floor
+            if sharp and rung.error < best.error:
                 best = Finding(rung.value, rung.error, "domain")
     return best
 
