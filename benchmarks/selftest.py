@@ -1,16 +1,20 @@
 """The reference fuzzed, and bugs planted in it: the numbers of reports/selftest.md.
 
-    python benchmarks/selftest.py --networks 20000 --bugs 300 [--minutes 5 10] [--seed 0]
+    python benchmarks/selftest.py networks --count 24000 --seed 0
+    python benchmarks/selftest.py bugs --first 0 --last 600
+    python benchmarks/selftest.py page
 
-The minutes, of the one and of the other, end it early. What was run is what is written down.
+The first two may be split over time and processes, by seed and by range: each leaves what it found in a file of
+its own under --store. The page is made of all of them: what was run is what is written down.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import platform
-import time
+import tempfile
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -24,34 +28,44 @@ EXAMPLES = 200
 POOL = 2000  # networks of the pool that decides whether a mutant is a bug at all
 
 
-def fuzzed(networks: int, seconds: float, seed: int) -> SelftestReport:
-    report = selftest(networks, seed, seconds)
+Planted = tuple[list[Hunt], "Counter[str]"]
+
+
+def fuzz(count: int, seed: int, store: Path) -> None:
+    """Random networks, judged."""
+    report = selftest(count, seed)
     print(report, flush=True)
-    return report
+    (store / f"networks-{seed}.pickle").write_bytes(pickle.dumps(report))
 
 
-def planted(seconds: float, bugs: int, seed: int) -> tuple[list[Hunt], Counter[str]]:
-    pool, deadline = make_pool(POOL, seed), time.perf_counter() + seconds
+def plant(first: int, last: int, seed: int, store: Path) -> None:
+    """A range of the shuffled mutants: whether each is a bug at all, and if so whether it is found."""
+    pool = make_pool(POOL, seed)
     hunts, kinds = [], Counter()
-    for mutant in shuffled(seed):
-        if len(hunts) >= bugs or time.perf_counter() > deadline:
-            break
+    for mutant in shuffled(seed)[first:last]:
         kinds[known := status(mutant, pool)] += 1
         if known == "different":
             hunts.append(hunt(mutant, EXAMPLES, seed))
             word = "found" if hunts[-1].found else "MISSED"
             print(f"{word:6} {hunts[-1].drawn:3} {hunts[-1].seconds:5.1f} s  {mutant}", flush=True)
-    return hunts, kinds
+    (store / f"bugs-{seed}-{first}.pickle").write_bytes(pickle.dumps((hunts, kinds)))
 
 
-def page(report: SelftestReport, hunts: list[Hunt], kinds: Counter[str], seed: int) -> str:
+def found_in(store: Path) -> tuple[list[SelftestReport], list[Hunt], Counter[str]]:
+    """All that was run."""
+    reports = [pickle.loads(path.read_bytes()) for path in sorted(store.glob("networks-*"))]
+    parts: list[Planted] = [pickle.loads(path.read_bytes()) for path in sorted(store.glob("bugs-*"))]
+    return reports, [h for hunts, _ in parts for h in hunts], sum((kinds for _, kinds in parts), Counter())
+
+
+def page(reports: list[SelftestReport], hunts: list[Hunt], kinds: Counter[str]) -> str:
     found = [h for h in hunts if h.found]
     sizes = [h.failure.case.size for h in found]
     share = f"{len(found) / len(hunts):.1%}" if hunts else "none run"
-    machine = f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} cores"
-    rows = ["# The reference on trial", "",
-            f"Written by `python benchmarks/selftest.py --seed {seed}` on {machine}.", "",
-            "## Random networks", "", "```", str(report), "```", "", "## Planted bugs", "",
+    machine = f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} cores, others at work"
+    rows = ["# The reference on trial", "", f"Written by `python benchmarks/selftest.py` on {machine}.", "",
+            "## Random networks", "", f"{sum(r.tally.networks for r in reports)} different networks.", "",
+            *(line for report in reports for line in ("```", str(report), "```", "")), "## Planted bugs", "",
             "| | |", "|---|---|",
             f"| mutants of the sources | {len(all_mutants())} |",
             f"| examined | {sum(kinds.values())} |",
@@ -80,16 +94,21 @@ def _by_kind(hunts: list[Hunt]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=20_000)
-    parser.add_argument("--bugs", type=int, default=300)
-    parser.add_argument("--minutes", type=float, nargs=2, default=(1e4, 1e4))
+    parser.add_argument("part", choices=("networks", "bugs", "page"))
+    parser.add_argument("--count", type=int, default=24_000, help="examples drawn; one in nine is drawn twice")
+    parser.add_argument("--first", type=int, default=0, help="of the mutants")
+    parser.add_argument("--last", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "gradverify-selftest")
     given = parser.parse_args()
+    given.store.mkdir(exist_ok=True)
     all_mutants()  # read before anything runs, so that an edit meanwhile does not part source and code
-    report = fuzzed(given.networks, 60 * given.minutes[0], given.seed)
-    hunts, kinds = planted(60 * given.minutes[1], given.bugs, given.seed)
-    REPORT.write_text(page(report, hunts, kinds, given.seed), encoding="utf-8")
-    print(f"{sum(h.found for h in hunts)} of {len(hunts)} planted bugs found; {REPORT}")
+    if given.part == "networks":
+        fuzz(given.count, given.seed, given.store)
+    elif given.part == "bugs":
+        plant(given.first, given.last, given.seed, given.store)
+    else:
+        REPORT.write_text(page(*found_in(given.store)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ complex functions are used where they are analytic and accurate. What they are n
 - at the edge of a domain the imaginary part becomes NaN rather than 1/sqrt(h).
 """
 
-
-
 from __future__ import annotations
 
 import math

@@ -3,8 +3,6 @@
 Rows are called with the wrapper array first and then NumPy's own arguments, wrappers among them.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Callable
