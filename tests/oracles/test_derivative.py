@@ -31,7 +31,7 @@ ODD = {
     "the edge of the domain": (lambda x: np.exp(x) if x <= 1.0 else np.nan, 1.0, "domain", True),
     "random values": (lambda x: x * noise.normal(), 1.0, "nondeterministic", True),
     "a counter": (lambda x: x**2 + 0.1 * next(count), 1.0, "nondeterministic", True),
-    "a kink": (lambda x: np.abs(x), 0.0, "kink", False),
+    "a kink": (np.abs, 0.0, "kink", False),
     "a jump": (lambda x: x + (x > 1.0), 1.0, "jump", False),
     "a staircase": (lambda x: np.round(256 * x) / 256, 1.1, "staircase", False),
     "a root": (np.sqrt, 0.0, "domain", False),
@@ -56,7 +56,7 @@ def test_the_derivative_is_linear_in_the_direction(oracle, scale):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_a_narrow_x_is_differentiated_in_its_own_dtype(dtype):
-    found = gv.derivative(lambda x: np.tanh(x), dtype(0.5), oracle="finite")
+    found = gv.derivative(np.tanh, dtype(0.5), oracle="finite")
     assert found.covers(1 / math.cosh(0.5) ** 2)
     assert found.error < {np.float32: 1e-4, np.float16: 0.2}[dtype]
 
