@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gradverify import __version__
-from gradverify.cli import again, audit, check, fuzz, report, selftest
+from gradverify.cli import again, audit, check, flow, fuzz, report, selftest
 
 app = typer.Typer(
     name="gradverify",
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("audit", help=audit.HELP)(audit.audit)
 app.command("check", help=check.HELP)(check.check)
 app.command("again", help=again.HELP)(again.again)
+app.command("flow", help=flow.HELP)(flow.flow)
 app.command("fuzz", help=fuzz.HELP)(fuzz.fuzz)
 app.command("report", help=report.HELP)(report.report)
 app.command("selftest", help=selftest.HELP)(selftest.selftest)

@@ -83,4 +83,9 @@ def print_json(report: Any) -> None:
     """The report's JSON on standard output, for the next program of a pipe."""
     from gradverify.report.jsonfile import dumps
 
+    if hasattr(report, "sheet"):
+        from gradverify.report import sheet
+
+        sys.stdout.write(sheet.dumps(report.sheet()))
+        return
     sys.stdout.write(dumps(report.reports() if hasattr(report, "reports") else (report,)))

@@ -24,7 +24,7 @@ def judge(
     forward = _forward(named.value if obj is not named.value else obj, obj)
     positional, keywords = ordered(forward, values)
     return _run(
-        obj, [_native(named.value, value) for value in positional], {**options, "kwargs": keywords or None}
+        obj, [native(named.value, value) for value in positional], {**options, "kwargs": keywords or None}
     )
 
 
@@ -52,7 +52,7 @@ def _forward(named: Any, obj: Any) -> Any:
     return getattr(obj, names[0]) if names else getattr(obj, "forward", obj)
 
 
-def _native(target: Any, value: Any) -> Any:
+def native(target: Any, value: Any) -> Any:
     """The value as a tensor, if the target is PyTorch's: then its module is loaded already."""
     torch = sys.modules.get("torch")
     bases = (target if isinstance(target, type) else type(target)).__mro__

@@ -20,9 +20,9 @@ EXPLAINED, UNEXPLAINED = "explained-by-initialisation", "not-explained"
 JUDGED_AT_MOST = 8  # layers whose own backward pass is checked, the most suspicious first
 
 
-def advised(report: FlowReport, measured: Sequence[Any], passage: Any) -> FlowReport:
+def advised(report: FlowReport, measured: Sequence[Any]) -> FlowReport:
     """The report with its findings in words."""
-    findings = (*_unexplained(measured), *_explained(report), *_underflows(report))
+    findings = (*_unexplained(measured), *_explained(report), *_helped(report), *_underflows(report))
     report = replace(report, findings=findings)
     wrong = f"wrong backward pass in {', '.join(report.wrong)}; " if report.wrong else ""
     return replace(report, headline=wrong + _headline(report))
@@ -100,6 +100,18 @@ def _explained(report: FlowReport) -> tuple[Cause, ...]:
     return (Cause(EXPLAINED, "the initialisation and the activations alone do this: no backward pass is wrong",
                   f"{report.decades:+.1f} decades measured, {report.predicted:+.1f} +- {report.error:.1f} predicted",
                   "", 0.9),)
+
+
+def _helped(report: FlowReport) -> tuple[Cause, ...]:
+    """What helped when it was tried on a copy; if nothing did, that too."""
+    if not report.trials:
+        return ()
+    good = [trial for trial in report.trials if trial.verdict is FlowVerdict.HEALTHY]
+    if not good:
+        return (Cause("no-remedy", "none of the remedies that were tried on a copy makes it healthy",
+                      "; ".join(map(str, report.trials)), "fewer layers, skip connections or normalisation", 0.5),)
+    return (Cause("remedy", "tried on a copy and measured again, this makes it healthy",
+                  "; ".join(map(str, report.trials)), good[0].remedy, 0.8),)
 
 
 def _underflows(report: FlowReport) -> tuple[Cause, ...]:

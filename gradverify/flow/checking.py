@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import to_float64
-from gradverify.flow import advice
+from gradverify.flow import advice, remedies
 from gradverify.flow.measuring import Sizes, ln, rms, sizes
 from gradverify.flow.prediction import Prediction, draw_cotangent, predict
 from gradverify.flow.record import Declared, FlowReport, LayerFlow
@@ -56,7 +56,13 @@ def check_flow(
     if not any(site.is_linear for site in passage.sites):
         raise TypeError(f"nothing to check: {passage.name} has no layer with weights that flow could be measured at")
     report, measured = measure(passage, loss, optimizer, seed)
-    return advice.advised(report, measured, passage)
+
+    def again(copy: Passage) -> FlowReport:
+        return measure(replace(copy, sites=settled(copy.sites, seed)), loss, optimizer, seed)[0]
+
+    with np.errstate(all="ignore"):
+        trials = remedies.tried(report, passage, again)
+    return advice.advised(replace(report, trials=trials), measured)
 
 
 def record(network: Any, inputs: tuple[Any, ...]) -> Passage:

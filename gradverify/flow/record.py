@@ -144,7 +144,7 @@ class FlowReport:
         return Sheet(
             kind="flow", target=self.network, verdict=str(self.verdict), ok=self.ok, headline=self.headline,
             columns=SHOWN, rows=tuple(_cells(layer, SHOWN) for layer in self.layers), findings=self.findings,
-            figures=self.figures(), notes=(*map(str, self.trials), *self.notes))
+            figures=self.figures(), notes=self.notes)
 
     def figures(self) -> tuple[Figure, ...]:
         """The size of the gradient and of the activations through the depth."""

@@ -178,7 +178,29 @@ def record(network: Layer, inputs: tuple[Any, ...]) -> Passage:
     return Passage(
         name=type(network).__name__, sites=sites, output=np.asarray(y), pull=partial(_pull, tape, pullback),
         cotangent=partial(_cotangent, y), x=x if isinstance(x, np.ndarray) else None,
-        forward=lambda point: np.asarray(network.forward(params, point)[0]))
+        altered=partial(_altered, network, params, x))
+
+
+def _altered(network: Layer, params: Params, x: Array, scales: Mapping[str, float], activation: str | None) -> Passage:
+    """A copy with other weights and activations, watched."""
+    leaves, rebuild = flatten(params, "")
+    others = {name: w if w is None or np.ndim(w) < 2 else _times(w, scales.get(name.rpartition(".")[0], 1.0))
+              for name, w in leaves.items()}
+    return record(network if activation is None else _with(network, activation), (rebuild(others), x))
+
+
+def _times(w: np.ndarray, scale: float) -> np.ndarray:
+    return np.asarray(w * np.asarray(scale, w.dtype))
+
+
+def _with(layer: Any, activation: str) -> Any:
+    if isinstance(layer, Activation):
+        return Activation(activation)
+    if isinstance(layer, Network):
+        return Network(tuple(_with(part, activation) for part in layer.layers))
+    if isinstance(layer, Residual):
+        return dataclasses.replace(layer, body=_with(layer.body, activation))
+    return dataclasses.replace(layer, activation=activation) if isinstance(layer, RNN) else layer
 
 
 def _pull(tape: list[Tap], pullback: Pullback, u: np.ndarray) -> Backward:

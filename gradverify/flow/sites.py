@@ -78,7 +78,7 @@ class Passage:
     """One forward pass of a network, ready to be pulled back as often as asked.
 
     `pull` takes a cotangent of `output`. `cotangent` differentiates a loss of the output: its value and dL/doutput.
-    `forward` runs the network at another input.
+    `x` is the input. `altered` watches a copy whose weights are multiplied, by site, and whose activations are others.
     """
 
     name: str
@@ -86,8 +86,8 @@ class Passage:
     output: np.ndarray
     pull: Callable[[np.ndarray], Backward]
     cotangent: Callable[[Callable[..., Any]], tuple[float, np.ndarray]]
-    forward: Callable[[np.ndarray], np.ndarray] | None = None
     x: np.ndarray | None = None
+    altered: Callable[[Mapping[str, float], str | None], Passage] | None = None
 
 
 def settled(sites: Sequence[Site], seed: int = 0) -> tuple[Site, ...]:

@@ -32,7 +32,12 @@ def to_dict(sheet: Sheet) -> dict[str, Any]:
 
 def write_json(sheet: Sheet, path: str | PathLike[str]) -> None:
     """Write the sheet as JSON; an older file is replaced in one step."""
-    write_whole(path, json.dumps(to_dict(sheet), allow_nan=False, indent=1) + "\n")
+    write_whole(path, dumps(sheet))
+
+
+def dumps(sheet: Sheet) -> str:
+    """The text of the file."""
+    return json.dumps(to_dict(sheet), allow_nan=False, indent=1) + "\n"
 
 
 def text(sheet: Sheet) -> str:

@@ -53,7 +53,7 @@ def test_a_vanishing_gradient_is_explained_by_the_initialisation():
     report = gv.check_flow(*mlp("relu", 1 / 3, 20))
     assert abs(report.z) < 4
     assert report.decades == pytest.approx(20 * np.log10(1 / 6) / 2, abs=1.0)
-    assert [cause.name for cause in report.findings] == ["explained-by-initialisation"]
+    assert [cause.name for cause in report.findings] == ["explained-by-initialisation", "remedy"]
 
 
 @pytest.mark.parametrize("variance", [0.1, 0.5, 2.0])
@@ -95,6 +95,28 @@ class Wrong:
 
     def pushforward(self, params, x, dparams, dx):
         return self.layer.pushforward(params, x, dparams, dx)
+
+
+TREATED = [("relu", 1 / 3), ("relu", 8.0), ("tanh", 0.2), ("sigmoid", 1.0)]
+
+
+@pytest.mark.parametrize(("activation", "variance"), TREATED)
+def test_the_first_remedy_was_tried_and_helps(activation, variance):
+    network, params, x = mlp(activation, variance, 20)
+    before = [np.array(own["W"]) for own in params[::2]]
+    report = gv.check_flow(network, params, x)
+    assert report.trials[0].verdict == "healthy"
+    assert abs(report.trials[0].decades) < 2.0
+    assert all(np.array_equal(W, own["W"]) for W, own in zip(before, params[::2], strict=True))
+
+
+def test_the_branches_of_an_exploding_residual_network_are_scaled():
+    rng = np.random.default_rng(0)
+    block = Residual(sequential(Activation("relu"), Dense(32, 32, initialiser="he_normal")))
+    network = sequential(Dense(32, 32), *[block] * 50, Dense(32, 8))
+    report = gv.check_flow(network, network.init(rng), rng.normal(size=(32, 32)))
+    assert report.verdict == "exploding"
+    assert (report.trials[0].remedy, report.trials[0].verdict) == ("branches divided by sqrt(50)", "healthy")
 
 
 def test_a_finite_network_with_an_infinite_weight_is_nonfinite():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -68,7 +69,24 @@ def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
     return Passage(
         name=type(network).__name__, sites=tuple(map(_site, calls)), output=to_host(y),
         pull=partial(_pull, calls, y, entry), cotangent=partial(_cotangent, outputs, y),
-        x=None if entry is None else to_host(entry), forward=None)
+        x=None if entry is None else to_host(entry), altered=partial(_altered, network, inputs))
+
+
+def _altered(
+    network: nn.Module, inputs: tuple[Any, ...], scales: Mapping[str, float], activation: str | None
+) -> Passage:
+    """A copy with other weights and activations, watched."""
+    copy = deepcopy(network)
+    modules = dict(copy.named_modules())
+    with torch.no_grad():
+        for name, scale in scales.items():
+            for p in modules.get(name, copy).parameters():  # one layer alone goes under the name of its class
+                p.mul_(scale if p.ndim > 1 else 1.0)
+    for name, module in modules.items():
+        if activation is not None and type(module) in ACTIVATIONS and name:
+            parent, _, key = name.rpartition(".")
+            setattr(modules[parent], key, nn.ReLU())
+    return record(copy, inputs)
 
 
 @contextmanager
