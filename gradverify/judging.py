@@ -322,7 +322,9 @@ def _of_moved(trial: Trial, v: Arrays, rng: np.random.Generator) -> Arrays | Non
         chosen = (x >= most / 1024) & (moved[n] > 0)
         size = 2.0 ** np.floor(np.log2(np.where(chosen, moved[n], 1.0)))
         u[n] = np.where(chosen, draw_signs(rng, x.shape, 10) / size, 0.0)
-    return u
+    # By a power of two to about one: half precision knows no cotangent of 1e5.
+    exponent = math.frexp(max(float(np.max(np.abs(x), initial=0.0)) for x in u.values()))[1]
+    return {n: np.ldexp(x, -exponent) for n, x in u.items()}
 
 
 def _single_entries(trial: Trial, finding: Finding, v: Arrays, estimate: Estimate, noise: float) -> Finding:

@@ -18,7 +18,7 @@ def draw_cotangent(rng: np.random.Generator, outputs: Mapping[str, np.ndarray], 
     Sizes are powers of two, so that scaling an output does not change the roundings.
     """
     return {
-        n: draw_signs(rng, np.shape(y), bits) / power_of_two(_typical(to_float64(y), 1.0))
+        n: draw_signs(rng, np.shape(y), bits) / power_of_two(typical_size(to_float64(y), 1.0))
         for n, y in outputs.items()
     }
 
@@ -49,7 +49,7 @@ def entry_sizes(x: np.ndarray) -> np.ndarray:
     """|x_i| rounded to a power of two; for zeros the typical size of the others, or 1."""
     size = np.abs(to_float64(x))
     known = (size > 0) & np.isfinite(size)
-    filled = size if known.all() else np.where(known, size, _typical(size, 1.0))
+    filled = size if known.all() else np.where(known, size, typical_size(size, 1.0))
     exponent = np.maximum(filled, 2.0**-1000).view(np.uint64) & np.uint64(0x7FF0000000000000)
     return np.asarray(exponent.view(np.float64))
 
@@ -59,7 +59,8 @@ def power_of_two(size: float) -> float:
     return float(2.0 ** np.floor(np.log2(size)))
 
 
-def _typical(values: np.ndarray, otherwise: float) -> float:
+def typical_size(values: np.ndarray, otherwise: float = 1.0) -> float:
+    """The median of the nonzero sizes."""
     nonzero = np.abs(values[(values != 0) & np.isfinite(values)])
     return max(float(np.median(nonzero)), 2.0**-1000) if nonzero.size else otherwise
 

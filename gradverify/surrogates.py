@@ -33,7 +33,12 @@ def with_reference(target: Target, reference: Any) -> Target:
     if target.substitute is None:
         raise ValueError(f"reference=: {target.name} cannot be judged by another forward")
     forward = target.substitute(reference, "float64")
-    return replace(target, forward=forward, forward_eps=EPS["float64"], cast=None)
+    trusted = None
+    if target.counterpart is not None and target.eps > EPS["float64"]:
+        trusted = target.counterpart(reference, "float64"), target.counterpart(reference, target.dtype)
+    # What the framework can do with the target's own forward says nothing about the reference's.
+    return replace(target, forward=forward, forward_eps=EPS["float64"], cast=None, line=None, imaginary=None,
+                   trusted=trusted)
 
 
 def compare_values(target: Target, trusted: Target, trial: Trial) -> list[Check]:

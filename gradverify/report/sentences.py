@@ -13,6 +13,7 @@ from gradverify.records import Check, Verdict
 from gradverify.report import words
 
 GIVEN = "given"
+HERE = (GIVEN, "implementation")  # regimes of the user's own point
 ELSEWHERE = "not at your point: "
 
 # Reason -> what was seen, what to do.
@@ -185,7 +186,7 @@ def inconclusive(check: Check) -> tuple[str, str]:
 
 def result(check: Check) -> str:
     """The outcome of any check in one sentence."""
-    where = ELSEWHERE + words.cut(check.regime, 80) + "; " if check.regime != GIVEN else ""
+    where = ELSEWHERE + words.cut(check.regime, 80) + "; " if check.regime not in HERE else ""
     if check.verdict is Verdict.PASS:
         return precision([check]) or "holds"
     return where + (failure(check) if check.verdict is Verdict.FAIL else inconclusive(check)[0])

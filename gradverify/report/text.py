@@ -55,7 +55,7 @@ def _more(report: Report, shown: int, blocks: int) -> Lines:
 
 def in_order(checks: Sequence[Check]) -> list[Check]:
     """At the given point before elsewhere, first order before second."""
-    return sorted(checks, key=lambda check: (check.regime != sentences.GIVEN, check.order))
+    return sorted(checks, key=lambda check: (check.regime not in sentences.HERE, check.order))
 
 
 def _of(report: Report, verdict: Verdict) -> list[Check]:
@@ -79,7 +79,7 @@ def _failure(report: Report, failed: Sequence[Check], number: int, several: bool
     check, most = failed[number], 1 if number else 3
     head = _head(Verdict.FAIL, report.target) + sentences.leaf_label(check, with_output=several) + "  "
     said = sentences.failure(check)
-    if check.regime == sentences.GIVEN:
+    if check.regime in sentences.HERE:
         lines = _fold(head, said, width, min(most + 1, 2))
     else:
         lines = _fold(head, sentences.ELSEWHERE + words.cut(check.regime, 150), width, 2)
@@ -144,7 +144,7 @@ def _aside(report: Report, width: int) -> Lines:
 
 
 def _passed(report: Report, width: int) -> Lines:
-    wrong = {check.wrt for check in _of(report, Verdict.FAIL) if check.regime == sentences.GIVEN}
+    wrong = {check.wrt for check in _of(report, Verdict.FAIL) if check.regime in sentences.HERE}
     passed = [check for check in _of(report, Verdict.PASS) if check.wrt not in wrong]
     if not passed:
         return []

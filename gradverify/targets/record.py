@@ -31,6 +31,7 @@ class Target:
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
     twice(point, u) -> the gradients of two backward passes after one forward, nothing copied between them.
     overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
+    counterpart(function, dtype) -> forward and pullback, as `linearize`, of another function in that dtype.
     line(point, v) -> (t -> outputs at x + t v), nothing copied that need not be; None where `forward` is as good.
     imaginary(point, v, h, key) -> (outputs, derivatives along v) of the forward run at x + ihv; raises where it cannot.
     subset(point, u, leaves) -> their gradients where no other leaf asks for one.
@@ -48,6 +49,8 @@ class Target:
     substitute: Substitute | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None
     twice: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]] | None = None
+    counterpart: Callable[[Callable[..., Any], str], Linearize] | None = None
+    trusted: tuple[Linearize, Linearize] | None = None  # a reference in float64, and in the target's own dtype
     line: Callable[[Arrays, Arrays], Callable[[float], Arrays] | None] | None = None
     imaginary: Callable[[Arrays, Arrays, float, int | None], tuple[Arrays, Arrays]] | None = None
     subset: Callable[[Arrays, Arrays, tuple[str, ...]], Arrays] | None = None

@@ -681,3 +681,16 @@ def test_the_callers_grad_mode_is_left_as_it_was(recording: bool) -> None:
         target = target_of(nn.Linear(2, 2).double(), drawn(3, 2))
         target.forward(target.point)
         assert torch.is_grad_enabled() is recording
+
+
+def test_what_an_operator_is_not_differentiated_by_is_a_constant() -> None:
+    target = target_of(lambda x, w: nn.functional.cross_entropy(x, torch.tensor([0, 1]), w), drawn(2, 3), drawn(3).exp())
+    assert list(target.point) == ["x"]
+
+
+def test_a_gradient_known_to_be_zero_is_an_array_of_zeros() -> None:
+    assert not gradients(target_of(torch.sgn, drawn(3)))["x"].any()
+
+
+def test_rounding_in_the_residuals_leaves_the_largest_the_largest() -> None:
+    assert gradients(target_of(torch.max, drawn(5)), ulps(1.0))["x"].sum() == 1.0

@@ -35,7 +35,7 @@ from gradverify.frameworks.torch.tensors import (
 )
 from gradverify.records import Options
 from gradverify.targets.gradients import NotClaimed
-from gradverify.targets.record import Perturb, Pullback, Target
+from gradverify.targets.record import Linearize, Perturb, Pullback, Target
 
 
 def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
@@ -68,6 +68,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
+        counterpart=partial(_counterpart, program),
         line=partial(_line, program),
         imaginary=partial(imaginary_step, program, _running) if _continues(program) else None,
     )
@@ -85,6 +86,7 @@ def _point(program: Program) -> Arrays:
 
 def _settled(program: Program) -> tuple[Program, Tensors]:
     """The program with `graph` decided: plain forwards stay unrecorded if that changes no bit."""
+    program = _differentiable(program)
     recorded, point = replace(program, graph=True), _point(program)
     outputs = _evaluate(recorded, point)
     try:
@@ -93,6 +95,28 @@ def _settled(program: Program) -> tuple[Program, Tensors]:
         return recorded, outputs
     same = outputs.keys() == plain.keys() and all(_same_bits(plain[name], outputs[name]) for name in outputs)
     return (program if same else recorded), outputs
+
+
+def _differentiable(program: Program) -> Program:
+    """The program without the leaves that its operators do not differentiate by: the class weights of a loss.
+
+    PyTorch says so by raising as soon as such a leaf asks for a gradient.
+    """
+    if _records(program, program.leaves):
+        return program
+    able = tuple(name for name in program.leaves if _records(program, (name,)))
+    return replace(program, leaves=able) if able and _records(program, able) else program
+
+
+def _records(program: Program, leaves: tuple[str, ...]) -> bool:
+    part = replace(program, leaves=leaves, graph=True)
+    try:
+        _evaluate(part, _point(part))
+    except RuntimeError as error:
+        return "not differentiable with respect to" not in str(error)
+    except Exception:  # raised again where it is not in the way
+        return True
+    return True
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
@@ -182,6 +206,18 @@ def _substituted(program: Program, function: Any, dtype: str | None) -> Callable
     return lambda point: _forward(other, {own: point[part] for own, part in parts.items()})
 
 
+def _counterpart(program: Program, function: Any, dtype: str) -> Linearize:
+    """Outputs and pullback of `function` at points of `program`, gradients named as the program's leaves."""
+    other, twins = make_substitute(program, function, dtype)
+    parts = {own: part for name, twin in twins.items() for own, part in _paired(other, name, program, twin)}
+
+    def linearize(point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
+        outputs, pull = _linearize(other, {own: point[part] for own, part in parts.items()}, perturb)
+        return outputs, lambda u: {parts[own]: g for own, g in pull(u).items()}
+
+    return linearize
+
+
 def _paired(other: Program, name: str, program: Program, twin: str) -> Iterator[tuple[str, str]]:
     return zip(part_names(name, other.tensors[name]), part_names(twin, program.tensors[twin]), strict=True)
 
@@ -215,12 +251,8 @@ def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tens
     if perturb is None:
         return _outputs(program, given)
     try:
-        own = {t.data_ptr() for t in given.values()}  # moved already, as leaves
-
-        def pack(saved: Tensor) -> Tensor:
-            return saved if saved.data_ptr() in own else perturb_tensor(perturb, saved)
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        # Leaves that are saved too are moved a second time: what is compared with them has to meet its equal.
+        with torch.autograd.graph.saved_tensors_hooks(partial(perturb_tensor, perturb), lambda saved: saved):
             return _outputs(program, given)
     except RuntimeError as error:
         # Code that calls torch.func.grad inside forbids such hooks; its residuals stay as they are.
