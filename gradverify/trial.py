@@ -21,7 +21,7 @@ from gradverify.targets.gradients import WrongClaim
 from gradverify.targets.record import Perturb, Target
 
 _NOISE_RUNS = 3
-_LARGE = 2**16  # numbers in a point from which on a run is not repeated for the sake of statistics
+_LARGE = 2**13  # numbers in a point from which on a run is not repeated for the sake of statistics
 _WIDE = 2**14  # numbers beyond which extended precision, which no BLAS knows, costs more than it shows
 
 

@@ -322,7 +322,7 @@ def _counts(g: Tensor | None, name: str, v: Arrays) -> bool:
 
 
 def _is_large(point: Arrays) -> bool:
-    return sum(map(np.size, point.values())) > 2**16
+    return sum(map(np.size, point.values())) > 2**13
 
 
 def _if_it_works(derivative: Any, point: Arrays, *, once: bool = False) -> Any:
