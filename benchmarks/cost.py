@@ -147,7 +147,7 @@ def main() -> None:
     for row in rows:
         lines.append(row())
         print(lines[-1], flush=True)
-    Path("reports/cost.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        Path("reports/cost.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
