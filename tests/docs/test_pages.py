@@ -80,6 +80,12 @@ def test_indented_blocks_are_found_with_their_line():
     assert blocks_of('a\n\n  ```python title="f.py"\n  x\n  ```\n') == [Block("python", "f.py", "x\n", 4)]
 
 
+def test_the_index_leads_to_every_page():
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]} - {"index.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
 def test_every_page_of_the_docs_is_run():
     assert {page.name for page in PAGES} >= {"README.md", "verdict.md"}
     assert matches("off by ... (2 ms)", "off by 3 (51 s)")
