@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from tests.docs.blocks import ROOT, blocks_of, environment
 
+yaml = pytest.importorskip("yaml")  # a dependency of the tests, not of the package
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 SNIPPETS = {block.title: yaml.safe_load(block.code) for block in blocks_of((ROOT / "docs/ci.md").read_text())
