@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gradverify import __version__
-from gradverify.cli import again, audit, check, flow, fuzz, report, selftest
+from gradverify.cli import again, audit, check, converge, flow, fuzz, report, selftest
 
 app = typer.Typer(
     name="gradverify",
@@ -26,6 +26,7 @@ app = typer.Typer(
 # A command's module loads typer and nothing else until the command runs: help and completion stay instant.
 app.command("audit", help=audit.HELP)(audit.audit)
 app.command("check", help=check.HELP)(check.check)
+app.command("converge", help=converge.HELP)(converge.converge)
 app.command("again", help=again.HELP)(again.again)
 app.command("flow", help=flow.HELP)(flow.flow)
 app.command("fuzz", help=fuzz.HELP)(fuzz.fuzz)

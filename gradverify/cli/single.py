@@ -18,14 +18,20 @@ def judge(
     target: str, inputs: Sequence[str], claims: Mapping[str, str | None], options: Mapping[str, Any]
 ) -> Report:
     """The report of `check` for words of the command line; UsageError for what makes no sense."""
-    values = read_inputs(inputs, int(options["seed"]))
+    obj, positional, keywords = prepared(target, inputs, claims, int(options["seed"]))
+    return _run(obj, positional, {**options, "kwargs": keywords or None})
+
+
+def prepared(
+    target: str, inputs: Sequence[str], claims: Mapping[str, str | None], seed: int
+) -> tuple[Any, list[Any], dict[str, Any]]:
+    """The target, its inputs in order and its keywords, from words."""
+    values = read_inputs(inputs, seed)
     named = resolve(target)
     obj = _claimed(named, {name: text for name, text in claims.items() if text is not None})
     forward = _forward(named.value if obj is not named.value else obj, obj)
     positional, keywords = ordered(forward, values)
-    return _run(
-        obj, [native(named.value, value) for value in positional], {**options, "kwargs": keywords or None}
-    )
+    return obj, [native(named.value, value) for value in positional], dict(keywords)
 
 
 def _claimed(named: Named, claims: Mapping[str, str]) -> Any:

@@ -23,6 +23,7 @@ from gradverify.records import Cause
 
 Finding = Cause
 BETTER = 0.5  # a control run is better if at most half of the loss is left at its end
+SHUFFLES, STUDENT = 6, 3.36  # the 99 % quantile of Student's t with 5 degrees of freedom
 STUCK = (TrainingVerdict.STALLED, TrainingVerdict.DIVERGING, TrainingVerdict.OSCILLATING)
 
 
@@ -39,9 +40,9 @@ def _left(losses: tuple[float, ...]) -> float:
     return last if math.isfinite(last) else math.inf
 
 
-def _gain(losses: tuple[float, ...]) -> float:
-    """How far a run falls, in units of its first loss."""
-    return (losses[0] - _left(losses)) / abs(losses[0]) if losses[0] else 0.0
+def _pace(losses: tuple[float, ...]) -> float:
+    """How far the loss is down on average over the run, in units of its first."""
+    return 1 - float(np.mean(losses)) / losses[0] if losses[0] else 0.0
 
 
 def _better(other: tuple[float, ...], own: tuple[float, ...]) -> bool:
@@ -54,7 +55,8 @@ def _better(other: tuple[float, ...], own: tuple[float, ...]) -> bool:
 
 def rate_too_large(program: Program, own: Run, reading: Reading) -> Finding | None:
     """A run that diverges or swings, or falls hardly at all, falls with steps a tenth as long."""
-    if reading.verdict not in STUCK and not _rough(own):
+    hardly = own.losses[0] - _left(own.losses) < 0.5 * abs(own.losses[0])
+    if not (hardly or reading.verdict in STUCK or _is_rough(own.losses)):
         return None
     for factor in (0.1, 0.01):
         slower = run(program, pace=program.pace * factor)
@@ -67,10 +69,6 @@ def rate_too_large(program: Program, own: Run, reading: Reading) -> Finding | No
                 1.0,
             )
     return None
-
-
-def _rough(own: Run) -> bool:
-    return _is_rough(own.losses)
 
 
 def _is_rough(losses: tuple[float, ...]) -> bool:
@@ -93,6 +91,8 @@ def rate_too_small(program: Program, own: Run, reading: Reading) -> Finding | No
         or read(Losses(faster.losses)).verdict is TrainingVerdict.DIVERGING
     ):
         return None
+    if labels_say_nothing(replace(program, pace=program.pace * 10), faster, reading) is not None:
+        return None  # it would only learn by heart faster
     return Cause(
         "rate-too-small",
         "the learning rate is too small",
@@ -129,41 +129,47 @@ def unnormalised(program: Program, own: Run, reading: Reading) -> Finding | None
     )
 
 
-def dead_units(program: Program, own: Run, reading: Reading) -> Finding | None:
-    """Most units of a layer get a gradient of exactly zero from every example."""
-    whens = [(program.params, "at the start")]
-    if reading.verdict is not TrainingVerdict.DIVERGING:  # which kills units by itself
-        whens.append((own.params, "at the end"))
-    for params, when in whens:
-        slopes = leaves(program.gradient(params, program.x, program.y))
-        for name, g in slopes.items():
-            units = g.reshape(-1, g.shape[-1]) if g.ndim > 1 else None
-            share = float(np.mean(~np.any(units, axis=0))) if units is not None and units.shape[1] > 2 else 0.0
-            if share >= 0.5 and np.all(np.isfinite(g)):
-                return Cause(
-                    "dead-units",
-                    f"{share:.0%} of the units of {name} get no gradient from any example, {when}",
-                    "their activation is flat wherever the data are",
-                    "smaller weights or biases, a smaller rate, or a leaky activation",
-                    1.0,
-                )
+def dead_from_the_start(program: Program, own: Run, reading: Reading) -> Finding | None:
+    """Most units of a layer get a gradient of exactly zero from every example, before the first step."""
+    return _dead(program, program.params, "before the first step")
+
+
+def dead_at_the_end(program: Program, own: Run, reading: Reading) -> Finding | None:
+    """The same after training, where no smaller rate would have kept them alive."""
+    return _dead(program, own.params, "after training") if reading.verdict is not TrainingVerdict.DIVERGING else None
+
+
+def _dead(program: Program, params: Any, when: str) -> Finding | None:
+    for name, g in leaves(program.gradient(params, program.x, program.y)).items():
+        if g.ndim < 2 or g.shape[-1] < 3 or not np.all(np.isfinite(g)):
+            continue
+        share = float(np.mean(~np.any(g.reshape(-1, g.shape[-1]), axis=0)))
+        if share >= 0.5:
+            return Cause(
+                "dead-units", f"{share:.0%} of the units of {name} get no gradient from any example, {when}",
+                "their activation is flat wherever the data are",
+                "smaller weights or biases, a smaller rate, or a leaky activation", 1.0,
+            )  # fmt: skip
     return None
 
 
 def labels_say_nothing(program: Program, own: Run, reading: Reading) -> Finding | None:
-    """With the labels shuffled the loss falls as far: they have nothing to do with the inputs."""
+    """With the labels shuffled the loss falls as fast: they have nothing to do with the inputs.
+
+    As fast: within what one more shuffle would reach with a chance of 99 %, by Student's t. How fast and not how
+    far, since a network that learns by heart gets as far in the end.
+    """
     rng = np.random.default_rng((program.seed, 7))
-    others = [run(program, y=program.y[rng.permutation(len(program.y))], validation=None) for _ in range(4)]
-    gained, chance = _gain(own.losses), [_gain(other.losses) for other in others]
-    if not all(map(math.isfinite, (gained, *chance))) or gained > max(chance) + 0.25 * abs(float(np.ptp(chance))):
+    others = [run(program, y=program.y[rng.permutation(len(program.y))], validation=None) for _ in range(SHUFFLES)]
+    gained, chance = _pace(own.losses), [_pace(other.losses) for other in others]
+    reach = float(np.mean(chance)) + STUDENT * float(np.std(chance, ddof=1)) * math.sqrt(1 + 1 / SHUFFLES)
+    if not math.isfinite(gained + reach) or gained > reach:
         return None
     return Cause(
-        "shuffled-labels",
-        "the labels have nothing to do with the inputs",
-        f"the loss falls by {gained:.0%}, with the labels shuffled by {min(chance):.0%} to {max(chance):.0%}",
-        "check that examples and labels are read, split and shuffled together",
-        1.0,
-    )
+        "shuffled-labels", "the labels have nothing to do with the inputs",
+        f"on average over the run the loss is down by {gained:.0%}, with the labels shuffled by {min(chance):.0%} to "
+        f"{max(chance):.0%}", "check that examples and labels are read, split and shuffled together", 1.0,
+    )  # fmt: skip
 
 
 def decay_too_strong(program: Program, own: Run, reading: Reading) -> Finding | None:
@@ -209,6 +215,6 @@ def overfitting(program: Program, own: Run, reading: Reading) -> Finding | None:
 
 
 RUNS: tuple[Callable[[Program, Run, Reading], Finding | None], ...] = (
-    dead_units, unnormalised, rate_too_large, rate_too_small, decay_too_strong, overfitting,
+    dead_from_the_start, unnormalised, rate_too_large, dead_at_the_end, rate_too_small, decay_too_strong, overfitting,
     labels_say_nothing,
 )  # fmt: skip

@@ -168,7 +168,7 @@ def _of_controls(train: Callable[..., Any], x: np.ndarray, y: np.ndarray, own: L
                 1.0,
             )
         )
-    elif end >= min(shuffled) - 0.25 * float(np.ptp(shuffled)):
+    elif end >= min(shuffled) - float(np.ptp(shuffled)):
         found.append(
             Cause(
                 "shuffled-labels",
