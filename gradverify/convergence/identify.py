@@ -39,14 +39,14 @@ class Match:
         return f"{self.rule.name} with rate {', '.join([f'{self.learning_rate:.5g}', *named])}"
 
 
-def responses(stepper: Stepper, gradients: Sequence[Arrays]) -> list[Arrays]:
-    """The steps taken from zero for these gradients, one after another."""
-    zeros = {name: np.zeros(np.shape(g)) for name, g in gradients[0].items()}
-    state, found = stepper.start(zeros), []
+def responses(stepper: Stepper, gradients: Sequence[Arrays], place: float = 0.0) -> list[Arrays]:
+    """The steps taken for these gradients, one after another, each from parameters that all equal `place`."""
+    fixed = {name: np.full(np.shape(g), place) for name, g in gradients[0].items()}
+    state, found = stepper.start(fixed), []
     for g in gradients:
         own = {name: np.array(x) for name, x in g.items()}
-        moved, state = stepper.step({name: x.copy() for name, x in zeros.items()}, own, state)
-        found.append(settled(moved, zeros))
+        moved, state = stepper.step({name: x.copy() for name, x in fixed.items()}, own, state)
+        found.append({name: x - place for name, x in settled(moved, fixed).items()})
     return found
 
 
@@ -70,8 +70,20 @@ def identify(stepper: Stepper) -> Match | None:
     degree = float(np.log2(np.linalg.norm(more) / np.linalg.norm(taken))) / 2
     gradients = np.array([flat(g) for g in asked])
     likely = [rule for rule in (*RIGHT, *WRONG) if abs(rule.degree - degree) < 1e-3]
+    if not _same_elsewhere(stepper, asked, taken):
+        return None
     found = (fit(rule, gradients, taken) for rule in likely)
     return next((match for match in found if match.residual < MATCH and match.learning_rate > 0), None)
+
+
+def _same_elsewhere(stepper: Stepper, asked: Sequence[Arrays], taken: np.ndarray) -> bool:
+    """Whether parameters of one change the steps by no more than a decay, the same for all entries.
+
+    LARS and LAMB scale the step by the size of the parameters: from zero they look like momentum and Adam.
+    """
+    change = np.array([flat(d) for d in responses(stepper, asked, 1.0)]) - taken
+    spread = change - change.mean(axis=1, keepdims=True)
+    return bool(np.linalg.norm(spread) <= 1e-3 * np.linalg.norm(taken))
 
 
 def _questions(size: float) -> list[Arrays]:

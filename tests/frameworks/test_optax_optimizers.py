@@ -17,6 +17,7 @@ RIGHT = {
     "amsgrad": (optax.amsgrad(0.1), "amsgrad with rate 0.1, b1 0.9, b2 0.999"),
     "nadam": (optax.nadam(0.1), "nadam with rate 0.1, b1 0.9, b2 0.999"),
     "clipped": (optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1)), ""),
+    "scaled by the size of the parameters": (optax.lamb(0.1), ""),
     "lion": (optax.lion(0.1), ""),
 }
 
