@@ -46,7 +46,8 @@ def _column(finding: Finding, j: int) -> np.ndarray:
     if product is None:
         raise TypeError(f"{trial.target.name}: claims no second derivative")
     v, size = _unit(finding, j)
-    return np.ravel(to_float64(product(trial.point, {finding.leaf: v})[finding.leaf])) / size
+    row = product(trial.point, {finding.leaf: v}).get(finding.leaf)
+    return np.zeros(v.size) if row is None else np.ravel(to_float64(row)) / size
 
 
 def _entry(finding: Finding, i: int, j: int) -> tuple[float, float]:

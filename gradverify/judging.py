@@ -154,7 +154,7 @@ def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, 
         witness = confirm(trial.phi(u, v), trial.eps, trial.options.seed)
         if _trend_agrees(trial, u, v, decision):
             return replace(decision, verdict=Verdict.INCONCLUSIVE, reason="disagreement")
-    if _finds(decision.computed, witness, noise):
+    if finds(decision.computed, witness, noise):
         return decision
     free = all(entries_are_free(trial.regions.get(leaf)) for leaf in v)
     if free and opinion.by == "complex" and _entry_confirms(trial, u, v, decision):
@@ -193,7 +193,8 @@ def _adds_up(trial: Trial, u: Arrays, v: Arrays, whole: Estimate, rng: np.random
     return gap <= FAIL_FACTOR * room and room <= abs(whole.value) / 2
 
 
-def _finds(computed: float, witness: Estimate, noise: float) -> bool:
+def finds(computed: float, witness: Estimate, noise: float) -> bool:
+    """Whether a witness, by its own error, calls the computed value wrong."""
     return abs(computed - witness.value) > FAIL_FACTOR * (witness.error + NOISE_FACTOR * noise)
 
 
@@ -207,7 +208,7 @@ def _entry_confirms(trial: Trial, u: Arrays, v: Arrays, decision: Decision) -> b
         for only in _single_outputs(trial, u, step):
             single = trial.gradient(only)
             computed, noise = single.probe(step)
-            if _finds(computed, finite(trial.phi(only, step), trial.eps, seed=trial.options.seed), noise):
+            if finds(computed, finite(trial.phi(only, step), trial.eps, seed=trial.options.seed), noise):
                 return True
     return False
 

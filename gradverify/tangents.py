@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from gradverify.arrays import Arrays, dot, magnitude, one_ulp, to_float64
-from gradverify.judging import Finding, stand
+from gradverify.judging import Finding, finds, stand
 from gradverify.noise import Gradient
-from gradverify.oracles.higher import consult_higher
+from gradverify.oracles.higher import confirm_higher, consult_higher
 from gradverify.oracles.opinion import Opinion
 from gradverify.probes import draw_cotangent, draw_tangent
 from gradverify.records import NOISE_FACTOR, Verdict
@@ -129,29 +129,61 @@ def _finding(
 
 
 def judge_hessian(trial: Trial, seed: int) -> list[Finding]:
-    """``<w, H v>`` of a scalar output, from the forward alone."""
+    """``<w, H v>`` of a scalar output, from the forward alone; v moves all leaves, w asks for each."""
     rng = np.random.default_rng((seed, 19))
     (name, y), *more = trial.base.items()
     if more or y.size != 1:
         raise WrongClaim(
             "shape", trial.leaves[0], f"a Hessian needs a scalar forward; {name} has shape {y.shape}"
         )
-    return [_worst([_hessian_probe(trial, leaf, rng) for _ in range(_PROBES)]) for leaf in trial.leaves[:1]]
+    asked = [_hessian_rows(trial, trial.leaves, rng) for _ in range(_PROBES)]
+    return [_worst(list(same)) for same in zip(*asked, strict=True)]
 
 
-def _hessian_probe(trial: Trial, leaf: str, rng: np.random.Generator) -> Finding:
+def _hessian_rows(trial: Trial, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
+    """All leaves asked at once, by halves where that does not settle every one of them."""
+    together = _hessian_probe(trial, leaves, rng)
+    if len(leaves) == 1 or all(f.decision.verdict is Verdict.PASS for f in together):
+        return together
+    half = len(leaves) // 2
+    return [f for part in (leaves[:half], leaves[half:]) for f in _hessian_rows(trial, part, rng)]
+
+
+def _hessian_probe(trial: Trial, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
     product = trial.target.hessian_product
     if product is None:
         raise TypeError(f"{trial.target.name}: claims no second derivative")
     u = {n: np.ones(y.shape) for n, y in trial.base.items()}
-    v, w = (trial.admissible(draw_tangent(rng, trial.point, [leaf], trial.target.dtype)) for _ in range(2))
+    v = trial.admissible(draw_tangent(rng, trial.point, trial.leaves, trial.target.dtype))
+    some = trial.admissible(draw_tangent(rng, trial.point, leaves, trial.target.dtype))
+    w = {n: some[n] if n in some else np.zeros(x.shape) for n, x in v.items()}
     computed, noise = _with_noise(trial, lambda x: dot(product(x, v), w), rng)
-    pushed = {leaf: to_float64(product(trial.point, v)[leaf])}
-    noise = max(noise, trial.target.eps / 2 * magnitude(pushed, w))
-    scales = Scales(magnitude(pushed, w), magnitude(trial.base, u))
+    found = product(trial.point, v)
+    rows = {n: np.zeros(v[n].shape) if found.get(n) is None else to_float64(found[n]) for n in leaves}
+    noise = max(noise, trial.target.eps / 2 * magnitude(rows, some))
+    scales = {n: Scales(magnitude({n: rows[n]}, {n: some[n]}), magnitude(trial.base, u)) for n in leaves}
     require = default_require(trial.options.require, trial.target.eps)
-    opinion = second_derivative(trial, u, v, w, require * scales.leaf / 4)
-    return _finding(trial, leaf, u, v, computed, noise, scales, opinion)
+    smallest = min((s.leaf for s in scales.values() if s.leaf > 0), default=0.0)
+    opinion = second_derivative(trial, u, v, w, require * smallest / 4)
+    return [_second_finding(trial, n, (u, v, w), computed, noise, scales[n], opinion) for n in leaves]
+
+
+def _second_finding(
+    trial: Trial, leaf: str, question: tuple[Arrays, Arrays, Arrays], computed: float, noise: float,
+    scales: Scales, opinion: Opinion,
+) -> Finding:  # fmt: skip
+    """The decision for one leaf; a failure stands if the other family, or other differences, find it too."""
+    u, v, w = question
+    require = default_require(trial.options.require, trial.target.eps)
+    decision = decide(computed, opinion.best, noise, scales, require, trial.options.tolerate)
+    if decision.verdict is Verdict.FAIL and decision.reason != "nonfinite":
+        believed = opinion.best is opinion.foreign
+        witness = opinion.native if believed else confirm_higher(
+            lambda d: trial.phi(u, d), (v, w), trial.eps, trial.options.seed
+        )  # fmt: skip
+        if not finds(computed, witness, noise):
+            decision = replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
+    return Finding(trial, leaf, decision, opinion, u, v, Gradient({}, {}, (), frozenset(), {}), opinion.name)
 
 
 def second_derivative(trial: Trial, u: Arrays, v: Arrays, w: Arrays, need: float) -> Opinion:

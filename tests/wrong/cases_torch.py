@@ -194,7 +194,24 @@ Z2 = drawn(2, 3, dtype=torch.complex128)
 
 SINE = elementwise("Sine", torch.sin, torch.cos)
 
+def scaled_square(ctx, x, w):
+    ctx.save_for_backward(x, w)
+    return (x**2 * w.sin()).sum()
+
+
+def scaled_square_back(ctx, u, *, detach=False):
+    x, w = ctx.saved_tensors
+    dw = u * x**2 * w.cos()
+    return u * 2 * x * w.sin(), dw.detach() if detach else dw
+
+
+TWICE = {"order": 2, "search": "none"}
+
 CASES = [
+    Right("torch second order of two leaves", make("Scaled", scaled_square, scaled_square_back), (X[0], X[1]), TWICE),
+    Wrong("torch second order: that of a parameter detached",
+          make("Scaled", scaled_square, lambda ctx, u: scaled_square_back(ctx, u, detach=True)), (X[0], X[1]), "w",
+          "zero-gradient", TWICE),
     Right("torch complex product", multiply_with(torch.conj), (Z, Z2)),
     Wrong("torch complex product: conj missing", multiply_with(lambda z: z), (Z, Z2), "a.imag", "conj-missing"),
     Wrong("torch real times complex: conj missing", multiply_with(lambda z: z), (Z.real.clone(), Z2), "a",
