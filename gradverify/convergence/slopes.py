@@ -51,6 +51,14 @@ def finest_slope(steps: Sequence[float], values: Sequence[float], floor: Sequenc
     return fit(*_taken(seen, steps, values, floor)) if len(seen) >= FEWEST - 1 else None
 
 
+def leading_slope(steps: Sequence[float], values: Sequence[float], floor: Sequence[float]) -> Slope | None:
+    """The surest slope, unless the finest steps have another order: far from the point any order may rule."""
+    best, finest = best_slope(steps, values, floor), finest_slope(steps, values, floor)
+    if best is None or finest is None or abs(best.value - finest.value) < 0.25 + finest.error:
+        return best
+    return finest
+
+
 def _taken(window: Sequence[int], *series: Sequence[float]) -> list[list[float]]:
     return [[one[k] for k in window] for one in series]
 

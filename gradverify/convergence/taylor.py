@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays, dot, magnitude, one_ulp
-from gradverify.convergence.slopes import ASYMPTOTIC, FLOORS, Slope, best_slope, finest_slope, resolved
+from gradverify.convergence.slopes import ASYMPTOTIC, FLOORS, Slope, finest_slope, leading_slope, resolved
 from gradverify.convergence.stepsweep import Sweep, sweep_figure
 from gradverify.precision import wide_twin
 from gradverify.probes import draw_cotangent, draw_tangent
@@ -222,7 +222,7 @@ def _claims(trial: Trial, u: Arrays, v: Arrays) -> tuple[float, ...]:
 
 
 def _remainder(line: _Line, n: int) -> Remainder:
-    slope = best_slope(line.steps, line.left_over(n), line.floor)
+    slope = leading_slope(line.steps, line.left_over(n), line.floor)
     resolution = _resolution(line, n)
     verdict, reason = _judged(line, n, resolution)
     if verdict is Verdict.PASS and n and slope is not None and slope.value + slope.error < n + 0.75:
