@@ -10,9 +10,11 @@ from typing import Any
 
 from gradverify.arrays import is_floating
 from gradverify.audit.conventions import in_conventions
+from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable
+from gradverify.audit.logits import of_logits, undecided
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
@@ -72,18 +74,25 @@ class _Tried:
 def _judge(candidate: Candidate, seed: int) -> _Tried:
     search, until = Search(), time.monotonic() + _PATIENCE
     found: list[_Tried] = []
-    for trial in islice(trials(candidate, seed), _INSTANCES):
+    last: Trial | None = None
+    for trial in islice(_trials(candidate, seed), _INSTANCES):
+        last = trial
         settled = _settle(trial, search, seed, found)
         if settled is not None:
-            return _at_other_settings(trial, settled, seed)
+            return _as_convention(candidate, trial, _at_other_settings(trial, settled, seed), seed)
         if time.monotonic() > until:
             break
     if found:
-        return min(found, key=lambda tried: (tried.rank, not tried.is_whole))
+        best = min(found, key=lambda tried: (tried.rank >= _ERRORS - 1, not tried.is_whole, tried.rank))
+        return _as_convention(candidate, last, best, seed) if last is not None else best
     complaint = f"no inputs found that {candidate.forward} accepts ({search.complaint})"
     if search.backward:
         complaint = f"the forward runs and its derivative cannot be asked: {search.backward}"
     raise NotTriable(complaint, advice(candidate))
+
+
+def _trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
+    return custom_trials(candidate, seed) if "." in candidate.kind else trials(candidate, seed)
 
 
 _ERRORS = 4
@@ -92,7 +101,8 @@ _ERRORS = 4
 def _settle(trial: Trial, search: Search, seed: int, found: list[_Tried]) -> _Tried | None:
     """The first answer about a whole derivative; whatever else is seen on the way is appended to `found`."""
     for tried in _at_points(trial, search, seed):
-        astray = bool(found) and tried.rank > 0  # other inputs raised: perhaps these are not the right ones either
+        # Where other inputs raised, those that fail may not be the right ones either.
+        astray = tried.rank > 0 and any(other.rank >= _ERRORS - 1 for other in found)
         found.append(tried)
         if astray and len(found) < _POINTS:
             continue
@@ -101,13 +111,37 @@ def _settle(trial: Trial, search: Search, seed: int, found: list[_Tried]) -> _Tr
     return None
 
 
+def _as_convention(candidate: Candidate, trial: Trial, tried: _Tried, seed: int) -> _Tried:
+    """A failure that is right for the logits before a softmax, or that leaves the softmax to the loss."""
+    failed = [c for c in tried.report.checks if c.verdict is Verdict.FAIL]
+    if not failed or tried.arguments is None:
+        return tried
+    named_softmax = "softmax" in candidate.symbol.lower()
+    if named_softmax and all(c.causes and c.causes[0].name == "passed-through" for c in failed):
+        suffix = " of a softmax that leaves its derivative to the loss"
+        return replace(tried, report=undecided(tried.report, suffix), suffix=tried.suffix + suffix)
+    if "label" not in roles_of(required_names(trial.forward)):
+        return tried
+    spec = trial.readings[tried.reading].build(tried.arguments)
+    suffix = of_logits(spec, tried.arguments, failed[0].wrt, seed, _accepted_factor)
+    return replace(tried, report=undecided(tried.report, suffix), suffix=tried.suffix + suffix) if suffix else tried
+
+
+def _accepted_factor(report: Report) -> str | None:
+    if report.verdict is Verdict.PASS:
+        return ""
+    report, suffix = in_conventions(report, is_loss=True, leaves=[c.wrt for c in report.checks])
+    return suffix or None
+
+
 def _at_other_settings(trial: Trial, tried: _Tried, seed: int) -> _Tried:
     """What passed, with the failures that it shows at other values of its settings added."""
-    if tried.report.verdict is Verdict.FAIL:
+    if tried.report.verdict is not Verdict.PASS:
         return tried
+    is_loss = "label" in roles_of(required_names(trial.forward))
     until = time.monotonic() + _PATIENCE / 2
     report = tried.report
-    for name, value in variations(trial.settings, trial.code):
+    for name, value in variations(trial.settings, trial.code, is_loss=is_loss):
         for other in islice(trial.varied(name, value), 1):
             checks = _failures_at(other, tried.reading, seed, f"{name}={value!r}")
             report = replace(report, checks=(*report.checks, *checks))
@@ -200,8 +234,10 @@ def _without_labels(
     """The claimed leaves without real-valued labels: nobody claims a derivative by those."""
     names = argument_names(forward, len(arguments.inputs))
     roles = zip(names, roles_of(required_names(forward)), arguments.inputs, strict=False)
-    labels = {name for name, role, value in roles if (role == "label" or name in _BUFFERS) and is_floating(value)}
-    if not labels:
+    labels = {name for name, role, value in roles if role == "label" and is_floating(value)}
+    buffers = {name for name in names[1:] if name in _BUFFERS}
+    labels |= buffers
+    if not labels or len(labels) == len(names):
         return claimed
     if claimed is None:
         claimed = tuple(make_targets(target, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0].point)

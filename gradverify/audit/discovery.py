@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from gradverify.audit.customs import find_customs, rules_in
 from gradverify.audit.names import (
     FLAGS,
     FRAMEWORK_BASES,
@@ -26,6 +27,7 @@ from gradverify.audit.names import (
     point_partners,
 )
 from gradverify.audit.record import Candidate, Source
+from gradverify.audit.roles import is_cotangent
 
 Function = ast.FunctionDef
 Methods = dict[str, Function]
@@ -50,7 +52,10 @@ def find_candidates(source: Source) -> tuple[Candidate, ...]:
         reason = f"the file cannot be read as Python ({where}{getattr(error, 'msg', error)})"
         return (Candidate(source, "file", "", "*", "*", 0, blocker=reason),)
     file = _File(source, tree, _imports(tree), dict(_classes(tree.body, "")))
+    customs = list(find_customs(source, tree, file.imported, file.classes))
+    taken = {custom.owner or custom.forward for custom in customs} | rules_in(tree)
     found = [*_in_module(file), *(c for name in file.classes for c in _in_class(file, name))]
+    found = [*customs, *(c for c in found if (c.owner or c.forward) not in taken)]
     return tuple(sorted(found, key=lambda candidate: candidate.line))
 
 
@@ -136,7 +141,7 @@ def _returned_gradient(node: Function) -> str:
         return ""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Tuple) and len(inner.value.elts) > 1:
-            first, *rest = [ast.unparse(e) for e in inner.value.elts]
+            first, *rest = ["gradients" if isinstance(e, ast.Dict) else ast.unparse(e) for e in inner.value.elts]
             if not GRADIENT_WORD.match(first) and all(GRADIENT_WORD.match(word) for word in rest):
                 return ", ".join(rest)
     return ""
@@ -189,7 +194,9 @@ def _second_order(source: Source, owner: str, methods: Methods, line: int) -> li
 
 def _has_own_loss(forward: Function, backward: Function) -> bool:
     """Whether ``backprop(x, y)`` is no pullback of ``feedforward(a)``: it takes targets that it alone sees."""
-    return bool(_LABELS & {name.lower() for name in _positional(backward)} - set(_positional(forward)))
+    names, known = _positional(backward), set(_positional(forward))
+    foreign = {name for name in names if name.lower() in _LABELS} - known
+    return bool(foreign) and not any(is_cotangent(name) for name in names if name not in known)
 
 
 _LABELS = {"y", "t", "target", "targets", "label", "labels", "y_true"}

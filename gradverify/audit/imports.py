@@ -70,6 +70,11 @@ class Absent:
     def __setitem__(self, *_: Any) -> None:
         pass
 
+    def __or__(self, _: Any) -> Any:
+        return Absent()
+
+    __ror__ = __or__
+
     def __enter__(self) -> Self:
         return self
 

@@ -61,6 +61,8 @@ _USUAL: tuple[Scheme, ...] = (
         "bias": (OUT, 1),
         "state": (OUT, BATCH),
     },
+    {"data": (IN, 1), "weight": (OUT, IN), "bias": (OUT, 1), "recurrent": (OUT, OUT), "state": (OUT, 1)},
+    {"data": (1, IN), "weight": (IN, OUT), "bias": (1, OUT)},
     {"data": (IN,), "weight": (OUT, IN), "recurrent": (OUT, OUT), "bias": (OUT,), "state": (OUT,)},
     {"data": (IN,), "weight": (IN, OUT), "recurrent": (OUT, OUT), "bias": (OUT,), "state": (OUT,)},
     *[
@@ -78,8 +80,6 @@ _USUAL: tuple[Scheme, ...] = (
     {"data": (CHANNELS, 7, BATCH, IN), "weight": (3, 3, IN, FILTERS), "bias": (FILTERS,)},
     {"data": (CHANNELS, IN, 7), "weight": (FILTERS, IN, 3), "bias": (FILTERS,)},
     {"data": (CHANNELS, IN, 9, _H)},
-    {"data": (1, IN), "weight": (IN, OUT), "bias": (1, OUT)},
-    {"data": (IN, 1), "weight": (OUT, IN), "bias": (OUT, 1), "recurrent": (OUT, OUT), "state": (OUT, 1)},
     {"data": (IN, IN)},
     {"data": (CHANNELS, IN, 4, 5, 3)},
     {"data": ()},
@@ -114,7 +114,7 @@ class Arguments:
 def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[Shape] = ()) -> list[Proposal]:
     """All proposals for a forward whose object holds these parameter arrays, likeliest first."""
     roles = roles_of(required_names(function))
-    schemes = [*({"data": (2, *shape)} for shape in stated), *_implied(held), *_USUAL]
+    schemes = [*({"data": data} for shape in stated for data in ((2, *shape), shape)), *_implied(held), *_USUAL]
     labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
     kinds = [(False, False), (True, False), (False, True)]
     found = [
@@ -267,6 +267,8 @@ def _labels(kind: str, data: Shape, rng: np.random.Generator) -> np.ndarray:
     """Labels for predictions of a shape, as integers: they are constants, nothing to differentiate by."""
     classes = data[-1] if data else 2
     chosen = rng.integers(0, classes, data[:-1])
+    if classes == 1 and kind != "real":  # a column of single samples or outputs: labels of its own shape
+        return rng.integers(0, 2, data)
     if kind == "class":
         return chosen
     if kind == "onehot":

@@ -271,6 +271,8 @@ def _required_of(method: Any) -> list[inspect.Parameter]:
 
 def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
     name = parameter.name.lower()
+    if "layer" in name or name == "prev":
+        return _Previous(shape)
     if "opt" in name:
         return Descent()
     if "rng" in name or "random" in name:
@@ -280,12 +282,21 @@ def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
     return settings_for(parameter, np.random.default_rng(seed))[0]
 
 
+class _Previous:
+    """The layer before, as far as the next one asks: the shape of its output under any of the usual names."""
+
+    def __init__(self, shape: Any) -> None:
+        self.output_shape = self.out_shape = self.shape = self.input_shape = shape
+        self.output_size = self.output_dim = self.n_out = self.size = shape[-1] if isinstance(shape, tuple) else shape
+
+
 _TUPLES = {2: (6, 4), 3: (CHANNELS, 6, 4), 4: (2, CHANNELS, 6, 4)}
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _MOST_SET_UP = 3
 _SET_UP = ("set_input_shape", "build", "setup", "_setup", "initialize", "initialise", "init", "init_weights",
            "initialize_weights", "init_params", "_init_params", "initialize_parameters", "initialize_params",
-           "init_parameters", "set_parameters_shape", "reset_parameters", "connect", "compile")  # fmt: skip
+           "init_parameters", "set_parameters_shape", "reset_parameters", "connect",
+           "connect_to", "compile")  # fmt: skip
 _SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANNELS, 6, 4), (7, IN))
 
 

@@ -141,6 +141,14 @@ def _unpackings(code: Any) -> tuple[tuple[str, int], ...]:
     )
 
 
+def always_none(code: Any) -> set[int]:
+    """The places of the tuples that a function returns at which every one has None."""
+    values = [n.value for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Return)]
+    returned = [value.elts for value in values if isinstance(value, ast.Tuple)]
+    places = [{i for i, e in enumerate(t) if isinstance(e, ast.Constant) and e.value is None} for t in returned]
+    return set.intersection(*places) if places else set()
+
+
 @cache
 def words_for(code: Any, parameter: str) -> tuple[str, ...]:
     """The strings that the code of a class or function compares a setting with, in their order.

@@ -123,7 +123,7 @@ VALUED = re.compile(
 # ... under one of these names.
 GRADIENT_WORD = re.compile(
     r"(self\.)?(d[A-Z]\w*|d_?(x|w|b|theta|pred|logits|scores|out|input|y|z|params|y_?pred|yhat)\w*|grads?\w*"
-    r"|gradients?\w*|g|\w+_grads?|\w+_gradients?|nabla\w*|jac|gradOut)\b",
+    r"|gradients?\w*|d|delta|g|\w+_grads?|\w+_gradients?|nabla\w*|jac|gradOut)\b",
 )
 
 _SUFFIXES = ("prime", "derivative", "deriv", "der", "derv", "grad", "gradient", "backward", "bwd", "diff", "jacobian",

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from gradverify.audit.journal import Journal
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.worker import decode_entry, encode_candidate
 
@@ -28,20 +30,25 @@ class Worker:
     """A process that tries candidates one after the other; replaced when it dies."""
 
     process: subprocess.Popen[str] | None = field(default=None)
+    memory: float = 4.0  # GiB that its data may take
 
     def ask(self, candidate: Candidate, seed: int, timeout: float) -> AuditEntry:
         """The entry of a candidate, also if the process does not survive it."""
         process = self._running()
+        order = {"candidate": encode_candidate(candidate), "seed": seed, "memory": self.memory}
         expired = threading.Event()
         timer = threading.Timer(timeout, _expire, (expired, process))
         timer.daemon = True
         timer.start()
         try:
-            answer = _exchange(process, json.dumps({"candidate": encode_candidate(candidate), "seed": seed}))
+            answer = _exchange(process, json.dumps(order))
         finally:
             timer.cancel()
         if answer is not None:
-            return answer
+            entry, stays = answer
+            if not stays:  # what it left running would take the time of the next one
+                self.stop()
+            return entry
         self.stop()
         why = f"it did not end within {timeout:g} s" if expired.is_set() else _death(process)
         return unreported(candidate, why)
@@ -58,6 +65,7 @@ class Worker:
                 env=_environment(),
                 start_new_session=True,
             )
+            _await_ready(self.process)
         return self.process
 
     def stop(self) -> None:
@@ -69,6 +77,19 @@ class Worker:
                     pipe.close()  # type: ignore[union-attr]
             self.process.wait()
             self.process = None
+
+
+def _await_ready(process: subprocess.Popen[str]) -> None:
+    """Wait for the word of a worker that has started; one that does not start in a minute never will."""
+    assert process.stdout is not None
+    timer = threading.Timer(_START, _kill, (process,))
+    timer.daemon = True
+    timer.start()
+    process.stdout.readline()
+    timer.cancel()
+
+
+_START = 60.0
 
 
 def _expire(expired: threading.Event, process: subprocess.Popen[str]) -> None:
@@ -96,14 +117,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": "Agg"}
 
 
-def _exchange(process: subprocess.Popen[str], line: str) -> AuditEntry | None:
+def _exchange(process: subprocess.Popen[str], line: str) -> tuple[AuditEntry, bool] | None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         process.stdin.write(line + "\n")
         process.stdin.flush()
         answer = process.stdout.readline()
-        return decode_entry(json.loads(answer)) if answer else None
+        content = json.loads(answer) if answer else None
+        return (decode_entry(content["entry"]), content["stays"]) if content else None
     except (OSError, ValueError, KeyError, TypeError):  # a broken pipe, or an answer cut short
         return None
 
@@ -129,12 +151,52 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How an audit runs: processes here or a cluster, what each candidate may use, and what is known already."""
+
+    jobs: int = 1
+    seed: int = 0
+    timeout: float = 60.0
+    memory: float = 4.0
+    dask: Any = None
+    journal: Journal | None = None
+
+
 def run(
-    candidates: Sequence[Candidate], jobs: int, seed: int, timeout: float, progress: Progress | None = None
+    candidates: Sequence[Candidate], plan: Plan, progress: Progress | None = None
 ) -> tuple[tuple[AuditEntry, ...], bool]:
     """The entries of all candidates in their order, and whether Ctrl-C cut the run short."""
     entries = {i: unreported(c, c.blocker) for i, c in enumerate(candidates) if c.blocker}
-    workers = [Worker() for _ in range(max(1, min(jobs, len(candidates))))]
+    if plan.journal is not None:
+        entries |= plan.journal.entries(candidates, plan.seed)
+    open_ = [i for i in range(len(candidates)) if i not in entries]
+    source = _on_cluster(candidates, open_, plan) if plan.dask is not None else in_processes(candidates, open_, plan)
+    try:
+        for index, entry in source:
+            entries[index] = entry
+            if plan.journal is not None:
+                plan.journal.add(candidates[index], plan.seed, entry)
+            _tell(progress, len(entries), len(candidates), entry)
+    except KeyboardInterrupt:
+        source.close()
+    rest = {i: unreported(c, "interrupted by Ctrl-C") for i, c in enumerate(candidates) if i not in entries}
+    return tuple({**rest, **entries}[i] for i in range(len(candidates))), bool(rest)
+
+
+def _on_cluster(
+    candidates: Sequence[Candidate], indices: Sequence[int], plan: Plan
+) -> Generator[tuple[int, AuditEntry], None, None]:
+    from gradverify.audit.cluster import on_cluster
+
+    yield from on_cluster(candidates, indices, plan.dask, plan.seed, plan.timeout, plan.memory)
+
+
+def in_processes(
+    candidates: Sequence[Candidate], indices: Sequence[int], plan: Plan
+) -> Generator[tuple[int, AuditEntry], None, None]:
+    """Entries as they end, from worker processes on this machine."""
+    workers = [Worker(memory=plan.memory) for _ in range(max(1, min(plan.jobs, len(indices))))]
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
         idle.put(worker)
@@ -142,23 +204,18 @@ def run(
     def one(index: int) -> tuple[int, AuditEntry]:
         worker = idle.get()
         try:
-            return index, worker.ask(candidates[index], seed, timeout)
+            return index, worker.ask(candidates[index], plan.seed, plan.timeout)
         finally:
             idle.put(worker)
 
     with ThreadPoolExecutor(len(workers)) as executor:
-        futures = [executor.submit(one, i) for i in range(len(candidates)) if i not in entries]
+        futures = [executor.submit(one, i) for i in indices]
         try:
-            for future in as_completed(futures):
-                index, entries[index] = future.result()
-                _tell(progress, len(entries), len(candidates), entries[index])
-        except KeyboardInterrupt:
-            executor.shutdown(wait=False, cancel_futures=True)
+            yield from (future.result() for future in as_completed(futures))
         finally:
+            executor.shutdown(wait=False, cancel_futures=True)
             for worker in workers:
                 worker.stop()
-    rest = {i: unreported(c, "interrupted by Ctrl-C") for i, c in enumerate(candidates) if i not in entries}
-    return tuple({**rest, **entries}[i] for i in range(len(candidates))), bool(rest)
 
 
 def _tell(progress: Progress | None, done: int, total: int, entry: AuditEntry) -> None:

@@ -44,7 +44,7 @@ class Candidate:
         """``module:Class`` or ``module:function``; for functions in a class ``module:Class.function``."""
         if self.named or not self.owner:
             return f"{self.source.module}:{self.named or self.forward}"
-        whole = self.kind in ("layer", "training") or self.forward in WHOLE_CLASS
+        whole = self.kind in ("layer", "training") or "." in self.kind or self.forward in WHOLE_CLASS
         return f"{self.source.module}:{self.owner}" + ("" if whole else f".{self.forward}")
 
     @property
@@ -145,11 +145,22 @@ class AuditReport:
 
     def to_json(self, path: str | PathLike[str]) -> None:
         """Write every entry as JSON, also those that could not be tried."""
-        import_module("gradverify.report.jsonfile").write(self.reports(), path)
+        write = import_module("gradverify.report.jsonfile").write
+        import_module("gradverify.audit.journal").write_atomically(path, lambda p: write(self.reports(), p))
 
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write every entry into one self-contained page."""
-        import_module("gradverify.report.html").write(self.reports(), path)
+        write = import_module("gradverify.report.html").write
+        import_module("gradverify.audit.journal").write_atomically(path, lambda p: write(self.reports(), p))
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write a row an entry: symbol, convention, verdict, reason, path, line."""
+        rows = [(e.symbol, e.convention, e.verdict.value if e.report else "not tried", e.reason, e.path, e.line)
+                for e in self.entries]  # fmt: skip
+        import_module("gradverify.audit.journal").write_rows(path, _COLUMNS, rows)
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.entries), self.summary])
+
+
+_COLUMNS = ("symbol", "convention", "verdict", "reason", "path", "line")

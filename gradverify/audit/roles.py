@@ -11,7 +11,7 @@ _OPTIMIZER = re.compile(r"optimi[sz]er|optim|opt|updater", re.IGNORECASE)
 _CACHE = re.compile(r"cache[sd]?|ctx|context|saved|residuals?|memory|tape|store|\w+_cache", re.IGNORECASE)
 _OUTPUT = re.compile(r"out(put)?s?|y_?hat|y_?pred|preds?|predictions?|probs?|activations?|a_?out|result", re.IGNORECASE)
 _COTANGENT = re.compile(
-    r"d|d[A-Z]\w*|d_\w+|d(out|y|z|a|h|x|v|s|o|l)\w*|dLd\w+|g|gy|gout|g_\w+|grad\w*|\w+_?grads?|\w+_?gradients?"
+    r"d|[dD][A-Z]\w*|d_\w+|d(out|y|z|a|h|x|v|s|o|l)\w*|dLd\w+|g|gy|gout|g_\w+|grad\w*|\w+_?grads?|\w+_?gradients?"
     r"|up(stream)?\w*"
     r"|delta\w*|\w*_?delta|err(or)?s?\w*|\w+_?error|accum\w*|dvalues|cotangent|cot|ct|out_?bar|output_grad\w*|eta|loss",
 )
@@ -71,11 +71,18 @@ def _role(name: str, inputs: Sequence[str]) -> str:
 
 
 def _second_choice(name: str, inputs: Sequence[str]) -> str:
+    if name.lower() == "y" and inputs and not any(map(is_label, inputs)):
+        return "output"
     if _LABEL.fullmatch(name):
         return "label"
     if _COUNTER.fullmatch(name):
         return "counter"
     return f"input:{inputs[0]}" if inputs else "cotangent"
+
+
+def is_cotangent(name: str) -> bool:
+    """Whether an argument is by its name an upstream gradient."""
+    return len(name) > 1 and _COTANGENT.fullmatch(name) is not None
 
 
 def is_label(name: str) -> bool:

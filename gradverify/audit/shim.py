@@ -61,8 +61,9 @@ class Plan:
     inputs: tuple[str, ...]
     output: str = ""  # attribute in which the forward leaves its output; empty where it returns it
     feed: str = ""  # attribute from which a forward without arguments takes its input
-    cotangent: str = "given"  # given, one: asked for 1 and multiplied; onehot: asked for each entry alone
+    cotangent: str = "given"  # given; one: asked for 1 and multiplied; onehot: each entry alone; prediction: the input
     joint: bool = False  # the forward returns (value, gradient)
+    point: bool = False  # the backward takes the inputs of the forward
     loss: str = ""  # what the backward differentiates, its targets being the last input
     of_input: tuple[tuple[str, Any] | None, ...] = ()
     of_params: tuple[tuple[str, tuple[str, Any]], ...] = ()
@@ -101,7 +102,7 @@ def _run_forward(
     kept = frozenset(p for p, (a, old) in before.items() if after.get(p) is a and bool(np.all(a == old)))
     if result is None and not plan.output:
         fresh = {p: a for p, a in after.items() if p not in kept}
-        plan = replace(plan, output=_left_output(fresh, arguments))
+        plan = replace(plan, output=_named_output(twin) or _left_output(fresh, arguments))
     return kept, result, plan
 
 
@@ -123,6 +124,12 @@ def _call_forward(layer: Any, plan: Plan, arguments: Sequence[Any], settings: Ma
         setattr(layer, plan.feed, arguments[0])
         return method(**settings)
     return method(*arguments, **settings)
+
+
+def _named_output(layer: Any) -> str:
+    """An attribute that is called output; it may be the very input (``self.output = inputs``)."""
+    held = getattr(layer, "__dict__", {})
+    return next((n for n in ("output", "out", "outputs") if isinstance(held.get(n), np.ndarray)), "")
 
 
 def _left_output(fresh: Mapping[str, np.ndarray], arguments: Sequence[Any]) -> str:
@@ -151,13 +158,29 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     if plan.joint:
         return result[1] if len(result) == 2 else tuple(result[1:])
     method = getattr(layer, plan.backward)
+    if plan.cotangent == "prediction":
+        u = np.array(arguments[0])
+    if plan.cotangent == "inner":
+        u = _inner_output(layer, arguments[0]).copy()
     if plan.feed and not required_parameters(method):
         _feed_cotangent(layer, u)
     names = required_parameters(method)
     roles = roles_of_backward(names, plan.inputs)
     given = dict(zip(plan.inputs, arguments, strict=False))
     values = [_value(role, u, given, layer, result, plan) for role in roles]
+    if plan.point:
+        values = list(arguments)
     return method(*values)
+
+
+def _inner_output(layer: Any, x: Any) -> np.ndarray:
+    """An output of a layer inside, in the shape of the input: the probabilities of a softmax with its loss."""
+    held = {p: a for p, a in floating_of(layer).items() if a.shape == np.shape(x) and not p.startswith("_audited")}
+    other = {p: a for p, a in held.items() if not np.array_equal(a, x)}
+    named = [p for p in other if plain(p.rsplit(".", maxsplit=1)[-1]) in _OUTPUTS]
+    if not other:
+        raise NoGradient("the forward keeps nothing in the shape of its input")
+    return np.asarray(other[(named or list(other))[0]])
 
 
 def _feed_cotangent(layer: Any, u: Any) -> None:
@@ -292,7 +315,7 @@ def _rebuild(cls: type, plan: Plan) -> Any:
 def _gradients(layer: Any, plan: Plan, u: Any) -> tuple[list[Any], list[Any]]:
     if plan.cotangent == "given":
         return _ask(layer, plan, u)
-    if plan.cotangent == "one":
+    if plan.cotangent in ("one", "prediction", "inner"):
         inputs, params = _ask(layer, plan, np.ones_like(u))
         return [_scaled(g, u) for g in inputs], [_scaled(g, u) for g in params]
     sums: tuple[list[Any], list[Any]] | None = None

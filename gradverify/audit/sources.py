@@ -8,18 +8,25 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from gradverify.audit.notebooks import as_module
 from gradverify.audit.record import Source
 
 _SKIPPED = {"__pycache__", "node_modules", "build", "dist", "site-packages", "venv", "env"}
 
 
-def find_sources(places: Iterable[str | os.PathLike[str] | ModuleType]) -> tuple[Source, ...]:
+def find_sources(
+    places: Iterable[str | os.PathLike[str] | ModuleType], *, notebooks: bool = False
+) -> tuple[Source, ...]:
     """Every Python file at the given paths or modules, once each, in a fixed order.
 
     A folder stands for the files below it, without hidden folders, virtual environments and build
     products; a module for its file; a package for its folder. ValueError for what does not exist.
+    A notebook stands for what it defines; those in folders count only if `notebooks` is set.
     """
     files = [file for place in places for file in _files(place)]
+    if notebooks:
+        folders = [Path(place) for place in places if not isinstance(place, ModuleType)]
+        files += [as_module(book) for folder in folders for book in sorted(folder.rglob("*.ipynb"))]
     return tuple(_source(file) for file in dict.fromkeys(files))
 
 
@@ -30,6 +37,8 @@ def _files(place: str | os.PathLike[str] | ModuleType) -> list[Path]:
     if path.is_dir():
         return sorted(_walk(path.resolve()))
     if path.is_file():
+        if path.suffix == ".ipynb":
+            return [as_module(path)]
         return [path.resolve()] if path.suffix == ".py" else _reject(place, "not a Python file")
     name = str(place)
     return (

@@ -71,14 +71,30 @@ def trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
         yield _of_functions(candidate, lambda name: find_attribute(module, name), ())
         return
     cls = find_attribute(module, candidate.owner)
-    if all(
-        isinstance(inspect.getattr_static(cls, n, None), (staticmethod, classmethod))
-        for n in {candidate.forward, candidate.backward}
-    ):
+    candidate = _public(candidate, cls)
+    if all(_is_static(cls, name) for name in {candidate.forward, candidate.backward} if "=" not in name):
         yield _of_functions(candidate, lambda name: getattr(cls, name), ())
         return
     for made in instances(cls, seed, candidate.source.path):
         yield _of_made(candidate, made, seed)
+
+
+def _public(candidate: Candidate, cls: type) -> Candidate:
+    """``forward`` for ``_forward``, where a base of another file calls the one through the other."""
+    names = (candidate.forward, candidate.backward)
+    if not all(name.startswith("_") and not name.startswith("__") for name in names):
+        return candidate
+    public = all(callable(getattr(cls, name, None)) for name in ("forward", "backward"))
+    return replace(candidate, forward="forward", backward="backward") if public else candidate
+
+
+def _is_static(cls: type, name: str) -> bool:
+    """A static or class method, or a function in a class that takes no ``self``."""
+    value = inspect.getattr_static(cls, name, None)
+    if isinstance(value, (staticmethod, classmethod)):
+        return True
+    code = getattr(value, "__code__", None)
+    return code is not None and code.co_varnames[:1] not in (("self",), ("cls",), ("this",)) and code.co_argcount > 0
 
 
 def _of_made(candidate: Candidate, made: Made, seed: int) -> Trial:
@@ -104,8 +120,13 @@ def of_object(candidate: Candidate, obj: Any) -> Trial:
     if candidate.kind in ("layer", "joint"):
         return _of_layer(candidate, obj, held)
     trial = _of_functions(candidate, lambda name: getattr(obj, name), held)
-    shims = _of_layer(candidate, obj, held).readings
-    return Trial(trial.forward, held, (*trial.readings, *shims), trial.run)
+    forward = getattr(obj, candidate.forward)
+    names = tuple(argument_names(forward, len(required_names(forward)))) if candidate.kind == "point" else ()
+    if not names or len(names) != len(required_names(getattr(obj, candidate.backward))):
+        return trial
+    plan = Plan(candidate.forward, candidate.backward, names, point=True)
+    of_parameters = Reading(partial(_shim, obj, plan, "one"), "", _claimed_by_shim)
+    return Trial(trial.forward, held, (*trial.readings, of_parameters), trial.run)
 
 
 def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> Trial:
@@ -117,7 +138,12 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
     readings = [natural] if set(roles) <= {"cotangent"} and not (plan.joint or feed) else []
     modes = _COTANGENTS if "cotangent" in roles or feed else (("one", ""),)
+    if "cotangent" in roles and any(map(is_label, (*names, *required_parameters(getattr(obj, plan.backward))))):
+        modes = (*modes, *_INSTEAD)
     readings += [Reading(partial(_shim, obj, plan, mode), suffix, _claimed_by_shim) for mode, suffix in modes]
+    if roles == ("cotangent",) and not (held or feed):
+        backward = getattr(obj, plan.backward)
+        readings.append(Reading(lambda a: _claim(forward, backward, a), ", the derivative at the input"))
     if feed:
         forward = _fed(feed)
     return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
@@ -159,6 +185,13 @@ def _claimed_by_shim(spec: Any) -> tuple[str, ...]:
     return (*(n for n, where in zip(plan.inputs, plan.of_input, strict=False) if where is not None), *plan.params)
 
 
+# Losses whose backward is given predictions under the name of an upstream gradient.
+_INSTEAD = (
+    ("prediction", ", which takes the prediction again"),
+    ("inner", ", which takes the probabilities it computed"),
+)
+
+
 def _fed_attribute(obj: Any, forward: Function) -> str:
     """The attribute that a forward without arguments reads its input from."""
     if required_names(forward):
@@ -179,9 +212,7 @@ def _fed(name: str) -> Function:
 
 def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
     with silence():
-        filled = make_plan(obj, plan, arguments.inputs, arguments.kwargs)
-    if filled.cotangent != cotangent:
-        filled = Plan(**{**vars(filled), "cotangent": cotangent})
+        filled = make_plan(obj, replace(plan, cotangent=cotangent), arguments.inputs, arguments.kwargs)
     twin = shimmed(obj, filled)
     grads = tuple(f"_audited_gradients[{i}]" for i in range(len(filled.params)))
     return layer(twin, params=filled.params, grads=grads, forward="_audited_forward", backward="_audited_backward")
@@ -207,7 +238,12 @@ def _of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple
 
 def _pair_readings(forward: Function, backward: Function, _: Candidate) -> tuple[Reading, ...]:
     natural = function(forward, vjp=backward) if _takes_cotangent_last(backward) else pair(forward, backward)
-    by_roles = function(_first_output(forward), vjp=partial(_pull_by_roles, forward, backward))
+    roles = roles_of_backward(required_parameters(backward), tuple(required_names(forward)))
+    pull = partial(_pull_by_roles, forward, backward)
+    if "cotangent" not in roles:  # sigmoid_prime(z, a): a derivative that reads the output too
+        derivative = lambda *arguments, **settings: pull(*arguments, None, **settings)  # noqa: E731
+        return (Reading(lambda arguments: _claim(_first_output(forward), derivative, arguments)),)
+    by_roles = function(_first_output(forward), vjp=pull)
     return Reading(lambda _: natural), Reading(lambda _: by_roles)
 
 
@@ -298,8 +334,10 @@ def _claim(forward: Function, derivative: Function, arguments: Arguments) -> Any
     leaf = next((np.shape(x) for x in arguments.inputs if is_floating(x)), ())
     if out.ndim == 0 and leaf != ():
         return function(forward, gradient=derivative)
-    if out.ndim and claimed == out.shape + leaf != leaf:
+    if out.ndim and claimed in (out.shape + leaf, (out.size, int(np.prod(leaf)))) and claimed != leaf:
         return function(forward, jacobian=derivative)
+    if out.ndim and claimed == (*out.shape, *out.shape[-1:]) and out.shape == leaf:
+        return function(forward, vjp=lambda *a, **k: np.einsum("...ij,...i->...j", derivative(*a[:-1], **k), a[-1]))
     if out.ndim < len(leaf) and claimed == leaf and leaf[: out.ndim] == out.shape:
         return function(forward, vjp=lambda *a, **k: _times_rows(derivative(*a[:-1], **k), a[-1]))
     return function(forward, derivative=derivative)

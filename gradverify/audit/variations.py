@@ -32,9 +32,10 @@ _LEFT_ALONE = re.compile(
 )
 
 
-def variations(settings: Mapping[str, Any], code: Any) -> Iterator[tuple[str, Any]]:
+def variations(settings: Mapping[str, Any], code: Any, *, is_loss: bool = False) -> Iterator[tuple[str, Any]]:
     """One setting at a time with another value: flags flipped, words that the code knows, other numbers."""
-    found = [(name, value) for name, current in settings.items() for value in _others(name, current, code)]
+    found = [(name, value) for name, current in settings.items() for value in _others(name, current, code)
+             if not (is_loss and "eps" in name)]  # a loss clips at it, in the value only
     yield from found[:_MOST]
 
 

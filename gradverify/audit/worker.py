@@ -6,13 +6,20 @@ never sees the pipes: standard input and output are replaced before anything of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 from gradverify.audit.record import AuditEntry, Candidate, Source
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
 
 
 def main() -> None:
@@ -20,12 +27,26 @@ def main() -> None:
     commands, answers = _take_pipes()
     from gradverify.audit.attempt import attempt  # after the pipes are safe: this loads numpy and more
 
+    answers.write("ready\n")  # the time that this process took to start is no candidate's
+    answers.flush()
+    before = threading.active_count()
     for line in commands:
         order = json.loads(line)
+        _limit_memory(order.get("memory"))
         entry = attempt(decode_candidate(order["candidate"]), order["seed"])
-        answers.write(json.dumps(encode_entry(entry)) + "\n")
+        stays = threading.active_count() <= before
+        answers.write(json.dumps({"entry": encode_entry(entry), "stays": stays}) + "\n")
         answers.flush()
     os._exit(0)  # threads and atexit handlers of audited code have no say in when this ends
+
+
+def _limit_memory(gibibytes: float | None) -> None:
+    """A larger allocation is a MemoryError of the code that asks for it, and no trouble for the machine."""
+    if gibibytes is None or resource is None:
+        return
+    wanted = int(gibibytes * 2**30)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _take_pipes() -> tuple[TextIO, TextIO]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
 from gradverify.cli.options import Html, Json, Quiet, Seed, Strict
-from gradverify.cli.outcome import NOTHING, Sinks, deliver, leave, refusing
+from gradverify.cli.outcome import NOTHING, STDOUT, Sinks, deliver, leave, refuse, refusing
 
 HELP = """Find everything in PATH... that carries a derivative, and check it.
 
-PATH is a file, a folder or a module.
-Found by name: classes with forward and backward, functions f_forward and f_backward, f and f_prime.
+PATH is a file, a folder, a notebook or a module.
+Found by name: classes with forward and backward, functions f_forward and f_backward, f and f_prime,
+losses that return their gradient, autograd.Function, custom_vjp, custom_jvp, custom_gradient, defvjp.
 Code under audit runs in worker processes; no configuration is needed.
 
 [bold]Examples[/bold]
@@ -22,16 +24,35 @@ Code under audit runs in worker processes; no configuration is needed.
   gradverify audit layers.py --json audit.json --strict
 
   gradverify audit mypackage.nn --jobs 4 --quiet
+
+  gradverify audit src/ --shard 2/8 --json part2.json
+
+  gradverify audit --each 'submissions/*' --spec hw2.toml --csv grades.csv --hints place
 """
 
 
 def audit(
     *,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders or modules.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH...", help="Files, folders or modules.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; one per core.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one candidate may take.")] = 60.0,
+    memory: Annotated[float, typer.Option(min=0.1, help="GiB that the data of a worker may take.")] = 4.0,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Only the k-th of n equal parts: 2/8.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")
+    ] = None,
+    each: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Grade everything this matches, by --spec.")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="TOML: a [[function]] with symbol and points for each.")] = None,
+    hints: Annotated[str, typer.Option(help="What a grade says: none, place or cause.")] = "none",
+    csv: Annotated[Path | None, typer.Option(help="Write a table: a row an entry, or a grade.")] = None,
     seed: Seed = 0,
     json: Json = None,
     html: Html = None,
@@ -45,13 +66,47 @@ def audit(
     from gradverify import audit as run
     from gradverify.cli import screen
 
-    sinks = Sinks(json, html, quiet)
+    sinks, places = Sinks(json, html, quiet), paths or []
+    if each is not None:
+        _grade(each, spec, csv, hints, jobs, timeout, memory, dask, quiet)
+    if not places:
+        refuse("no PATH given")
+    journal = json.with_name(f".{json.name}.partial") if json is not None and json != STDOUT else None
     with refusing(ValueError), screen.progress(shown=sinks.progress) as tick:
-        report = run(*paths, jobs=jobs, seed=seed, timeout=timeout, progress=tick)
+        report = run(
+            *places, jobs=jobs, seed=seed, timeout=timeout, memory=memory, shard=shard, dask=dask, journal=journal,
+            progress=tick,
+        )  # fmt: skip
+    if csv is not None:
+        report.to_csv(csv)
     if report.entries:
         deliver(report, sinks, lambda: screen.show_audit(report, quiet=quiet))
         failed = report.failed or report.interrupted or (strict and not report.ok)
         leave(failed=bool(failed) and not exit_zero)
     deliver(report, sinks, lambda: None)
-    typer.echo(f"gradverify: nothing found to check in {', '.join(paths)}", err=True)
+    typer.echo(f"gradverify: nothing found to check in {', '.join(places)}", err=True)
     raise typer.Exit(NOTHING)
+
+
+def _grade(
+    each: str, spec: Path | None, csv: Path | None, hints: str, jobs: int | None, timeout: float, memory: float,
+    dask: str | None, quiet: bool,
+) -> NoReturn:  # fmt: skip
+    """Grade submissions; what they got is no failure of the command."""
+    from gradverify.audit.grading import grade, read_spec, write_grades
+    from gradverify.audit.pool import Plan, default_jobs
+    from gradverify.cli import screen
+
+    if spec is None:
+        refuse("--each needs --spec")
+    with refusing(ValueError), screen.progress(shown=not quiet) as tick:
+        wanted = read_spec(spec)
+        plan = Plan(jobs or default_jobs(), wanted.seed, timeout, memory, dask)
+        grades = grade(each, wanted, plan, hints, tick)
+        if csv is not None:
+            write_grades(grades, csv)
+    for row in grades if csv is None else ():
+        typer.echo(f"{row.submission}  {row.symbol}  {row.outcome}  {row.points:g}/{row.possible:g}  {row.hint}")
+    submissions = len({row.submission for row in grades})
+    typer.echo(f"{submissions} submissions, {len(grades)} rows, {sum(row.points for row in grades):g} points given")
+    raise typer.Exit(0)

@@ -22,6 +22,20 @@ HOSTILE = {
     "shouts": "import os\nos.write(1, b'{garbage}' * 20000)\n" + GOOD,
     "recurses": "def f(x): return f(x)\ndef f_prime(x): return x\n",
     "deletes": "def f(x): return x\ndef f_prime(x): return x\ndel f\n",
+    "segfaults": "import ctypes\ndef f(x): return ctypes.string_at(0)\ndef f_prime(x): return x\n",
+    "allocates": "import numpy as np\ndef f(x): return np.ones(10 * 2**30 // 8) * x.sum()\ndef f_prime(x): return x\n",
+    "threads": "import threading, time\ndef f(x):\n    threading.Thread(target=time.sleep, args=(99,)).start()\n    return x * x\n"
+    "def f_prime(x): return 2 * x\n",
+    "handles": "import signal\nfor s in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM): signal.signal(s, signal.SIG_IGN)\n"
+    "def f(x):\n    while True: pass\ndef f_prime(x): return x\n",
+    "floods": "def f(x):\n    print('x' * 10**5)\n    return x * x\ndef f_prime(x): return 2 * x\n",
+    "marks_up": "class B:\n    def forward(self, x):\n        if len(x): raise ValueError('<script>alert(1)</script>')\n        return x\n    def backward(self, d): return d\n",
+    "ünïcode": "def f(ξ): return ξ * ξ\ndef f_prime(ξ): return 2 * ξ\n",
+    "unlinks": "import os\nos.unlink(__file__)\n" + "def f(x): return x * x\ndef f_prime(x): return 2 * x\n",
+    "closes": "import os\nos.closerange(0, 3)\n" + "def f(x): return x * x\ndef f_prime(x): return 2 * x\n",
+    "forks": "import os\nif os.fork() == 0: os._exit(0)\n" + "def f(x): return x * x\ndef f_prime(x): return 2 * x\n",
+    "returns_itself": "class R:\n    def forward(self, x): return self\n    def backward(self, d): return d\n",
+    "lies": "class L:\n    __class__ = int\n    def forward(self, x): return x * x\n    def backward(self, d): return 2 * d\n",
 }
 
 
@@ -32,8 +46,15 @@ def entries(tmp_path_factory):
         (folder / f"{name}.py").write_text(code)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        report = audit(folder, jobs=2, timeout=4.0)
+        report = audit(folder, jobs=2, timeout=9.0)
     return {entry.symbol.partition(":")[0]: entry for entry in report.entries}
+
+
+HARMLESS = ("shouts", "threads", "floods", "ünïcode", "closes", "forks")
+
+
+def test_twenty_of_them_are_hostile():
+    assert len(HOSTILE) == 20
 
 
 def test_every_candidate_has_an_entry(entries):
@@ -41,17 +62,22 @@ def test_every_candidate_has_an_entry(entries):
 
 
 def test_what_surrounds_the_hostile_ones_is_checked(entries):
-    assert [entries[name].verdict for name in ("good", "zgood", "shouts")] == [Verdict.PASS] * 3
+    assert {entries[name].verdict for name in ("good", "zgood", *HARMLESS)} == {Verdict.PASS}
 
 
 REASONS = [
     ("exits", "exit code 3"),
-    ("hangs", "did not end within 4 s"),
+    ("hangs", "did not end within 9 s"),
     ("dies", "SIGKILL"),
     ("quits", "cannot be imported: SystemExit"),
     ("raises", "cannot be imported: RuntimeError: at import"),
     ("recurses", "RecursionError"),
     ("deletes", "f does not exist after the import"),
+    ("segfaults", "SIGSEGV"),
+    ("allocates", "MemoryError"),
+    ("handles", "did not end within 9 s"),
+    ("marks_up", "<script>"),
+    ("returns_itself", "no floating array"),
 ]
 
 

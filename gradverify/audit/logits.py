@@ -1,0 +1,69 @@
+"""A loss whose gradient is that of the logits, while its forward takes the probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.inputs import Arguments
+from gradverify.checking import check
+from gradverify.records import Options, Report, Verdict
+from gradverify.targets import function, make_targets
+
+
+def _softmax(z: Any) -> Any:
+    e = np.exp(z)
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def _sigmoid(z: Any) -> Any:
+    return 1 / (1 + np.exp(-z))
+
+
+_SQUASHES: Mapping[str, Callable[[Any], Any]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+
+
+def of_logits(spec: Any, arguments: Arguments, leaf: str, seed: int, accept: Callable[[Report], str | None]) -> str:
+    """The name of the squashing function before which the gradient is right, with a factor; empty for none.
+
+    `accept` says of a report whether it will do: None, or what to add.
+    """
+    target = make_targets(spec, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0]
+    if leaf not in target.point or target.linearize is None:
+        return ""
+    z = np.random.default_rng(seed).standard_normal(np.shape(target.point[leaf]))
+    for name, squash in _SQUASHES.items():
+        try:
+            report = check(_composed(target, leaf, squash), z, search="none", seed=seed, tolerate=1e-4)
+        except Exception:  # noqa: S112 - another shape than a loss's: no such convention
+            continue
+        more = accept(report)
+        if more is not None:
+            return f" of the logits before a {name}{more}"
+    return ""
+
+
+def _composed(target: Any, leaf: str, squash: Callable[[Any], Any]) -> Any:
+    def forward(z: Any) -> Any:
+        return next(iter(target.forward({**target.point, leaf: squash(z)}).values()))
+
+    def vjp(z: Any, u: Any) -> Any:
+        outputs, pullback = target.linearize({**target.point, leaf: squash(z)}, None)
+        return pullback({next(iter(outputs)): u})[leaf]
+
+    return function(forward, vjp=vjp)
+
+
+def undecided(report: Report, convention: str) -> Report:
+    """The report in which every failure is the convention."""
+    text = f"the gradient is right for something other than its own forward: it is that{convention}"
+    checks = tuple(
+        replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
+        if c.verdict is Verdict.FAIL
+        else c
+        for c in report.checks
+    )
+    return replace(report, checks=checks, again="")
