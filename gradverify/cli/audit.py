@@ -30,26 +30,23 @@ Code under audit runs in worker processes; no configuration is needed.
   gradverify audit --each 'submissions/*' --spec hw2.toml --csv grades.csv --hints place
 """
 
+_Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; one per core.")]
+_Shard = Annotated[str | None, typer.Option(metavar="K/N", help="Only the k-th of n equal parts: 2/8.")]
+_Dask = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")]
+_Each = Annotated[str | None, typer.Option(metavar="GLOB", help="Grade everything this matches, by --spec.")]
+
 
 def audit(
     *,
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="PATH...", help="Files, folders or modules.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; one per core.")
-    ] = None,
+    jobs: _Jobs = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one candidate may take.")] = 60.0,
     memory: Annotated[float, typer.Option(min=0.1, help="GiB that the data of a worker may take.")] = 4.0,
-    shard: Annotated[
-        str | None, typer.Option(metavar="K/N", help="Only the k-th of n equal parts: 2/8.")
-    ] = None,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of this scheduler.")
-    ] = None,
-    each: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Grade everything this matches, by --spec.")
-    ] = None,
+    shard: _Shard = None,
+    dask: _Dask = None,
+    each: _Each = None,
     spec: Annotated[Path | None, typer.Option(help="TOML: a [[function]] with symbol and points for each.")] = None,
     hints: Annotated[str, typer.Option(help="What a grade says: none, place or cause.")] = "none",
     csv: Annotated[Path | None, typer.Option(help="Write a table: a row an entry, or a grade.")] = None,
