@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,8 @@ def run(
 def _on_cluster(
     candidates: Sequence[Candidate], indices: Sequence[int], plan: Plan
 ) -> Generator[tuple[int, AuditEntry], None, None]:
-    from gradverify.audit.cluster import on_cluster
-
-    yield from on_cluster(candidates, indices, plan.dask, plan.seed, plan.timeout, plan.memory)
+    # By name: the cluster's tasks are this module's workers.
+    yield from import_module("gradverify.audit.cluster").on_cluster(candidates, indices, plan.dask, plan.seed, plan.timeout, plan.memory)
 
 
 def in_processes(
