@@ -189,7 +189,8 @@ def _on_cluster(
     candidates: Sequence[Candidate], indices: Sequence[int], plan: Plan
 ) -> Generator[tuple[int, AuditEntry], None, None]:
     # By name: the cluster's tasks are this module's workers.
-    yield from import_module("gradverify.audit.cluster").on_cluster(candidates, indices, plan.dask, plan.seed, plan.timeout, plan.memory)
+    cluster = import_module("gradverify.audit.cluster")
+    yield from cluster.on_cluster(candidates, indices, plan.dask, plan.seed, plan.timeout, plan.memory)
 
 
 def in_processes(
