@@ -23,6 +23,7 @@ from gradverify.records import Cause
 
 Finding = Cause
 BETTER = 0.5  # a control run is better if at most half of the loss is left at its end
+MOVED = 0.01  # of the first loss, on average over the run
 SHUFFLES, STUDENT = 6, 3.36  # the 99 % quantile of Student's t with 5 degrees of freedom
 STUCK = (TrainingVerdict.STALLED, TrainingVerdict.DIVERGING, TrainingVerdict.OSCILLATING)
 
@@ -83,23 +84,27 @@ def rate_too_small(program: Program, own: Run, reading: Reading) -> Finding | No
     """A run that still falls falls far further with steps ten times as long, as smoothly."""
     if reading.verdict not in (TrainingVerdict.FALLING, TrainingVerdict.STALLED):
         return None
-    faster = run(program, pace=program.pace * 10)
-    fallen, further = own.losses[0] - _left(own.losses), own.losses[0] - _left(faster.losses)
+    for factor in (10, 100):
+        faster = replace(program, pace=program.pace * factor)
+        quick = run(faster)
+        if not _falls_further(own, quick, reading):
+            return None
+        if labels_say_nothing(faster, quick, reading) is None:  # else it would only learn by heart faster
+            fallen, further = (own.losses[0] - _left(losses) for losses in (own.losses, quick.losses))
+            return Cause(
+                "rate-too-small", "the learning rate is too small",
+                f"the loss falls by {fallen:.3g} as it is, by {further:.3g} with {factor} times the rate",
+                f"multiply the learning rate by {factor}, and again if it still falls slowly", 1.0,
+            )  # fmt: skip
+    return None
+
+
+def _falls_further(own: Run, quick: Run, reading: Reading) -> bool:
+    """Whether a quicker run is so much better, and does not diverge, that the steps were too short."""
+    fallen, further = own.losses[0] - _left(own.losses), own.losses[0] - _left(quick.losses)
     slow = abs(reading.tail.change) > 0.2 * fallen  # a straight line falls by a third in its last third
-    if (
-        not (further > 4 * max(fallen, 0.0) or (slow and _better(faster.losses, own.losses)))
-        or read(Losses(faster.losses)).verdict is TrainingVerdict.DIVERGING
-    ):
-        return None
-    if labels_say_nothing(replace(program, pace=program.pace * 10), faster, reading) is not None:
-        return None  # it would only learn by heart faster
-    return Cause(
-        "rate-too-small",
-        "the learning rate is too small",
-        f"the loss falls by {fallen:.3g} as it is, by {further:.3g} with 10 times the rate",
-        "multiply the learning rate by 10, and again if it still falls slowly",
-        1.0,
-    )
+    better = further > 4 * max(fallen, 0.0) or (slow and _better(quick.losses, own.losses))
+    return better and read(Losses(quick.losses)).verdict is not TrainingVerdict.DIVERGING
 
 
 def unnormalised(program: Program, own: Run, reading: Reading) -> Finding | None:
@@ -159,6 +164,8 @@ def labels_say_nothing(program: Program, own: Run, reading: Reading) -> Finding 
     As fast: within what one more shuffle would reach with a chance of 99 %, by Student's t. How fast and not how
     far, since a network that learns by heart gets as far in the end.
     """
+    if _pace(own.losses) < MOVED:
+        return None  # a run that has hardly moved says nothing of its labels
     rng = np.random.default_rng((program.seed, 7))
     others = [run(program, y=program.y[rng.permutation(len(program.y))], validation=None) for _ in range(SHUFFLES)]
     gained, chance = _pace(own.losses), [_pace(other.losses) for other in others]

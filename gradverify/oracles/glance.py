@@ -21,7 +21,7 @@ def glance(phi: Phi, eps: float, radius: float, enough: float) -> Estimate | Non
     The error is four times what halving the step changes, a kink as large as the even part allows, and
     rounding.
 
-    >>> glance(np.exp, 2.0**-52, 2.0**-20, 1e-3).covers(1.0)
+    >>> glance(math.exp, 2.0**-52, 2.0**-20, 1e-3).covers(1.0)
     True
     """
     line = Line(phi, eps)
