@@ -30,8 +30,8 @@ _FEW = 10_000
 
 def dtype_name(array: Any) -> str:
     """``float32``, ``bfloat16`` ... for anything NumPy or a framework calls a dtype."""
-    name = str(np.asarray(array).dtype if not hasattr(array, "dtype") else array.dtype)
-    name = name.rsplit(".", maxsplit=1)[-1]
+    dtype = array.dtype if hasattr(array, "dtype") else np.asarray(array).dtype
+    name = str(getattr(dtype, "name", dtype)).rsplit(".", maxsplit=1)[-1]
     return "longdouble" if name in ("float128", "float96") else name
 
 

@@ -31,6 +31,8 @@ _FRAMEWORKS = {
     "jaxlib": "jax",
     "equinox": "jax",
     "flax": "jax",
+    "tensorflow": "tensorflow",
+    "keras": "tensorflow",
     "autograd": "autograd",
 }  # top-level module of a value's type -> folder in gradverify.frameworks
 
