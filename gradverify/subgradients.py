@@ -71,8 +71,9 @@ def _along_ties(trial: Trial, finding: Finding, rng: np.random.Generator) -> Fin
         opinion = trial.expected(finding.u, v, 1e-6 * magnitude(trial.base, finding.u))
         if opinion.best.reason or not np.isfinite(opinion.best.error):
             continue
-        scales = Scales(abs(opinion.best.value), 0.0)
-        decision = decide(computed, opinion.best, noise, scales, 1.0)
+        terms = magnitude({leaf: finding.gradient.value[leaf]}, v)
+        scales = Scales(max(abs(opinion.best.value), terms), 0.0)
+        decision = decide(computed, opinion.best, noise, scales, 1.0, trial.options.tolerate)
         if decision.verdict is Verdict.FAIL:
             decision = stand(trial, finding.u, v, noise, decision, opinion)
         if decision.verdict is Verdict.FAIL:
@@ -104,7 +105,8 @@ def _wrong_coordinate(trial: Trial, finding: Finding, rng: np.random.Generator) 
             continue
         slack = max(side.left_error, side.right_error) + NOISE_FACTOR * noise
         low, high = sorted((side.left, side.right))
-        if low - 4 * slack <= computed <= high + 4 * slack:
+        room = 4 * slack + trial.options.tolerate * max(abs(low), abs(high))
+        if low - room <= computed <= high + room:
             continue
         estimate = Estimate(
             high if computed > high else low,

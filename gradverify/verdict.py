@@ -50,7 +50,7 @@ def decide(
     A derivative that is zero to within the bar passes if the bar is small against the values
     themselves and the estimate does not rest on differences alone, which cannot certify a zero.
     """
-    bar = expected.error + NOISE_FACTOR * noise
+    bar = _bar(expected, noise, scales)
     distance = abs(computed - expected.value)
     resolution = max(bar / scales.leaf, _FINEST) if scales.leaf > 0 else math.inf
 
@@ -80,6 +80,13 @@ def decide(
     if zero and certifies and bar <= max(require * scales.values, math.ulp(0.0)):
         return as_zero(outcome(Verdict.PASS, "zero"), scales)
     return outcome(Verdict.INCONCLUSIVE, "zero" if zero else _what_limits(expected, noise))
+
+
+def _bar(expected: Estimate, noise: float, scales: Scales) -> float:
+    """What the comparison can resolve; beside a true zero one rounding of the values is no gradient."""
+    bar = expected.error + NOISE_FACTOR * noise
+    zero = abs(expected.value) <= expected.error < math.inf
+    return max(bar, 2.0**-52 * scales.values) if zero else bar
 
 
 def as_zero(decision: Decision, scales: Scales) -> Decision:

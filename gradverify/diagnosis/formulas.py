@@ -178,11 +178,11 @@ def epsilon(case: Case) -> Iterator[Cause]:
 def dtype(case: Case) -> Iterator[Cause]:
     """Digits are lost in a coarser dtype than the leaf's."""
     coarse = {"float32", "float16", "bfloat16"}
-    if case.gradient_dtype in coarse and case.leaf_dtype not in coarse:
+    if case.gradient_dtype in coarse and case.leaf_dtype not in coarse and _relative(case) < 1e-2:
         yield Cause(
             "dtype", f"the gradient is {case.gradient_dtype} for a leaf of {case.leaf_dtype}: digits are lost",
             f"relative error {_relative(case):.2g}, a rounding of {case.gradient_dtype}",
-            "compute and return the gradient in the dtype of its leaf", 0.9 if _relative(case) < 1e-2 else 0.2,
+            "compute and return the gradient in the dtype of its leaf", 0.9,
         )  # fmt: skip
         return
     blind = _blind_to(case)

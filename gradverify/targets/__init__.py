@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.arrays import Arrays, flatten
+from gradverify.arrays import EPS, Arrays, dtype_name, flatten
 from gradverify.records import Options
 from gradverify.targets.constants import constants_in
 from gradverify.targets.functions import function_target
@@ -40,7 +40,14 @@ _FRAMEWORKS = {
 def make_targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:
     """The targets in `obj`: one, or one for each kind of derivative somebody claims for a function."""
     constants = constants_in(obj)
-    return tuple(replace(target, constants=constants) for target in _targets(obj, inputs, options))
+    return tuple(replace(_as_coarse_as_its_outputs(t), constants=constants) for t in _targets(obj, inputs, options))
+
+
+def _as_coarse_as_its_outputs(target: Target) -> Target:
+    """A forward that answers float64 in float32 has float32's roundings, whatever its inputs are."""
+    found = [dtype_name(y) for y in target.forward(target.point).values()] if target.foreign else []
+    coarsest = max((target.dtype, *(name for name in found if name in EPS)), key=EPS.__getitem__)
+    return replace(target, dtype=coarsest)
 
 
 def _targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:

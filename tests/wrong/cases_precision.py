@@ -88,7 +88,23 @@ def exp_sum(x):
     return np.log(np.sum(np.exp(x))), x
 
 
+class AnswersInFloat32:
+    """Takes float64, computes and answers in float32."""
+
+    def __init__(self, power=2):
+        self.power = power
+
+    def forward(self, x):
+        self.y = np.tanh(x.astype(np.float32))
+        return self.y
+
+    def backward(self, dy):
+        return dy.astype(np.float32) * (1 - self.y**self.power)
+
+
 CASES = [
+    Right("float64 in, float32 inside and out", AnswersInFloat32(), X),
+    Wrong("float64 in, float32 out: 1 - y for 1 - y^2", AnswersInFloat32(power=1), X, "x", "unexplained"),
     Wrong("the upstream gradient rounded to float32 on the way",
           gv.pair(lambda x: (np.sin(x), x), lambda dy, x: dy.astype(np.float32) * np.cos(x)), X, "x",
           "unexplained|dtype"),
