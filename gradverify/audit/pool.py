@@ -70,14 +70,15 @@ class Worker:
         return self.process
 
     def stop(self) -> None:
-        """End the process and whatever it started."""
-        if self.process is not None:
-            _kill(self.process)
-            for pipe in (self.process.stdin, self.process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
-            self.process.wait()
-            self.process = None
+        """End the process and whatever it started; an interrupted run and its own thread may both ask for that."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        _kill(process)
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        process.wait()
 
 
 def _await_ready(process: subprocess.Popen[str]) -> None:
