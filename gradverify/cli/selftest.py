@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 HELP = """Judge the gradients of random networks: layers, losses and points of the reference, by complex step.
 
 Stops at the first failure and shrinks it to the smallest network. With --mutate a bug is planted in a pullback
-first: exit code 0 then says that it was found.
+first: exit code 0 then says that it was found. With --against the same networks are built in that framework too,
+and all gradients compared pair by pair.
 
 [bold]Examples[/bold]
 
@@ -23,6 +24,8 @@ first: exit code 0 then says that it was found.
   gradverify selftest --time 60 --seed 7
 
   gradverify selftest --mutate --seed 3
+
+  gradverify selftest --against torch --against jax --examples 100
 """
 POOL = 400  # networks on which a mutant must be shown to be wrong before it counts
 
@@ -33,9 +36,12 @@ def selftest(
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     time: Annotated[float | None, typer.Option(min=0.1, help="Stop after so many seconds.")] = None,
     mutate: Annotated[bool, typer.Option("--mutate", help="Plant a bug, find it and shrink it.")] = False,
+    against: Annotated[list[str] | None, typer.Option(help="torch, jax, keras: compare with it; repeatable.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Run it, print what was seen, and leave with 1 where something failed."""
+    if against:
+        raise typer.Exit(0 if _agreed(against, examples, seed, shown=not quiet) else 1)
     if mutate:
         raise typer.Exit(0 if _hunted(min(examples, 200), seed) else 1)
     from gradverify import selftest as reference_on_trial
@@ -44,6 +50,21 @@ def selftest(
         report = reference_on_trial.selftest(examples, seed, time, tick)
     typer.echo(str(report))
     raise typer.Exit(0 if report.failure is None else 1)
+
+
+def _agreed(against: list[str], examples: int, seed: int, *, shown: bool) -> bool:
+    """Whether the reference and the frameworks agree about every network drawn."""
+    from gradverify.cli.screen import bar
+    from gradverify.selftest.crossing import cross_examine
+
+    with bar("comparing", shown=shown) as (line, task):
+        line.update(task, total=examples)
+        try:
+            report = cross_examine(against, examples, seed, lambda n: line.update(task, completed=n))
+        except (ValueError, ModuleNotFoundError) as error:
+            raise typer.BadParameter(str(error)) from error
+    typer.echo(str(report))
+    return report.ok
 
 
 def _hunted(examples: int, seed: int) -> bool:

@@ -335,6 +335,29 @@ def test_indices_and_exact_results_are_not_perturbed() -> None:
     np.testing.assert_allclose(gradients(target, ulps(1.0))["x"], gradients(target)["x"], rtol=1e-6)
 
 
+def test_a_loop_that_counts_in_floating_numbers_runs_as_often_when_rounded() -> None:
+    def doubled(x: Any) -> Any:
+        i = tf.constant(0.0)
+        while i < 3.0:
+            x, i = 2 * x, i + 1.0
+        return tf.sin(x)
+
+    target = target_of(doubled, X)
+    np.testing.assert_allclose(gradients(target, ulps(1.0))["x"], gradients(target)["x"], rtol=1e-4)
+
+
+def test_what_tensorflow_has_no_tangent_for_claims_no_forward_mode() -> None:
+    image = tf.reshape(X[:, :2], (1, 2, 2, 1))
+    target = target_of(lambda x: tf.image.resize(x, (3, 3)), image)
+    assert target.pushforward is None
+    assert gradients(target)["x"].any()
+
+
+def test_a_trace_that_fails_leaves_nothing_behind() -> None:
+    target_of(lambda x: tf.scan(lambda c, r: tf.tanh(c * r), x), X)
+    assert tf.recompute_grad(tf.sin)(X).shape == X.shape
+
+
 def test_forward_mode_is_adjoint_and_a_leaf_without_tangent_stands_still() -> None:
     target = target_of(keras.layers.LSTM(2), tf.reshape(X, (1, 2, 3)))
     v = {name: RNG.standard_normal(x.shape).astype(np.float32) for name, x in target.point.items()}

@@ -55,11 +55,12 @@ class Program:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The user's code runs here: from one random state, in 64 bits if so decided."""
-        with self.calm(), _enable_x64() if self.x64 else nullcontext():
+        with self.calm(), scoped_x64() if self.x64 else nullcontext():
             yield
 
 
-def _enable_x64() -> Any:
+def scoped_x64() -> Any:
+    """JAX computes in 64 bits inside, whatever the user has set."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
     from jax.experimental import enable_x64

@@ -72,12 +72,14 @@ def tape(program: Program, values: Tensors, perturb: Perturb | None = None) -> T
 
 
 def push(program: Program, values: Given, tangents: Given) -> Tensors:
-    """``J v`` by a `ForwardAccumulator`."""
+    """``J v`` by a `ForwardAccumulator`; `TypeError` where it answers None for all outputs: it has no rule there."""
     with program.placed(values) as own:
         sources = {name: own.get(name, value) for name, value in values.items()}
         with tf.autodiff.ForwardAccumulator(list(sources.values()), list(tangents.values())) as accumulator:
             outputs = outputs_of(program, sources)
         slopes = {name: accumulator.jvp(y) for name, y in outputs.items()}
+    if all(slope is None for slope in slopes.values()):
+        raise TypeError(f"{program.name}: TensorFlow has no forward mode for it")
     return {name: tf.zeros_like(y) if slopes[name] is None else tf.convert_to_tensor(slopes[name])
             for name, y in outputs.items()}
 

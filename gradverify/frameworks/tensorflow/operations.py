@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from gradverify.arrays import EPS, dtype_name
@@ -38,6 +39,7 @@ EXACT = frozenset("""
     SpaceToDepth Split SplitV Squeeze StatelessRandomNormalV2 StatelessRandomUniformV2 StatelessTruncatedNormalV2
     StopGradient StridedSlice TensorScatterUpdate Tile TopKV2 Transpose TruncatedNormal Unpack Where ZerosLike
 """.split())
+_ARITHMETIC = frozenset(("Add", "AddV2", "Mul", "Sub"))
 _RANDOM = ("Random", "Normal", "Multinomial", "Shuffle")
 
 
@@ -102,7 +104,7 @@ def rounding(perturb: Perturb) -> Iterator[None]:
 
     def moved(execute: Callable[..., Any], *arguments: Any) -> Any:
         result = execute(*arguments)
-        if arguments[1] in EXACT:
+        if arguments[1] in EXACT or _counts(arguments):
             return result
         if isinstance(result, (list, tuple)):
             return type(result)(_step(perturb, y) for y in result)
@@ -110,6 +112,12 @@ def rounding(perturb: Perturb) -> Iterator[None]:
 
     with op_by_op(), _executing(moved):
         yield
+
+
+def _counts(arguments: tuple[Any, ...]) -> bool:
+    """Whether whole numbers are added or multiplied: loops count in floating numbers, and that rounds nothing."""
+    numbers = [tensor for tensor in _flat(arguments[3:]) if floating(tensor)]
+    return arguments[1] in _ARITHMETIC and all(np.all(np.mod(to_host(number), 1) == 0) for number in numbers)
 
 
 def _step(perturb: Perturb, y: Any) -> Any:

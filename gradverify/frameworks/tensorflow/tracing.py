@@ -28,7 +28,7 @@ def make_graph(
             undo()
 
     try:
-        with _not_rewritten():
+        with _not_rewritten(), _scope_kept():
             graph = tf.function(function, autograph=False).get_concrete_function(*arguments)
             found = [run(*arguments) for _ in range(2)]
     except Exception:  # if it is the code's own error, calling it raises it again
@@ -54,3 +54,14 @@ def _not_rewritten() -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options({"disable_meta_optimizer": before})
+
+
+@contextmanager
+def _scope_kept() -> Iterator[None]:
+    """A trace that fails inside `tf.scan` or `tf.map_fn` leaves a caching device behind that eager code refuses."""
+    scope = tf.compat.v1.get_variable_scope()
+    before = scope.caching_device
+    try:
+        yield
+    finally:
+        scope._caching_device = before  # noqa: SLF001 - the public setter refuses any in eager code

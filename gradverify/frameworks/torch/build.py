@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from gradverify.arrays import Arrays
+from gradverify.frameworks.described import leaves_of
 from gradverify.frameworks.torch import operators
 from gradverify.reference import Network, Residual
 from gradverify.reference.graphs import Graph
@@ -92,6 +94,23 @@ def build(layer: Layer, params: Params) -> nn.Module:
     if isinstance(layer, Residual):
         return Joined(layer._graph, params)  # noqa: SLF001 - a residual block is that graph
     return Built(layer, params, operators.operator_of(layer))
+
+
+def differentiate(layer: Layer, params: Params, x: Any, u: np.ndarray) -> tuple[np.ndarray, Arrays]:
+    """The output, and the gradient of every leaf by the names of `described.leaves_of`, for the upstream gradient u."""
+    module, given = build(layer, params), to_tensor(x)
+    y = module(given)
+    y.backward(torch.tensor(np.array(u)))
+    inputs = {"x": given} if torch.is_tensor(given) else given
+    found = {f"params.{name}": p.grad for name, p in module.named_parameters()}
+    found |= {name if name == "x" else f"x.{name}": tensor.grad for name, tensor in inputs.items()}
+    names = {_plain(name): name for name in leaves_of(params, x)[0]}
+    return y.detach().numpy(), {names[n]: g.numpy() for n, g in found.items() if g is not None and n in names}
+
+
+def _plain(path: str) -> str:
+    """``params.0.W`` for ``params[0].W``, as modules name it."""
+    return path.replace("[", ".").replace("]", "")
 
 
 def to_tensor(x: Any) -> Any:

@@ -17,8 +17,10 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "identity": lambda x: x, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": F.relu,
     "leaky_relu": F.leaky_relu, "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "log_sigmoid": F.logsigmoid, "silu": F.silu, "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "elu": F.elu, "selu": F.selu, "celu": F.celu,
-    "mish": F.mish, "softsign": F.softsign, "hard_sigmoid": F.hardsigmoid, "hard_tanh": F.hardtanh,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "elu": F.elu, "selu": F.selu,
+    # In torch 2.13 the backward of F.celu takes 1 / alpha from float32, that of F.hardsigmoid 1 / 6: 3e-8 off.
+    "celu": lambda x, alpha=1.0: alpha * F.elu(x / alpha),
+    "mish": F.mish, "softsign": F.softsign, "hard_sigmoid": lambda x: F.relu6(x + 3) / 6, "hard_tanh": F.hardtanh,
     "hard_swish": F.hardswish,
 }
 
