@@ -1,16 +1,75 @@
-"""Which entries of a wrong second derivative or pushforward are wrong, and why."""
+"""A failure explained: which entries are wrong, and why; of pullbacks, pushforwards and higher derivatives."""
 
 from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from gradverify.arrays import Arrays, to_float64
-from gradverify.diagnosis import MATRIX_EXPLANATIONS, VECTOR_EXPLANATIONS, Case, diagnose
-from gradverify.judging import Finding
+from gradverify.diagnosis import MATRIX_EXPLANATIONS, VECTOR_EXPLANATIONS, Case, at_singular_point, diagnose
+from gradverify.domains import entries_are_free
+from gradverify.judging import Finding, locate_in
+from gradverify.limits import BudgetSpent
 from gradverify.localize import Located
 from gradverify.probes import entry_sizes
-from gradverify.records import NOISE_FACTOR, Cause
+from gradverify.questions import make_case
+from gradverify.records import NOISE_FACTOR, Cause, Check
+from gradverify.sweeps import sweep
 from gradverify.tangents import second_derivative
+
+
+def explained(finding: Finding, known: Check) -> Check:
+    """The failure with its entries and causes. The verdict stands, and says so, where its explanation breaks off."""
+    try:
+        for more in _stages(finding, known):
+            known = more
+    except (Exception, BudgetSpent) as error:
+        known = replace(known, causes=(*known.causes, _broken_off(error)))
+    return known
+
+
+def _broken_off(error: BaseException) -> Cause:
+    spent = isinstance(error, BudgetSpent)
+    lines = traceback.format_exception_only(error)
+    return Cause(
+        "explanation-unavailable", "the gradient is wrong; its explanation broke off before a cause was found",
+        f"the {error.reason} was used up" if isinstance(error, BudgetSpent) else lines[-1].strip(),
+        "give it more: budget=" if spent else "the two numbers above need no explanation to differ", 0.01,
+    )  # fmt: skip
+
+
+def _stages(finding: Finding, known: Check) -> Iterator[Check]:
+    """The failure, better explained each time."""
+    if known.reason in ("tie", "kink"):
+        slopes = finding.opinion.native.slopes
+        yield replace(known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),))
+    elif known.order > 1:
+        yield _with_entries(known, *explain_hessian(finding))
+    else:
+        yield (known := replace(known, sweep=sweep(finding)))
+        yield from _places_and_causes(finding, known)
+
+
+def _places_and_causes(finding: Finding, known: Check) -> Iterator[Check]:
+    trial, leaf = finding.trial, finding.leaf
+    if known.mode == "forward":
+        yield _with_entries(known, *explain_forward(finding))
+    elif entries_are_free(trial.regions.get(leaf)):
+        located = finding.located or locate_in(trial, finding.u, finding.gradient, leaf, by=finding.opinion.by)
+        yield _with_entries(known, located, ())
+        yield _with_entries(known, located, diagnose(make_case(finding, located)))
+
+
+def _with_entries(known: Check, located: Located, causes: tuple[Cause, ...]) -> Check:
+    entries = located.entries()
+    return replace(
+        known, causes=causes, entries=entries, worst=entries[0] if entries else None,
+        wrong_entries=int(located.wrong.sum()), sampled_entries=len(located.indices), sampled=located.sampled,
+    )  # fmt: skip
+
 
 _MOST = 12  # a leaf with more entries than that has its first ones asked
 

@@ -14,8 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 
-class BudgetSpent(Exception):  # noqa: N818 - not an error: an agreed end
-    """The evaluations (``budget``) or the seconds (``timeout``) that were allowed have been used."""
+class BudgetSpent(BaseException):
+    """The evaluations (``budget``) or the seconds (``timeout``) that were allowed have been used.
+
+    Like a key pressed by the user it must reach whoever agreed to it: an oracle that takes whatever
+    a forward raises for a refusal would otherwise report a domain's edge.
+    """
 
     def __init__(self, reason: str = "budget") -> None:
         super().__init__(reason)

@@ -28,6 +28,13 @@ _SUSPECTS = 6  # entries outside everything seen nearby, judged one by one
 _NEAR = 2.0**-12
 
 
+def judge_at_point(trial: Trial, probes: int = 2) -> list[Finding]:
+    """One finding for each leaf; where the probe met a kink, by what can be decided there."""
+    seed, kinked = trial.options.seed, ("kink", "jump")
+    findings = judge(trial, seed, probes)
+    return [at_kink(trial, f, seed) if f.decision.reason in kinked else f for f in findings]
+
+
 def at_kink(trial: Trial, finding: Finding, seed: int) -> Finding:
     """The finding of one leaf whose joint probe met a kink, decided by what can be decided there."""
     rng, slopes = np.random.default_rng((seed, 7)), finding.opinion.native.slopes

@@ -128,7 +128,8 @@ def off_by(check: Check) -> str:
     parts = []
     if len(sizes) == 2 and words.relative(sizes[0]) != words.relative(sizes[1]):
         entry, leaf = map(words.relative, sizes)
-        parts.append(f"off by {entry} in that entry, {leaf} of the whole leaf")
+        whole = "of the whole leaf" if _all_are_known(check) else "of the leaf as computed"
+        parts.append(f"off by {entry} in that entry, {leaf} {whole}")
     elif sizes:
         parts.append(f"off by {words.relative(sizes[0])} relative")
     elif math.isfinite(check.discrepancy):
@@ -138,8 +139,20 @@ def off_by(check: Check) -> str:
     return "; ".join(parts)
 
 
+def _all_are_known(check: Check) -> bool:
+    """Whether the expected value of every entry is on record."""
+    return check.sampled is not None and 0 < math.prod(check.shape) <= len(check.sampled.indices)
+
+
 def leaf_error(check: Check) -> float:
-    """The discrepancy in units of the leaf's scale, as `resolution` is the bar in them."""
+    """|computed - expected| / |expected| over all entries; where only some were asked the probe's discrepancy.
+
+    That one is in units of the leaf as computed, as `resolution` is the bar in them: what is expected of the
+    whole leaf is not known there.
+    """
+    if check.sampled is not None and _all_are_known(check):
+        gaps = [c - e for c, e in zip(check.sampled.computed, check.sampled.expected, strict=True)]
+        return math.hypot(*gaps) / size if (size := math.hypot(*check.sampled.expected)) else math.nan
     if check.bar > 0 and check.resolution > 0:
         return check.discrepancy / check.bar * check.resolution
     return abs(check.discrepancy / check.expected) if check.expected else math.nan

@@ -21,7 +21,7 @@ def test_a_failure_names_leaf_entry_size_resolution_cause_remedy_and_how_to_see_
     cause = "derivative of another function: the erf formula under a tanh forward"
     assert str(gelu).splitlines() == [
         "FAIL  GELU  x  50 of 50 entries, worst x[3, 1]: computed 0.842183, expected 0.841372",
-        "      off by 9.6e-4 in that entry, 8.0e-4 of the whole leaf; this check resolves 2e-15",
+        "      off by 9.6e-4 in that entry, 8.0e-4 of the leaf as computed; this check resolves 2e-15",
         f"      cause  {cause} (fits the erf to 3e-16 in",
         "             every entry)",
         "      try    differentiate the tanh form, or use erf in the forward",
