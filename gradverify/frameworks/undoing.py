@@ -43,13 +43,21 @@ def _undo_attribute(value: Any, undo_value: Callable[[Any], Undo | None]) -> Und
 
 def _undo_container(value: Any) -> Undo:
     kept = value.copy()
+    members = _members(kept)
 
     def put_back() -> None:
-        if kept != value:
+        if _members(value) != members:  # by identity: arrays have no truth value to compare by
             value.clear()
             value.update(kept)
 
     return put_back
+
+
+def _members(container: Any) -> set[tuple[int, ...]]:
+    """What a dict or a set holds, as identities."""
+    if isinstance(container, dict):
+        return {(id(key), id(value)) for key, value in container.items()}
+    return {(id(value),) for value in container}
 
 
 def undo_generator(value: Any) -> Undo | None:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Undo = Callable[[], None]
+from gradverify.frameworks import undoing
+from gradverify.frameworks.undoing import Undo
 
 # Hooks and registries of a module, apart from those three a forward really adds to.
 MACHINERY = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
@@ -50,27 +51,7 @@ def _random_sources() -> list[tuple[Callable[[], Any], Callable[[Any], Any], Cal
 
 def undo_attributes(thing: Any) -> Undo:
     """How to put back the attributes of an object: those set anew, added, deleted or written into."""
-    if not isinstance(getattr(thing, "__dict__", None), dict):  # a class, or slots
-        return lambda: None
-    kept = {name: value for name, value in vars(thing).items() if name not in MACHINERY}
-    undos = [undo for undo in map(_undo_attribute, kept.values()) if undo is not None]
-
-    def put_back() -> None:
-        now = vars(thing)
-        for name in now.keys() - kept.keys() - MACHINERY:
-            del now[name]
-        now.update(kept)
-        for undo in undos:
-            undo()
-
-    return put_back
-
-
-def _undo_attribute(value: Any) -> Undo | None:
-    if isinstance(value, np.ndarray) and value.flags.writeable:
-        kept = value.copy()
-        return lambda: np.copyto(value, kept)
-    return _undo_container(value) if isinstance(value, (list, dict, set)) else undo_value(value)
+    return undoing.undo_attributes(thing, MACHINERY, undo_value)
 
 
 def undo_value(value: Any) -> Undo | None:
@@ -80,7 +61,10 @@ def undo_value(value: Any) -> Undo | None:
     """
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and not value.is_inference():
         return _undo_tensor(value)
-    return _undo_generator(value)
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: _ignore(value.set_state(state))
+    return undoing.undo_generator(value)
 
 
 def _undo_tensor(tensor: Tensor) -> Undo:
@@ -93,35 +77,6 @@ def _undo_tensor(tensor: Tensor) -> Undo:
                 tensor.copy_(kept)
 
     return put_back
-
-
-def _undo_container(value: Any) -> Undo:
-    kept = value.copy()
-
-    def put_back() -> None:
-        value.clear()
-        if isinstance(value, list):
-            value.extend(kept)
-        else:
-            value.update(kept)
-
-    return put_back
-
-
-def _undo_generator(value: Any) -> Undo | None:
-    if isinstance(value, torch.Generator):
-        state = value.get_state()
-        return lambda: _ignore(value.set_state(state))
-    if isinstance(value, np.random.Generator):
-        bits, kept = value.bit_generator, value.bit_generator.state
-        return lambda: setattr(bits, "state", kept)
-    if isinstance(value, np.random.RandomState):
-        legacy = value.get_state()
-        return lambda: value.set_state(legacy)
-    if isinstance(value, random.Random):
-        own = value.getstate()
-        return lambda: value.setstate(own)
-    return None
 
 
 def _ignore(_: Any) -> None:
