@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from gradverify.arrays import flatten
-from gradverify.frameworks.torch.state import Undo, undo_attributes, undo_value
+from gradverify.frameworks.torch.state import undo_attributes, undo_value
 from gradverify.frameworks.torch.tensors import arranged, floating, refuse_unsupported
+from gradverify.frameworks.undoing import Undo
 from gradverify.targets.calling import argument_names
 
 Tensors = dict[str, Tensor]
