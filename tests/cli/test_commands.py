@@ -237,6 +237,12 @@ def test_the_console_script_exits_with_the_code_of_the_verdict():
     assert result.stdout.startswith("FAIL  cube")
 
 
+def test_the_module_runs_as_the_command():
+    command = [sys.executable, "-m", "gradverify", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT)
+    assert result.stdout.split() == ["gradverify", __version__]
+
+
 def test_help_and_version_load_no_numpy():
     code = "import sys; from gradverify.cli import app; sys.exit('numpy' in sys.modules)"
     assert python(code).returncode == 0
