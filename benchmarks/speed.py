@@ -9,6 +9,9 @@ several, so that it knows its own error.
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads that wait are counted as processor time
+
 import platform
 import time
 from collections.abc import Callable
@@ -35,7 +38,8 @@ from gradverify.strategies import cases
 REPORT = Path(__file__).parents[1] / "reports" / "speed.md"
 WIDE = (100, 100)
 STEP = 2.0**-200
-ROUNDS = 5
+ROUNDS = 15
+LONG = 4e-3  # seconds
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,23 @@ ASKED = (
 def clock(*runs: Callable[[], object]) -> list[float]:
     """The least processor time of each, asked in turn so that all meet the same machine."""
     least = [np.inf] * len(runs)
+    times = [_times(run) for run in runs]
     for _ in range(ROUNDS):
         for k, run in enumerate(runs):
             run()  # once to fill the caches
             started = time.process_time()
-            run()
-            least[k] = min(least[k], time.process_time() - started)
+            for _ in range(times[k]):
+                run()
+            least[k] = min(least[k], (time.process_time() - started) / times[k])
     return least
+
+
+def _times(run: Callable[[], object]) -> int:
+    """How often to run it, so that a measurement is long beside the clock's ticks."""
+    run()
+    started = time.process_time()
+    run()
+    return max(1, min(200, int(LONG / max(time.process_time() - started, 1e-7))))
 
 
 def costs(asked: Asked) -> list[str]:

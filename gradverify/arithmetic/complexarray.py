@@ -1,4 +1,4 @@
-"""An array that a real forward takes for float64 while it carries f(x + ihv) in complex128.
+"""An array that a real forward takes for float64 while it carries the two parts of f(x + ihv).
 
 NumPy's own complex arrays will not do: `abs`, `var`, `std`, `norm` and `vdot` conjugate, ordering
 compares imaginary parts, and a cast to float drops the derivative with a warning at most. Here all
@@ -8,44 +8,47 @@ of that follows the branch of the real part, and whatever would lose the imagina
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gradverify.arithmetic import complexspecial
+from gradverify.arithmetic import complexspecial, complextable, planes
 from gradverify.arithmetic.complexfunctions import FUNCTIONS, compare_zero
-from gradverify.arithmetic.complextable import EXACT, ROUNDED, Watch
-from gradverify.arithmetic.functions import (
-    FLOAT64,
-    Refused,
-    call,
-    describe,
-    is_wrapper,
-)
+from gradverify.arithmetic.complextable import Watch
+from gradverify.arithmetic.functions import FLOAT64, Refused, call, describe
+from gradverify.arithmetic.planes import Planes, parted, whole
 from gradverify.arithmetic.surface import answer, with_methods
+
+EXACT_INTEGERS = 2**53
 
 
 @with_methods
 class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
     """``z = f + i h f'`` behind the interface of a float64 ndarray; `watch` is shared by a whole run."""
 
-    __slots__ = ("watch", "z")
+    __slots__ = ("planes", "watch")
     __array_priority__ = 1000
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, z: Any, watch: Watch | None = None) -> None:
-        self.z = np.asarray(z, dtype=np.complex128)
+        self.planes = z if type(z) is Planes else parted(z)
         self.watch = Watch() if watch is None else watch
 
     @property
     def payload(self) -> np.ndarray:
-        """The complex numbers."""
-        return self.z
+        """The complex numbers: a copy, for functions that want them whole."""
+        return self.planes.joined()
 
     @property
     def values(self) -> np.ndarray:
         """The real parts: what the forward believes it computes with."""
-        return self.z.real
+        return self.planes.real
+
+    @property
+    def cells(self) -> np.ndarray:
+        """An array of the same shape and strides."""
+        return self.planes.real
 
     def like(self, result: Any, *, moved: bool) -> Any:
         """Complex results as wrappers of the same run; `moved` ones were copied, hence are exact."""
@@ -53,38 +56,73 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
             return type(result)(self.like(item, moved=moved) for item in result)
         if getattr(result, "dtype", None) != np.complex128:
             return result
-        self.watch.examine(result)
-        return ComplexArray(result if moved else self.watch.jitter(result), self.watch)
+        z = result if type(result) is Planes else parted(result)
+        return self.made(z.real, z.imag, 0.0 if moved else 1.0)
 
-    def operand(self, value: Any) -> np.ndarray:
-        """What may be combined with or assigned to this array: its like, or plain numbers."""
-        return _operand(value)
+    def made(self, re: Any, im: Any, ulps: float) -> ComplexArray:
+        """The array of two parts that are uncertain by so many ulps."""
+        watch = self.watch
+        if watch.examines:
+            watch.examine(re, im)
+        if ulps and watch.rng is not None:
+            re, im = watch.jitter(re, ulps), watch.jitter(im, ulps)
+        if type(re) is not np.ndarray or type(im) is not np.ndarray:  # NumPy unwraps what has no axes
+            re, im = np.asarray(re), np.asarray(im)
+        return ComplexArray(Planes(re, im), watch)
+
+    def moving(self, move: Callable[[np.ndarray], Any]) -> Any:
+        """Both parts by a function that only moves entries; a view where it gives one."""
+        re, im = move(self.planes.real), move(self.planes.imag)
+        if isinstance(re, (list, tuple)):
+            return type(re)(self.made(*parts, 0.0) for parts in zip(re, im, strict=True))
+        return self.made(re, im, 0.0)
+
+    def add_at(self, index: Any, values: Any, sign: float) -> None:
+        """Values added to entries, one after another."""
+        z = _operand(values)
+        np.add.at(self.planes.real, index, sign * complextable.real(z))
+        np.add.at(self.planes.imag, index, sign * complextable.imag(z))
+
+    def assign(self, index: Any, value: Any, where: Any = True) -> None:
+        """Entries replaced, in this array and all its views."""
+        z = _operand(value)
+        for part, new in ((self.planes.real, complextable.real(z)), (self.planes.imag, complextable.imag(z))):
+            np.copyto(part, new, where=where) if index is ... else part.__setitem__(index, new)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs:
+            return self.evaluate(ufunc, inputs)
         return answer(self, ufunc, method, inputs, kwargs)
 
     def evaluate(self, ufunc: np.ufunc, inputs: Any) -> Any:
         """One call of a ufunc by the tables; refused if it stands in none."""
         operands = [_operand(value) for value in inputs]
-        if ufunc in EXACT:
-            return self.like(EXACT[ufunc](self.watch, *operands), moved=True)
-        if ufunc in ROUNDED:
-            return self.like(ROUNDED[ufunc](self.watch, *operands), moved=False)
-        if ufunc in complexspecial.UFUNCS:
-            result = complexspecial.UFUNCS[ufunc](self.watch, *operands)
-            return self.like(self.watch.jitter(result, complexspecial.ULPS), moved=True)
+        if ufunc in planes.ROUNDED:
+            return self.made(*planes.ROUNDED[ufunc](self.watch, *operands), 1.0)
+        if ufunc in planes.EXACT:
+            return self.made(*planes.EXACT[ufunc](self.watch, *operands), 0.0)
+        if ufunc in planes.PLAIN:
+            return planes.PLAIN[ufunc](self.watch, *operands)
+        for rules, ulps in ((complextable.EXACT, 0.0), (complextable.ROUNDED, 1.0),
+                            (complexspecial.UFUNCS, complexspecial.ULPS)):
+            if ufunc in rules:
+                z = parted(rules[ufunc](self.watch, *map(whole, operands)))
+                return self.made(z.real, z.imag, ulps)
         raise Refused(f"{describe(ufunc)} is not carried by ComplexArray")
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return call(self, func, args, kwargs, FUNCTIONS)
 
     def __bool__(self) -> bool:
-        return bool(compare_zero(self.watch, self.z))
+        return bool(compare_zero(self.watch, self.planes))
 
 
-def _operand(value: Any) -> np.ndarray:
-    if is_wrapper(value):
-        return np.asarray(value.payload)
+def _operand(value: Any) -> Any:
+    """What may be combined with or assigned to such an array: its like, or plain numbers."""
+    if type(value) is ComplexArray:
+        return value.planes
+    if type(value) is float or (type(value) is int and -EXACT_INTEGERS <= value <= EXACT_INTEGERS):
+        return np.float64(value)
     plain = np.asarray(value)
     if plain.dtype.kind not in "fiub" or plain.dtype.itemsize > FLOAT64.itemsize:
         raise Refused(f"a {plain.dtype} operand beside a ComplexArray")

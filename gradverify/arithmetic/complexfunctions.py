@@ -14,16 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.arithmetic.complextable import Watch, exact_real, join, order
-from gradverify.arithmetic.functions import Function, Refused, named, payloads, values
+from gradverify.arithmetic.complextable import Watch, exact_real, imag, join, order, real
+from gradverify.arithmetic.functions import Function, Refused, is_wrapper, named, payloads, values, var
 
-LINEAR = named("sum", "mean", "cumsum", "trace", "diff", "ediff1d", "gradient", "linalg.trace",
-               "cumulative_sum")
-PRODUCTS = named(
-    "prod", "cumprod", "dot", "inner", "outer", "tensordot", "einsum", "kron", "cross", "convolve", "sinc",
-    "linalg.multi_dot", "linalg.matrix_power", "linalg.outer", "linalg.matmul", "linalg.tensordot",
-    "linalg.cross", "cumulative_prod", "polyval")
-
+SUMS = named("sum", "mean", "cumsum", "trace", "linalg.trace", "cumulative_sum")
+LINEAR = named("diff", "ediff1d", "gradient")
+MULTILINEAR = named(
+    "dot", "inner", "outer", "tensordot", "einsum", "kron", "cross", "convolve",
+    "linalg.outer", "linalg.matmul", "linalg.tensordot", "linalg.cross")
+PRODUCTS = named("prod", "cumprod", "sinc", "linalg.multi_dot", "linalg.matrix_power", "cumulative_prod", "polyval")
 
 ELIMINATIONS = named("linalg.solve", "linalg.inv", "linalg.det")
 ELIMINATION_ULPS = 4.0
@@ -32,6 +31,43 @@ ELIMINATION_ULPS = 4.0
 def linear(func: Function) -> Function:
     """The function of the complex numbers themselves, its sums rounded once more in a jittered run."""
     return lambda array, *args, **kwargs: array.like(func(*payloads(args), **payloads(kwargs)), moved=False)
+
+
+def summed(func: Function) -> Function:
+    """The same of both parts apart, where nothing is added that only one of them has."""
+    slow = linear(func)
+
+    def row(array: Any, a: Any, *args: Any, **kwargs: Any) -> Any:
+        if a is not array or not kwargs.keys() <= {"axis", "keepdims"}:
+            return slow(array, a, *args, **kwargs)
+        z = array.planes
+        return array.made(func(z.real, *args, **kwargs), func(z.imag, *args, **kwargs), 1.0)
+
+    return row
+
+
+def variance(array: Any, a: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False, **options: Any) -> Any:
+    """``mean (a - mean a)^2 + 2i mean (a - mean a)(b - mean b)``; by single operations where noise is measured."""
+    if options or a is not array or array.watch.rng is not None:
+        return var(a, axis=axis, ddof=ddof, keepdims=keepdims, **options)
+    centred, turn = (part - np.mean(part, axis=axis, keepdims=True) for part in (a.planes.real, a.planes.imag))
+    turn *= centred
+    centred *= centred
+    re, im = (np.sum(part, axis=axis, keepdims=keepdims) for part in (centred, turn))
+    count = a.size / max(np.size(re), 1) - ddof
+    return array.made(re / count, im * (2.0 / count), 1.0)
+
+
+def multilinear(func: Function) -> Function:
+    """``f(a, c) + i (f(b, c) + f(a, d))``: the rule of products, for any number of factors."""
+
+    def row(array: Any, *args: Any, **kwargs: Any) -> Any:
+        moving = [k for k, arg in enumerate(args) if is_wrapper(arg)]
+        still = [real(arg.planes) if is_wrapper(arg) else arg for arg in args]
+        turns = [func(*still[:k], args[k].planes.imag, *still[k + 1:], **kwargs) for k in moving]
+        return array.made(func(*still, **kwargs), sum(turns[1:], turns[0]), 1.0)
+
+    return row
 
 
 def product(func: Function) -> Function:
@@ -60,35 +96,43 @@ def payload(a: Any) -> np.ndarray:
     return np.asarray(payloads(a))
 
 
+def _planes(a: Any) -> Any:
+    return a.planes if is_wrapper(a) else np.asarray(a)
+
+
 def where(array: Any, condition: Any, *branches: Any) -> Any:
     """`numpy.where`; a condition with a derivative is taken as ``condition != 0``."""
-    mask = condition != 0 if hasattr(condition, "payload") else condition
+    mask = condition != 0 if is_wrapper(condition) else condition
     if not branches:
         return np.nonzero(mask)
-    return array.like(np.where(mask, *payloads(branches)), moved=True)
+    parts = [[part(_planes(branch)) for branch in branches] for part in (real, imag)]
+    re, im = (np.where(mask, *pair) for pair in parts)
+    return array.made(re, np.broadcast_to(im, re.shape).copy() if im.shape != re.shape else im, 0.0)
 
 
 def extremum(side: int) -> Function:
     """The max (side 1) or min (side -1): of tied entries, the one moving furthest out."""
 
     def row(array: Any, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        z, out = array.payload, side * array.watch.side
+        z, out = array.planes, side * array.watch.side
         x = z.real
         best = np.max(x, axis=axis, keepdims=True) if side > 0 else np.min(x, axis=axis, keepdims=True)
         tied = x == best
-        furthest = np.max(np.where(tied, out * z.imag, -np.inf), axis=axis, keepdims=True)
-        nearest = np.min(np.where(tied, out * z.imag, np.inf), axis=axis, keepdims=True)
-        array.watch.ties += int(np.any(furthest > nearest))
-        result = join(best, out * furthest)
-        kept = result if keepdims else np.squeeze(result, axis)
-        return array.like(kept, moved=True)
+        if np.count_nonzero(tied) == best.size and np.all(np.isfinite(best)):
+            parts = (best, np.sum(np.where(tied, z.imag, 0.0), axis=axis, keepdims=True))
+        else:
+            furthest = np.max(np.where(tied, out * z.imag, -np.inf), axis=axis, keepdims=True)
+            nearest = np.min(np.where(tied, out * z.imag, np.inf), axis=axis, keepdims=True)
+            array.watch.ties += int(np.any(furthest > nearest))
+            parts = (best, out * furthest)
+        return array.made(*(parts if keepdims else (np.squeeze(part, axis) for part in parts)), 0.0)
 
     return row
 
 
 def _keys(array: Any, axis: int) -> np.ndarray:
     # NumPy orders complex numbers by real, then by imaginary part.
-    keys = join(array.payload.real, array.watch.side * array.payload.imag)
+    keys = join(array.planes.real, array.watch.side * array.planes.imag)
     ordered = np.sort(keys, axis=axis)
     steps = np.diff(ordered, axis=axis)
     array.watch.ties += int(np.any((steps.real == 0) & (steps.imag != 0)))
@@ -112,7 +156,7 @@ def arg_extremum(side: int) -> Function:
     """The plain index of `extremum`'s entry, the first of those that stay tied."""
 
     def row(array: Any, a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-        z = array.payload
+        z = array.planes
         extremum(side)(array, a, axis)
         keys = join(side * z.real, side * array.watch.side * z.imag)
         return np.argmax(keys, axis=axis, keepdims=keepdims)
@@ -129,9 +173,9 @@ def rounded(array: Any, a: Any, decimals: int = 0) -> Any:
 
 def copyto(array: Any, dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """Assignment into a wrapper; into a plain array it would lose the derivative."""
-    if not hasattr(dst, "payload"):
+    if not is_wrapper(dst):
         raise Refused("numpy.copyto into a plain array")
-    np.copyto(dst.payload, payloads(src), where=where)
+    dst.assign(..., src, where)
 
 
 def slogdet(array: Any, a: Any) -> Any:
@@ -179,12 +223,14 @@ def compare_zero(watch: Watch, z: Any) -> Any:
 
 FUNCTIONS: dict[Any, Function] = {
     **{func: linear(func) for func in LINEAR},
+    **{func: summed(func) for func in SUMS},
+    **{func: multilinear(func) for func in MULTILINEAR},
     **{func: product(func) for func in PRODUCTS},
     **{func: eliminated(func) for func in ELIMINATIONS},
     **{func: extremum(1) for func in named("max", "amax")},
     **{func: extremum(-1) for func in named("min", "amin")},
     **dict.fromkeys(named("round", "around", "round_"), rounded),
-    np.where: where, np.sort: sort, np.argsort: argsort, np.copyto: copyto, np.piecewise: piecewise,
+    np.var: variance, np.where: where, np.sort: sort, np.argsort: argsort, np.copyto: copyto, np.piecewise: piecewise,
     np.argmax: arg_extremum(1), np.argmin: arg_extremum(-1),
     np.linalg.slogdet: slogdet, np.linalg.cholesky: cholesky,
     np.imag: _refused(np.imag, "the imaginary part carries the derivative"),

@@ -28,6 +28,7 @@ class Wrapper(Protocol):
     @property
     def values(self) -> np.ndarray: ...
     def like(self, result: Any, *, moved: bool) -> Any: ...
+    def moving(self, move: Callable[[np.ndarray], Any]) -> Any: ...
 
 
 def named(*names: str) -> dict[Function, str]:
@@ -53,6 +54,11 @@ STRUCTURE = named(*_names("""
     diag diagonal diagflat tril triu atleast_1d atleast_2d atleast_3d delete insert append resize compress
     extract copy meshgrid select zeros_like ones_like empty_like full_like linalg.diagonal
     lib.stride_tricks.sliding_window_view linalg.matrix_transpose"""))
+# Of one array alone, with nothing filled in: done to each part of a wrapper, and views stay views.
+MOVES = frozenset(named(*_names("""
+    reshape ravel transpose matrix_transpose permute_dims swapaxes moveaxis rollaxis squeeze expand_dims
+    split array_split hsplit vsplit dsplit unstack roll rot90 flip fliplr flipud repeat tile broadcast_to take
+    diag diagonal tril triu copy linalg.diagonal linalg.matrix_transpose lib.stride_tricks.sliding_window_view""")))
 VALUES = named(*_names("""
     shape ndim size isclose allclose iscomplexobj isrealobj result_type can_cast min_scalar_type
     common_type iscomplex isreal"""))
@@ -77,6 +83,8 @@ def _answer(array: Wrapper, func: Function, args: Any, kwargs: Any, own: Mapping
         return own[func](array, *args, **kwargs)
     if func in DERIVED:
         return DERIVED[func](*args, **kwargs)
+    if func in MOVES and args and args[0] is array and not _any_wrapper(args[1:], kwargs):
+        return array.moving(lambda part: func(part, *args[1:], **kwargs))
     if func in STRUCTURE:
         return array.like(func(*payloads(args), **payloads(kwargs)), moved=True)
     if func in VALUES:
@@ -94,6 +102,12 @@ def describe(func: Any) -> str:
 def is_wrapper(value: Any) -> bool:
     """Whether a value is one of this package's wrapper arrays (or speaks as one)."""
     return hasattr(type(value), "payload") and hasattr(type(value), "like")
+
+
+def _any_wrapper(args: Any, kwargs: Any) -> bool:
+    found: list[Any] = []
+    replace((*args, kwargs), found.append)
+    return bool(found)
 
 
 def replace(tree: Any, change: Callable[[Any], Any]) -> Any:

@@ -104,6 +104,25 @@ class NumberArray(np.lib.mixins.NDArrayOperatorsMixin):
         shaken = self.numbers.moved
         return NumberArray(result if moved or shaken is None else shaken(result), self.numbers)
 
+    @property
+    def cells(self) -> np.ndarray:
+        """An array of the same shape and strides."""
+        return self.payload
+
+    def moving(self, move: Callable[[np.ndarray], Any]) -> Any:
+        """The payload by a function that only moves entries."""
+        return self.like(move(self.payload), moved=True)
+
+    def assign(self, index: Any, value: Any, where: Any = True) -> None:
+        """Entries replaced, in this array and all its views."""
+        new = self.operand(value)
+        np.copyto(self.payload, new, where=where) if index is ... else self.payload.__setitem__(index, new)
+
+    def add_at(self, index: Any, values: Any, sign: float) -> None:
+        """Values added to entries, one after another."""
+        new = self.operand(values)
+        np.add.at(self.payload, index, new if sign > 0 else -new)
+
     def operand(self, value: Any) -> np.ndarray:
         """What may be combined with or assigned to this array, as a payload."""
         if isinstance(value, NumberArray):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arithmetic import contractions, elimination
-from gradverify.arithmetic.functions import Function, Refused, named, payloads
+from gradverify.arithmetic.functions import Function, Refused, is_wrapper, named, payloads
 
 Row = Callable[..., Any]
 
@@ -64,7 +64,7 @@ def extremum(ufunc: np.ufunc) -> Row:
 
 def where(array: Any, condition: Any, *branches: Any) -> Any:
     """`numpy.where`; a condition that is a number is taken as ``condition != 0``."""
-    mask = condition != 0 if hasattr(condition, "payload") else condition
+    mask = condition != 0 if is_wrapper(condition) else condition
     if not branches:
         return np.nonzero(mask)
     return array.like(np.where(mask, *(array.operand(branch) for branch in branches)), moved=True)
@@ -156,9 +156,9 @@ def rounded(array: Any, a: Any, decimals: int = 0) -> Any:
 
 def copyto(array: Any, dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """Assignment into a wrapper; into a plain array it would lose digits."""
-    if not hasattr(dst, "payload"):
+    if not is_wrapper(dst):
         raise Refused("numpy.copyto into a plain array")
-    np.copyto(dst.payload, array.operand(src), where=where)
+    dst.assign(..., src, where)
 
 
 def piecewise(array: Any, x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -> Any:

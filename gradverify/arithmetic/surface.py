@@ -1,8 +1,9 @@
 """What every wrapper array has in common with ndarray: its ufunc protocol, attributes and methods.
 
-A wrapper brings `payload` (an ndarray of its own numbers), `values` (the same as float64),
-`like(result, moved=)`, `operand(value)` and `evaluate(ufunc, inputs)`. The rest is the same for all
-of them and stands here, so that what is refused is refused by all.
+A wrapper brings `payload` (an ndarray of its own numbers), `values` (the same as float64), `cells` (an array of
+the same shape and strides), `like(result, moved=)`, `moving(function)`, `assign(index, value)`, `add_at` and
+`evaluate(ufunc, inputs)`. The rest is the same for all of them and stands here, so that what is
+refused is refused by all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gradverify.arithmetic.functions import FLOAT64, METHODS, Refused, describe, is_wrapper, payloads, write
+from gradverify.arithmetic.functions import FLOAT64, METHODS, Refused, describe, is_wrapper, write
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def _on(func: Callable[..., Any], inputs: Any, kwargs: dict[str, Any]) -> Any:
 def _add_at(ufunc: np.ufunc, target: Any, index: Any, values: Any) -> None:
     if ufunc not in IN_PLACE or not is_wrapper(target):
         raise Refused(f"{describe(ufunc)}.at into {type(target).__name__}")
-    ufunc.at(target.payload, index_of(index), payloads(values))
+    target.add_at(index_of(index), values, 1.0 if ufunc is np.add else -1.0)
 
 
 def index_of(index: Any) -> Any:
@@ -91,10 +92,10 @@ def _method(func: Callable[..., Any]) -> Callable[..., Any]:
 class _Surface:
     """ndarray's attributes and methods in terms of `payload` and `like`; copied, never inherited."""
 
-    payload: Any
-    values: Any
-    like: Any
-    operand: Any
+    cells: np.ndarray
+    values: np.ndarray
+    moving: Any
+    assign: Any
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise Refused("a conversion to a plain array (np.asarray, np.array, assignment) loses the derivative")
@@ -117,50 +118,51 @@ class _Surface:
         return bool(np.not_equal(self, 0))
 
     def __len__(self) -> int:
-        return len(self.payload)
+        return len(self.cells)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        return self.like(self.payload[index_of(index)], moved=True)
+        plain = index_of(index)
+        return self.moving(lambda a: a[plain])
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.payload[index_of(index)] = self.operand(value)
+        self.assign(index_of(index), value)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.payload!r})"
+        return f"{type(self).__name__}({self.values!r})"
 
-    shape = property(lambda self: self.payload.shape)
-    ndim = property(lambda self: self.payload.ndim)
-    size = property(lambda self: self.payload.size)
+    shape = property(lambda self: self.cells.shape)
+    ndim = property(lambda self: self.cells.ndim)
+    size = property(lambda self: self.cells.size)
     dtype = property(lambda _: FLOAT64)
     itemsize = property(lambda _: FLOAT64.itemsize)
-    nbytes = property(lambda self: self.payload.size * FLOAT64.itemsize)
-    flags = property(lambda self: self.payload.flags)
+    nbytes = property(lambda self: self.cells.size * FLOAT64.itemsize)
+    flags = property(lambda self: self.cells.flags)
     real = property(lambda self: self)
-    T = property(lambda self: self.like(self.payload.T, moved=True))
-    mT = property(lambda self: self.like(self.payload.swapaxes(-1, -2), moved=True))  # noqa: N815 - NumPy's name
+    T = property(lambda self: self.moving(lambda a: a.T))
+    mT = property(lambda self: self.moving(lambda a: a.swapaxes(-1, -2)))  # noqa: N815 - NumPy's name
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
         """The same entries in another shape; a view where ndarray's is one."""
-        return self.like(self.payload.reshape(*shape, **options), moved=True)
+        return self.moving(lambda a: a.reshape(*shape, **options))
 
     def transpose(self, *axes: Any) -> Any:
         """The axes permuted."""
-        return self.like(self.payload.transpose(*axes), moved=True)
+        return self.moving(lambda a: a.transpose(*axes))
 
     def flatten(self, order: Any = "C") -> Any:
         """A copy in one axis."""
-        return self.like(self.payload.flatten(order), moved=True)
+        return self.moving(lambda a: a.flatten(order))
 
     def copy(self, order: Any = "C") -> Any:
         """A copy in the same run."""
-        return self.like(self.payload.copy(order), moved=True)
+        return self.moving(lambda a: a.copy(order))
 
     def view(self) -> Any:
         """Another wrapper of the same memory; no reinterpretation."""
-        return self.like(self.payload, moved=True)
+        return self.moving(lambda a: a)
 
     def conj(self) -> Any:
         """Itself: a real number is its own conjugate."""

@@ -172,3 +172,34 @@ def test_a_jittered_run_moves_last_bits_and_nothing_else():
     moved = (x * 3).values / (X * 3) - 1
     assert 0 < np.max(np.abs(moved)) <= 2.0**-51
     np.testing.assert_array_equal((-x).values, -X)
+
+
+VIEWS = {
+    "reshape": lambda x: x.reshape(-1), "np.reshape": lambda x: np.reshape(x, 6), "transpose": lambda x: x.T,
+    "ravel": np.ravel, "rows": lambda x: x[1:], "moved axes": lambda x: np.moveaxis(x, 0, 1), "half": lambda x: np.split(x, 2)[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_is_written_into_a_view_stands_in_the_array_as_in_numpy(name):
+    plain, x = X.copy(), wrap()
+    VIEWS[name](plain)[...] = 7.0
+    VIEWS[name](x)[...] *= 0.0
+    VIEWS[name](x)[...] += 7.0
+    np.testing.assert_array_equal(x.values, plain)
+    assert np.all((slope(x) == 0.0) == (plain == 7.0))
+
+
+def test_a_result_shares_no_memory_with_its_operand():
+    x = wrap()
+    for y in (x + 0.0, 0.0 - x, x * 1.0, np.where(True, x, 0.0), +x):
+        y[...] = 0.0
+    np.testing.assert_allclose(slope(x), V, rtol=1e-15)
+
+
+def test_entries_added_to_one_place_all_count():
+    x = wrap()
+    total = np.zeros_like(x[0])
+    np.add.at(total, [0, 0, 2], x[:, 0].sum() * np.ones(3))
+    np.subtract.at(total, [1], x[0, 0])
+    np.testing.assert_allclose(slope(total), [2 * V[:, 0].sum(), -V[0, 0], V[:, 0].sum()], rtol=1e-15)

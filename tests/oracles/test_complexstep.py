@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_estimate():
 def test_every_forward_is_counted():
     calls = []
     estimate = ask(lambda x: calls.append(1) or x, np.ones(1))
-    assert estimate.evaluations == len(calls) - 1 == 5
+    assert estimate.evaluations == len(calls) - 1 == 6
 
 
 @pytest.mark.parametrize(("f", "left", "right"), [

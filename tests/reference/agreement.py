@@ -52,7 +52,7 @@ def stepped(tree, tangent):
 def imaginary(tree):
     """The derivatives that a result carries; a leaf that carries none does not depend on the point."""
     leaves, rebuild = flatten(tree, "t")
-    return rebuild({name: leaf.z.imag / H if isinstance(leaf, ComplexArray) else
+    return rebuild({name: leaf.planes.imag / H if isinstance(leaf, ComplexArray) else
                     None if leaf is None else np.zeros(np.shape(leaf)) for name, leaf in leaves.items()})
 
 
