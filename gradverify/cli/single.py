@@ -50,7 +50,7 @@ def _claimed(named: Named, claims: Mapping[str, str]) -> Any:
 
 
 def _forward(named: Any, obj: Any) -> Any:
-    from gradverify.targets.layers import method_names
+    from gradverify.targets.methods import method_names
 
     if callable(named) and not isinstance(named, type) and not hasattr(named, "forward"):
         return named

@@ -16,7 +16,8 @@ from gradverify.arrays import EPS, Arrays, dtype_name, flatten
 from gradverify.records import Options
 from gradverify.targets.constants import constants_in
 from gradverify.targets.functions import function_target
-from gradverify.targets.layers import derivative_of_input, layer_target, method_names
+from gradverify.targets.layers import layer_target
+from gradverify.targets.methods import derivative_of_input, method_names
 from gradverify.targets.origins import written_for
 from gradverify.targets.pairs import pair_target, pullback_target, returns_pullback
 from gradverify.targets.record import Target

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,27 +39,74 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
     if isinstance(result, Mapping):
         return _by_name(result, leaves)
     if isinstance(result, (tuple, list)):
-        return _by_place(_flat(result), leaves, point, inputs)
+        return _by_place(flat(result), leaves, point, inputs)
     return {lone_leaf(leaves): as_gradient(result)} if result is not None else {}
 
 
-def _flat(result: Any) -> list[Any]:
+def named_gradients(
+    backward: Callable[..., Any], returned: Any, point: Mapping[str, Any], inputs: Sequence[str]
+) -> Arrays:
+    """The same, the names in the backward's own ``return dW, db, dx`` going before positions."""
+    stated = by_names_in_return(backward, returned, point) if isinstance(returned, (tuple, list)) else None
+    return assign(returned, tuple(point), point, inputs) if stated is None else stated
+
+
+def flat(result: Any) -> list[Any]:
     """``dx, (dW, db)`` as one list."""
-    parts = [_flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
+    parts = [flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
     return [part for group in parts for part in group]
 
 
 def _by_place(result: list[Any], leaves: Sequence[str], point: Mapping[str, Any], inputs: Sequence[str]) -> Arrays:
-    """By position; where the shapes contradict that and each fits one leaf only, by shape."""
+    """By position, the inputs first or last; where the shapes contradict that and each fits one leaf only, by shape."""
     order = inputs if len(result) == len(inputs) else leaves
     if len(result) > len(order):
         raise WrongClaim("shape", leaves[0], f"{len(result)} gradients were returned for {len(leaves)} leaves")
-    named = {n: None if g is None else as_gradient(g) for n, g in zip(order, result, strict=False) if n in point}
-    if all(g is None or g.shape == np.shape(point[n]) for n, g in named.items()):
-        return named
+    orders = (order, [*(n for n in order if n not in inputs), *(n for n in order if n in inputs)])
+    ways = [{n: None if g is None else as_gradient(g) for n, g in zip(o, result, strict=False) if n in point}
+            for o in orders]  # fmt: skip
+    fitting = [way for way in ways if all(g is None or g.shape == np.shape(point[n]) for n, g in way.items())]
+    if fitting:
+        return fitting[0]
+    named = ways[0]
     shapes = {np.shape(point[n]): n for n in named}
     found = {shapes[g.shape]: g for g in named.values() if g is not None and g.shape in shapes}
     return {**found} if len(shapes) == len(named) == len(found) else named
+
+
+def by_names_in_return(backward: Callable[..., Any], returned: Any, point: Mapping[str, Any]) -> Arrays | None:
+    """What ``return dW, db, dx`` says by its names, if those name one leaf each and the shapes agree; else None."""
+    names, parts = _returned_names(getattr(backward, "__func__", backward)), flat(returned)
+    if not names or len(names) != len(parts):
+        return None
+    owners = [[leaf for leaf in point if decorated(name, leaf.rsplit(".", maxsplit=1)[-1])] for name in names]
+    if any(len(leaves) != 1 for leaves in owners) or len({leaves[0] for leaves in owners}) != len(names):
+        return None
+    found = {leaves[0]: None if g is None else as_gradient(g) for leaves, g in zip(owners, parts, strict=True)}
+    return found if all(g is None or g.shape == np.shape(point[n]) for n, g in found.items()) else None
+
+
+@cache
+def _returned_names(code: Callable[..., Any]) -> tuple[str, ...]:
+    """The names in the one ``return a, (b, c)`` of a function; none where it has several, or returns expressions."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):
+        return ()
+    returns = {ast.unparse(n.value): n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value}
+    if len(returns) != 1:
+        return ()
+    value = next(iter(returns.values()))
+    nodes = flat(_nested(value)) if isinstance(value, ast.Tuple) else []
+    return tuple(ast.unparse(n).rpartition(".")[2] for n in nodes) if all(map(_is_name, nodes)) else ()
+
+
+def _nested(node: ast.Tuple) -> list[Any]:
+    return [_nested(n) if isinstance(n, ast.Tuple) else n for n in node.elts]
+
+
+def _is_name(node: Any) -> bool:
+    return isinstance(node, (ast.Name, ast.Attribute))
 
 
 _PREDICTION = ("pred", "hat", "output", "logit", "score", "prob")

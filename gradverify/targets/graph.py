@@ -28,7 +28,7 @@ def paths_of(obj: Any) -> dict[int, list[str]]:
         if isinstance(value, np.ndarray):
             found.setdefault(id(value), []).append(path)
         elif depth and not isinstance(value, _SIMPLE):
-            stack += [(child_path, child, depth - 1) for child_path, child in _members(value, path)]
+            stack += [(child_path, child, depth - 1) for child_path, child in members_of(value, path)]
     return found
 
 
@@ -44,11 +44,12 @@ def _walk(value: Any, path: str, seen: set[int], depth: int = 8) -> Iterator[tup
     if isinstance(value, np.ndarray):
         yield path, value
         return
-    for child_path, child in _members(value, path):
+    for child_path, child in members_of(value, path):
         yield from _walk(child, child_path, seen, depth - 1)
 
 
-def _members(value: Any, path: str) -> list[tuple[str, Any]]:
+def members_of(value: Any, path: str) -> list[tuple[str, Any]]:
+    """What a mapping, a sequence or an object holds, each under the path that `fetch` takes."""
     dot = f"{path}." if path else ""
     if isinstance(value, Mapping):
         return [(f"{dot}{key}", child) for key, child in value.items()]
@@ -65,11 +66,13 @@ def _slots(cls: type) -> tuple[str, ...]:
 
 
 def fetch(obj: Any, path: str) -> Any:
-    """The member at a path such as ``layers[0].params.W``; KeyError if there is none."""
+    """The member at a path such as ``layers[0].params.W`` or ``grads()[1]``; KeyError if there is none."""
     value = obj
     for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
         if index:
-            value = value[int(index)]
+            value = list(value)[int(index)] if callable(getattr(value, "__next__", None)) else value[int(index)]
+        elif name.endswith("()"):
+            value = _attribute(value, name[:-2], path)()
         else:
             value = value[name] if isinstance(value, Mapping) else _attribute(value, name, path)
     return value

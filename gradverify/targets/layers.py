@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,6 @@ from gradverify.targets.calling import (
     Call,
     Replay,
     State,
-    argument_names,
     as_leaf,
     make_call,
     named_outputs,
@@ -25,42 +24,17 @@ from gradverify.targets.calling import (
 from gradverify.targets.gradients import (
     WrongClaim,
     as_gradient,
-    assign,
     claimed_leaves,
+    named_gradients,
     unclaimed_notes,
 )
 from gradverify.targets.graph import arrays_of, clone, fetch, floating_of
-from gradverify.targets.pairs import mirrored, returns_pullback
+from gradverify.targets.methods import call_backward, method_names, saves_in_cache
+from gradverify.targets.pairs import mirrored, perturbed, returns_pullback
 from gradverify.targets.parameters import find_parameters
 from gradverify.targets.record import Perturb, Pullback, Target
+from gradverify.targets.scalars import steps_itself, with_arrays_for_numbers
 from gradverify.targets.specs import LayerSpec
-
-FORWARD = (
-    "forward",
-    "forward_pass",
-    "fprop",
-    "forward_propagation",
-    "feedforward",
-    "compute",
-    "loss",
-    "fn",
-    "call",
-    "__call__",
-)
-BACKWARD = (
-    "backward",
-    "backward_pass",
-    "bprop",
-    "backprop",
-    "back_propagation",
-    "backward_propagation",
-    "gradient",
-    "grad",
-    "derivative",
-    "prime",
-    "deriv",
-)
-_RATES = ("lr", "learning_rate", "eta", "rate", "alpha", "step_size")
 
 
 @dataclass(frozen=True)
@@ -69,44 +43,16 @@ class _Methods:
     forward: str
     backward: str
     params: Mapping[str, str | None]  # parameter path -> path of its gradient
+    cached: bool = False  # the forward returns (out, cache)
+
+    def outputs(self, result: Any) -> Any:
+        """What a forward returned, without the cache."""
+        if not self.cached:
+            return result
+        return result[0] if len(result) == 2 else result[:-1]
 
     def leaves(self) -> Arrays:
         return {path: fetch(self.obj, path) for path in self.params}
-
-
-def method_names(obj: Any, forward: str | None = None, backward: str | None = None) -> tuple[str, str] | None:
-    """The pair of methods that make `obj` a layer, or None."""
-    first = forward or next((n for n in FORWARD if _is_method(obj, n)), None)
-    second = backward or next((n for n in BACKWARD if _is_method(obj, n)), None)
-    return (first, second) if first and second else None
-
-
-def derivative_of_input(obj: Any, count: int) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """``(f, f')`` of an object whose second method takes the input again: ``__call__(x)`` with ``gradient(x)``.
-
-    Told from a backward by its name (gradient, grad, derivative, prime) and by what its parameters
-    are called: those of the forward, or nothing that says upstream gradient.
-    """
-    names = method_names(obj)
-    if names is None or names[1] not in _OF_INPUT:
-        return None
-    forward, second = getattr(obj, names[0]), getattr(obj, names[1])
-    given, inputs = _required(second), argument_names(forward, count)
-    same = list(inputs) == given
-    upstream = any(g.lower().startswith(_UPSTREAM) for g in given)
-    return (forward, second) if same or (len(given) == count and not upstream) else None
-
-
-_OF_INPUT = ("gradient", "grad", "derivative", "prime", "deriv")
-_UPSTREAM = ("d", "grad", "upstream", "delta", "err", "cotangent", "output_grad", "accum", "g_", "u")
-
-
-def _is_method(obj: Any, name: str) -> bool:
-    return (
-        callable(getattr(type(obj), name, None)) or callable(vars(obj).get(name))
-        if hasattr(obj, "__dict__")
-        else callable(getattr(obj, name, None))
-    )
 
 
 def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
@@ -117,18 +63,29 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
             f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)"
         )
     call, calm = make_call(getattr(spec.obj, names[0]), inputs), replay()
-    obj, trial = spec.obj, _after_forward(spec.obj, names[0], call, kwargs, calm)
-    if not trial.kept and spec.params is None:
-        # Parameters may be made by the first forward: an instance that has run once holds them.
-        obj = clone(trial.layer, {})
-        trial = _after_forward(obj, names[0], call, kwargs, calm)
-    returned = None if returns_pullback(trial.result) else _try_backward(trial, names, call)
-    found = find_parameters(obj, trial.layer, trial.kept, returned, call.names)
+    methods, trial, returned = _tried(spec.obj, names, call, kwargs, calm, declared=spec.params is not None)
+    obj, numbers = with_arrays_for_numbers(methods.obj, trial.layer)
+    if numbers:
+        methods, trial, returned = _tried(obj, names, call, kwargs, calm, declared=True)
+    found = {**find_parameters(methods.obj, trial.layer, trial.kept, returned, call.names), **numbers}
     if spec.params is not None:
         found = {path: found.get(path) for path in spec.params}
     if spec.grads is not None:
         found = dict(zip(found, spec.grads, strict=True))
-    return _build(_Bound(_Methods(obj, *names, found), spec.name, call, calm, dict(kwargs), trial.kept))
+    return _build(_Bound(replace(methods, params=found), spec.name, call, calm, dict(kwargs), trial.kept))
+
+
+def _tried(
+    obj: Any, names: tuple[str, str], call: Call, kwargs: Mapping[str, Any], calm: Replay, *, declared: bool
+) -> tuple[_Methods, _Trial, Any]:
+    """How an object is used, a copy that has run forward and backward once, and what the latter returned."""
+    trial = _after_forward(obj, names[0], call, kwargs, calm)
+    if not trial.kept and not declared:
+        # Parameters may be made by the first forward: an instance that has run once holds them.
+        obj = clone(trial.layer, {})
+        trial = _after_forward(obj, names[0], call, kwargs, calm)
+    methods = _Methods(obj, *names, {}, saves_in_cache(obj, names[1], trial.result, call.names))
+    return methods, trial, None if returns_pullback(trial.result) else _try_backward(trial, methods, call)
 
 
 @dataclass(frozen=True)
@@ -151,9 +108,11 @@ def _after_forward(obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any]
     return _Trial(layer, result, arguments, kept)
 
 
-def _try_backward(trial: _Trial, names: tuple[str, str], call: Call) -> Any:
+def _try_backward(trial: _Trial, methods: _Methods, call: Call) -> Any:
+    cache = copy.deepcopy(trial.result[-1]) if methods.cached else None
     try:
-        return _backward(trial.layer, names[1], call, _ones_like(trial.result), trial.arguments)
+        u = _ones_like(methods.outputs(trial.result))
+        return call_backward(trial.layer, methods.backward, call, u, trial.arguments, cache)
     except Exception:
         return None
 
@@ -199,7 +158,7 @@ class _Bound:
 
     def forward(self, point: Arrays) -> Arrays:
         result = self.run(point).result
-        return named_outputs(result[0] if returns_pullback(result) else result)
+        return named_outputs(result[0] if returns_pullback(result) else self.methods.outputs(result))
 
     def linearize(self, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
         ran = self.run(point)
@@ -208,25 +167,28 @@ class _Bound:
             return named_outputs(result[0]), lambda u: mirrored(result[1](flatten(result[0], "out")[1](u)), self.call)
         if perturb is not None:
             _perturb_residuals(ran.layer, perturb)
-        return named_outputs(result), lambda u: self.pull(ran, clone(ran.layer, {}), u)
+            ran = replace(ran, result=_with_perturbed_cache(self.methods, result, perturb))
+        return named_outputs(self.methods.outputs(result)), lambda u: self.pull(ran, clone(ran.layer, {}), u)
 
     def pull(self, ran: _Ran, layer: Any, u: Arrays) -> Arrays:
         """One backward of `layer`, as the forward left it."""
-        own, outputs = self.methods.leaves(), named_outputs(ran.result)
-        dout = flatten(ran.result, "out")[1]({**outputs, **u})
+        own, out = self.methods.leaves(), self.methods.outputs(ran.result)
+        dout = flatten(out, "out")[1]({**named_outputs(out), **u})
+        cache = copy.deepcopy(ran.result[-1]) if self.methods.cached else None
         with self.calm(ran.state):
-            returned = _backward(layer, self.methods.backward, self.call, dout, ran.arguments)
-        found = assign(returned, (*self.call.point, *own), {**self.call.point, **own}, self.call.names)
+            returned = call_backward(layer, self.methods.backward, self.call, dout, ran.arguments, cache)
+        backward = getattr(layer, self.methods.backward)
+        found = named_gradients(backward, returned, {**self.call.point, **own}, self.call.names)
         return {**found, **_stored(layer, self.methods.params)}
 
     def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
         """Two backward passes of one instance; of stored gradients only those that do not accumulate."""
         ran = self.run(point)
-        before = {path: np.array(fetch(ran.layer, path)) for path in self.methods.params}
+        before = {path: np.array(array) for path, array in floating_of(ran.layer).items() if path in self.kept}
         once = self.pull(ran, ran.layer, {n: x.copy() for n, x in u.items()})
         first = {n: np.array(g) for n, g in once.items() if g is not None}
-        if any(not np.array_equal(fetch(ran.layer, path), old) for path, old in before.items()):
-            return {}, {}  # the backward updates its own parameters: a second one says nothing
+        if steps_itself(ran.layer, before, self.methods.params):
+            return {}, {}  # a second backward sees other parameters: it says nothing
         second = self.pull(ran, ran.layer, u)
         stored = [n for n in self.methods.params if n in first and second.get(n) is not None]
         doubled = {n for n in stored if np.allclose(second[n], 2 * first[n])}
@@ -268,7 +230,7 @@ def _returns_pullback(bound: _Bound) -> bool:
 def _unjudged(bound: _Bound) -> Iterator[str]:
     """A word on every array of the object that the output depends on and no gradient was found for."""
     own = bound.methods.leaves()
-    before = named_outputs(bound.run({**bound.call.point, **own}).result)
+    before = bound.forward({**bound.call.point, **own})
     for path in sorted(bound.kept - set(bound.methods.params)):
         array = fetch(bound.methods.obj, path)
         moved = clone(bound.methods.obj, {id(array): array * 1.25 + 0.125})
@@ -280,6 +242,10 @@ def _unjudged(bound: _Bound) -> Iterator[str]:
         if any(not np.array_equal(after[n], y) for n, y in before.items()):
             text = "the output depends on it and no gradient of it was found; name it in gv.layer(obj, params=...)"
             yield f"{path}: {text}"
+
+
+def _with_perturbed_cache(methods: _Methods, result: Any, perturb: Perturb) -> Any:
+    return (*result[:-1], perturbed(result[-1], perturb)) if methods.cached else result
 
 
 def _coarsest(call: Call, own: Arrays) -> str:
@@ -332,43 +298,8 @@ def _stored(layer: Any, params: Mapping[str, str | None]) -> Arrays:
         if slot is None:
             continue
         try:
-            found[path] = as_gradient(fetch(layer, slot))
+            gradient = as_gradient(fetch(layer, slot))
+            found[path] = gradient.reshape(()) if gradient.size == 1 and not np.ndim(fetch(layer, path)) else gradient
         except (KeyError, IndexError) as error:
             raise WrongClaim("missing", path, f"after the backward there is no gradient at {slot}") from error
     return found
-
-
-def _backward(layer: Any, name: str, call: Call, u: Any, arguments: list[Any]) -> Any:
-    """Call the backward by what its parameters are named: cotangent, inputs again, or nothing."""
-    method: Callable[..., Any] = getattr(layer, name)
-    given = _required(method)
-    by_name = dict(zip(call.names, arguments, strict=True))
-    if not given:
-        return _times(method(), u)
-    if set(given) & set(_RATES):
-        raise TypeError(
-            f"{name}({', '.join(given)}) updates the parameters itself; say which gradients it leaves: gv.layer(...)"
-        )
-    if len(given) == len(call.names) > 1 and all(n in by_name for n in given):
-        return _times(method(*arguments), u)
-    values = [by_name[n] if n in by_name and len(given) > 1 else u for n in given]
-    return method(*values)
-
-
-def _required(method: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(method).parameters.values()
-    except (TypeError, ValueError):
-        return ["dout"]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
-    return required or [p.name for p in parameters if p.kind in kinds][:1]
-
-
-def _times(result: Any, u: Any) -> Any:
-    """A loss's ``backward()`` is its gradient for an upstream gradient of one."""
-    if np.size(u) != 1:
-        raise TypeError("the backward takes no upstream gradient, but the output is not a scalar")
-    scale = float(np.reshape(u, ()))
-    leaves, rebuild = flatten(result, "g")
-    return rebuild({n: None if x is None else np.asarray(x) * scale for n, x in leaves.items()})

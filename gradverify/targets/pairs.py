@@ -21,7 +21,7 @@ from gradverify.targets.calling import (
     replay,
     substituted,
 )
-from gradverify.targets.gradients import WrongClaim, assign, claimed_leaves, unclaimed_notes
+from gradverify.targets.gradients import WrongClaim, claimed_leaves, named_gradients, unclaimed_notes
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import PairSpec
 
@@ -57,7 +57,7 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
     def pull(u: Arrays, rebuild: Rebuild, cache: Any, state: State) -> Arrays:
         with calm(state):
             result = _call_backward(spec.backward, rebuild(u), cache)
-        return assign(result, tuple(call.point), call.point, call.names)
+        return named_gradients(spec.backward, result, call.point, call.names)
 
     def twice(point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
         out, cache, state = run(point)

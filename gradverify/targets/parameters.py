@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays
-from gradverify.targets.gradients import USUAL_PARAMETERS, decorated, names_gradient_of, plain
+from gradverify.targets.gradients import USUAL_PARAMETERS, decorated, flat, names_gradient_of, plain
 from gradverify.targets.graph import floating_of, paths_of
 
 _CONTAINERS = ("params", "parameters", "weights", "p", "theta")
@@ -29,9 +29,10 @@ def find_parameters(obj: Any, trial: Any, kept: frozenset[str], returned: Any, i
     (``params[...]``), and a bias whose weight has a gradient, are parameters even without one.
     """
     before = {path: array for path, array in floating_of(obj).items() if path in kept}
-    after, aliases = _all_paths(trial), paths_of(obj)
+    after, aliases = paths_with_aliases(trial), paths_of(obj)
     names = {path: sorted(aliases[id(array)], key=len) for path, array in before.items()}
     slots: Slots = {path: slot for path in before if (slot := _first_slot(names[path], after)) is not None}
+    slots |= {path: slot for path, slot in _from_methods(trial).items() if path in before and path not in slots}
     taken = set(slots.values())
     free = {path: array for path, array in before.items() if path not in slots and path not in taken}
     declared = {path for path in free if any(_in_container(alias) for alias in names[path])}
@@ -48,22 +49,49 @@ def _named_in(returned: Any, free: Arrays) -> set[str]:
 
 
 def _placed_in(returned: Any, free: Arrays, inputs: Sequence[str]) -> set[str]:
-    """``return dx, dW, db``: as many more gradients as there are arrays, of the same shapes, in their order."""
+    """``return dx, dW, db`` or ``dW, db, dx``: as many more gradients as there are arrays, of the same shapes."""
     if not isinstance(returned, (tuple, list)) or len(returned) <= len(inputs):
         return set()
-    rest = returned[len(inputs) :]
-    fits = len(rest) == len(free) and all(
-        np.shape(g) == array.shape for g, array in zip(rest, free.values(), strict=True)
-    )
+    shapes = [array.shape for array in free.values()]
+    parts = flat(returned)
+    fits = shapes in ([np.shape(g) for g in rest] for rest in (parts[len(inputs) :], parts[: -len(inputs) or None]))
     return set(free) if fits else set()
 
 
-def _all_paths(obj: Any) -> tuple[str, ...]:
+# Methods that hand out the parameters, and after a backward their gradients in the same order or under the same keys.
+_GETTERS = (
+    ("params", "grads"), ("parameters", "gradients"), ("parameters", "grads"), ("params", "gradients"),
+    ("get_params", "get_grads"), ("get_parameters", "get_gradients"), ("get_weights", "get_gradients"),
+    ("get_weights", "get_grads"), ("trainable_params", "grads"),
+)  # fmt: skip
+
+
+def _from_methods(trial: Any) -> dict[str, str]:
+    """Parameter -> ``grads()[0]``, by the methods of an object that has run forward and backward."""
+    for of_params, of_grads in _GETTERS:
+        if all(callable(getattr(type(trial), name, None)) for name in (of_params, of_grads)):
+            try:
+                params, grads = (_listed(getattr(trial, name)()) for name in (of_params, of_grads))
+            except Exception:  # a getter that wants arguments, or more than one backward
+                return {}
+            paths = {id(array): path for path, array in floating_of(trial).items()}
+            return {paths[id(p)]: f"{of_grads}(){key}" for key, p in params.items() if key in grads and id(p) in paths}
+    return {}
+
+
+def _listed(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {f".{key}": item for key, item in value.items()}
+    return {f"[{i}]": item for i, item in enumerate(value)}
+
+
+def paths_with_aliases(obj: Any) -> tuple[str, ...]:
+    """Every path to every array."""
     return tuple(path for paths in paths_of(obj).values() for path in paths)
 
 
-def _first_slot(names: list[str], paths: tuple[str, ...]) -> str | None:
-    return next((slot for name in names if (slot := _slot(name, paths)) is not None), None)
+def _first_slot(names: list[str], paths: Sequence[str]) -> str | None:
+    return next((slot for name in names if (slot := slot_of(name, paths)) is not None), None)
 
 
 def _in_container(path: str) -> bool:
@@ -79,7 +107,7 @@ def _split(path: str) -> tuple[str, str]:
     return head, name
 
 
-def _slot(path: str, paths: tuple[str, ...]) -> str | None:
+def slot_of(path: str, paths: Sequence[str]) -> str | None:
     """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
     head, name = _split(path)
     sibling = next((p for p in paths if _split(p)[0] == head and _is_sibling(_split(p)[1], name)), None)

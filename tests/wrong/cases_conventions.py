@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from catalogue import NONE, Right, Wrong
+from catalogue import Right, Wrong
 
 RNG = np.random.default_rng(115)
 X = RNG.normal(size=(5, 3))
@@ -256,34 +256,31 @@ class Activation:
         return self.k * (1 - np.tanh(x) ** 2)
 
 
-def both(note, kind, inputs, leaf, **fields):
+def both(note, kind, inputs, leaf):
     """A convention done right, and off by a factor of two at `leaf`."""
     return [
-        Right(note, kind(), inputs, **fields.get("right", {})),
-        Wrong(f"{note}: doubled", kind(2.0), inputs, leaf, "factor", **fields.get("wrong", {})),
+        Right(note, kind(), inputs),
+        Wrong(f"{note}: doubled", kind(2.0), inputs, leaf, "factor"),
     ]
 
-
-OPEN = {"right": {"finding": "attack-26"}, "wrong": {"finding": "attack-26"}}
-HALF = {"wrong": {"finding": "attack-26"}}
 
 CASES = [
     *both("inputs and gradients in tuples", PairOfLists, ([X, W],), "inputs[1]"),
     *both("backward(x, dout)", InputAgain, X, "W"),
     *both("backward(grad, x)", InputLast, X, "W"),
     *both("parameters and gradients, inputs in a list", Derived, X, "parameters.W"),
-    *both("a backward that takes the step itself", Updates, X, "x", right={"finding": "attack-26"}),
-    *both("params() and grads()", WithMethods, X, "w", **HALF),
+    *both("a backward that takes the step itself", Updates, X, "x"),
+    *both("params() and grads()", WithMethods, X, "w"),
     *both("dx, dW, db returned", ReturnsAll, X, "W"),
-    Right("dW, db, dx returned", ReturnsAll(order=(1, 2, 0)), X, NONE, finding="attack-26"),
-    *both("a Python float for a parameter", Slope, X, "alpha", **HALF),
+    Right("dW, db, dx returned", ReturnsAll(order=(1, 2, 0)), X),
+    *both("a Python float for a parameter", Slope, X, "alpha"),
     *both("two inputs in a layer", TwoInputs, (X, X[:4]), "k"),
     *both("training=True", Training, X, "W"),
     *both("loss(y, t) and backward()", LossOfTwo, (X, X[::-1].copy()), "y"),
     *both("loss(y, y_pred) and gradient(y, y_pred)", TargetFirst, (X, X[::-1].copy()), "y_pred"),
     Right("static methods", Static(), X),
     Wrong("static methods: halved", StaticWrong(), X, "x", "factor"),
-    *both("an object that returns (out, cache)", OutAndCache, X, "W", **OPEN),
+    *both("an object that returns (out, cache)", OutAndCache, X, "W"),
     *both("a network whose backward returns nothing", Network, X, "W1"),
     *both("__call__ and gradient", Activation, X, "x"),
 ]

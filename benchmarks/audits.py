@@ -1,0 +1,140 @@
+"""`gradverify audit` on repositories and packages that nobody prepared: what of their derivatives was tried, and what came of it.
+
+    python benchmarks/audits.py run FOLDER_OR_PACKAGE ...     audits each, keeps its entries as JSON, writes the table
+    python benchmarks/audits.py write                         writes the table again from the entries that are kept
+
+A place is a checked-out repository, a folder of an unpacked package, or the name of an installed one. Each gets at most
+SECONDS of wall clock; what is left open then is counted as such. Entries go to ``build/audits/``, the table to
+reports/audits/README.md; what is known of each failure by hand stands in reports/audits/by-hand.toml and is joined to it:
+a failure without such a line is counted as not looked at. Nothing is configured for any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import sys
+import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import gradverify as gv
+
+ROOT = Path(__file__).parents[1]
+KEPT, REPORT = ROOT / "build/audits", ROOT / "reports/audits/README.md"
+SECONDS, JOBS, TIMEOUT = 400, 2, 60
+
+# Reasons for not trying, by what they say.
+REASONS = (
+    (r"a class of .*(PyTorch|TensorFlow|Keras|JAX)", "class of a framework without a rule of its own"),
+    (r"cannot be imported|does not exist after the import|packages that are not installed", "module cannot be imported"),
+    (r"cannot be read as Python", "not Python of today"),
+    (r"no arguments found for", "constructor: no arguments found"),
+    (r"no inputs found", "forward: no inputs found"),
+    (r"derivative cannot be asked", "backward: cannot be asked"),
+    (r"did not end within|ended its process|interrupted", "time or memory"),
+)
+
+
+def run(places):
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for place in places:
+        name, started, before = Path(place).resolve().name if Path(place).exists() else place, time.monotonic(), spent()
+        until = started + SECONDS
+
+        def in_time(_done, _total, _entry, until=until):
+            if time.monotonic() > until:
+                raise KeyboardInterrupt
+
+        report = gv.audit(place, jobs=JOBS, timeout=TIMEOUT, progress=in_time)
+        report.to_json(KEPT / f"{name}.json")
+        facts = {"wall": time.monotonic() - started, "cpu": spent() - before}
+        (KEPT / f"{name}.facts").write_text(json.dumps(facts))
+        print(f"{name:42s} {report.summary}", flush=True)
+    write()
+
+
+def spent():
+    """Processor seconds of the workers that have ended, and of this process."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+
+
+def entries(name):
+    content = json.loads((KEPT / f"{name}.json").read_text())
+    return content["reports"]
+
+
+def outcome(report):
+    verdicts = [check["verdict"] for check in report["checks"]]
+    if not verdicts:
+        return "not tried"
+    return next((v for v in ("fail", "inconclusive") if v in verdicts), "pass")
+
+
+def reason(report):
+    text = report["notes"][0] if report["notes"] else ""
+    return next((word for pattern, word in REASONS if re.search(pattern, text)), "other")
+
+
+def known():
+    path = REPORT.with_name("by-hand.toml")
+    return tomllib.loads(path.read_text()) if path.exists() else {}
+
+
+def row(name, judged):
+    found = entries(name)
+    counts = Counter(map(outcome, found))
+    facts = json.loads((KEPT / f"{name}.facts").read_text())
+    failed = [r["meta"]["symbol"] for r in found if outcome(r) == "fail"]
+    by_hand = Counter(judged.get(name, {}).get(symbol, "open: ").split(":")[0] for symbol in failed)
+    tried = len(found) - counts["not tried"]
+    return [name, len(found), tried, counts["pass"], counts["fail"], by_hand["true"], by_hand["false"], by_hand["open"],
+            counts["inconclusive"], counts["not tried"], round(facts["wall"]), round(facts["cpu"])]
+
+
+COLUMNS = ("repository or package", "carry a derivative", "tried", "pass", "fail", "true by hand", "false by hand",
+           "not looked at", "inconclusive", "not tried", "wall s", "CPU s")
+
+
+def table(rows):
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"|{'---|' * len(COLUMNS)}"
+    totals = ["**all**", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]
+    for cells in (*rows, totals):
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
+def write():
+    names, judged = sorted(p.stem for p in KEPT.glob("*.json")), known()
+    rows = [row(name, judged) for name in names]
+    reasons = Counter(reason(r) for name in names for r in entries(name) if outcome(r) == "not tried")
+    carried, tried = sum(r[1] for r in rows), sum(r[2] for r in rows)
+    lines = [
+        "# Audits of code that nobody prepared", "",
+        "Written by `python benchmarks/audits.py`, with gradverify as it is here: no configuration, one seed,",
+        f"{JOBS} workers on {os.cpu_count()} shared cores, at most {SECONDS} s a place and {TIMEOUT} s a derivative.", "",
+        f"**{tried} of {carried} derivatives tried ({tried / carried:.0%}).**", "",
+        *table(rows), "", "## Why the rest was not tried", "", "| reason | derivatives |", "|---|---|",
+        *(f"| {word} | {n} |" for word, n in reasons.most_common()), "", "## Failures, looked at by hand", "",
+        *by_hand(names, judged),
+    ]  # fmt: skip
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text("\n".join(lines) + "\n")
+
+
+def by_hand(names, judged):
+    yield "| where | judged | what is wrong |"
+    yield "|---|---|---|"
+    for name in names:
+        for report in entries(name):
+            if outcome(report) == "fail":
+                symbol = report["meta"]["symbol"]
+                word, _, text = judged.get(name, {}).get(symbol, "not looked at: ").partition(":")
+                yield f"| {name}, `{symbol}` | {word} | {text.strip()} |"
+
+
+if __name__ == "__main__":
+    {"run": run, "write": lambda _: write()}[sys.argv[1]](sys.argv[2:])

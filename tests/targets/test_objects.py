@@ -1,0 +1,140 @@
+"""Where objects keep parameters and gradients, beyond attributes beside each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gradverify as gv
+
+RNG = np.random.default_rng(8)
+X, SQUARE = RNG.normal(size=(3, 3)), RNG.normal(size=(3, 3))
+FAIL, PASS = gv.Verdict.FAIL, gv.Verdict.PASS
+
+
+class Square:
+    """Input, weight and upstream gradient all have one shape: only the names say whose gradient each is."""
+
+    def __init__(self, k=1.0):
+        self.W, self.b, self.k = SQUARE.copy(), np.ones(3), k
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, g):
+        dW, db, dx = self.k * self.x.T @ g, g.sum(0), g @ self.W.T
+        return dW, db, dx
+
+
+class Steps:
+    """A step of size 0.01 written into the backward, and what the step is taken from returned."""
+
+    def __init__(self, name):
+        self.name = name
+        setattr(self, name, SQUARE.copy())
+
+    def forward(self, x):
+        self.x = x
+        return x @ getattr(self, self.name)
+
+    def backward(self, g):
+        own = getattr(self, self.name)
+        dx = g @ own.T
+        own -= 0.01 * self.x.T @ g
+        return dx
+
+
+class Counted:
+    """A float that is no parameter: nothing leaves a gradient of it."""
+
+    def __init__(self):
+        self.rate, self.drate, self.scale = 0.5, 0.25, 2.0
+
+    def forward(self, x):
+        return self.scale * x
+
+    def backward(self, g):
+        return self.scale * g
+
+
+class Boxed:
+    """Numbers and their gradients in two dictionaries."""
+
+    def __init__(self, k):
+        self.params, self.grads, self.k = {"slope": 0.3}, {"slope": 0.0}, k
+
+    def forward(self, x):
+        self.x = x
+        return self.params["slope"] * x**2
+
+    def backward(self, g):
+        self.grads["slope"] = self.k * np.sum(g * self.x**2)
+        return 2 * g * self.params["slope"] * self.x
+
+
+class Keyed(Boxed):
+    """``get_params()`` and ``get_grads()`` with the keys of a dictionary that is made anew each time."""
+
+    def __init__(self, k):
+        self.w, self.k = SQUARE.copy(), k
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.w
+
+    def backward(self, g):
+        self.kept = self.k * self.x.T @ g
+        return g @ self.w.T
+
+    def get_params(self):
+        return {"weight": self.w}
+
+    def get_grads(self):
+        return {"weight": self.kept}
+
+
+def failures(target, **options):
+    return {c.wrt for c in gv.check(target, X, **options).checks if c.verdict is FAIL}
+
+
+@pytest.mark.parametrize(("k", "failed"), [(1.0, set()), (2.0, {"W"})])
+def test_the_names_in_a_return_go_before_positions(k, failed):
+    assert failures(Square(k)) == failed
+
+
+def test_a_pair_returns_its_gradients_in_the_order_that_its_names_say():
+    def backward(dout, cache):
+        x, w = cache
+        dw, dx = x.T @ dout, dout @ w.T
+        return dw, dx
+
+    assert gv.check(gv.pair(lambda x, w: (x @ w, (x, w)), backward), X, SQUARE).ok
+
+
+def test_a_backward_that_steps_is_not_asked_twice():
+    assert failures(Steps("W")) == set()
+
+
+def test_a_backward_that_overwrites_what_is_no_weight_spoils_the_next_one():
+    assert failures(Steps("constant")) == {"x"}
+
+
+@pytest.mark.parametrize(("k", "failed"), [(1.0, set()), (1.5, {"params.slope"})])
+def test_numbers_in_a_dictionary_are_parameters(k, failed):
+    assert failures(Boxed(k)) == failed
+
+
+def test_a_number_without_a_fresh_gradient_is_none():
+    assert {c.wrt for c in gv.check(Counted(), X).checks} == {"x"}
+
+
+@pytest.mark.parametrize(("k", "failed"), [(1.0, set()), (1.5, {"w"})])
+def test_methods_hand_out_parameters_and_gradients_by_key(k, failed):
+    assert failures(Keyed(k)) == failed
+
+
+def test_the_object_itself_keeps_its_numbers():
+    layer = Boxed(1.0)
+    gv.check(layer, X)
+    assert layer.params == {"slope": 0.3}
