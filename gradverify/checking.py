@@ -20,7 +20,7 @@ from gradverify.rows import Row, blank, rows_of
 from gradverify.saved import save
 from gradverify.subgradients import judge_at_point
 from gradverify.surrogates import compare_values, with_reference, with_surrogate
-from gradverify.tangents import judge_forward, judge_hessian
+from gradverify.tangents import judge_forward, judge_higher
 from gradverify.targets import Target, make_targets
 from gradverify.targets.calling import quiet
 from gradverify.targets.gradients import WrongClaim
@@ -123,21 +123,22 @@ def _check_target(target: Target, options: Options, counts: Counts) -> list[Chec
     judged = target if options.reference is None else with_reference(target, options.reference)
     trial = Trial(judged, options, dict(target.point), counts)
     _require_finite(trial)
-    if options.order > 1 and target.hessian_product is None:
-        raise ValueError(f"order={options.order}: {target.name} claims no second derivative")
-    if options.order > 2:
-        raise ValueError(f"order={options.order}: {target.name} claims no third derivative")
+    if options.order > target.highest:
+        which = ("second", "third")[target.highest - 1]
+        raise ValueError(f"order={options.order}: {target.name} claims no {which} derivative")
     if not all_finite(trial.base):
         return [_outside(trial)]
     checks = compare_values(target, judged, trial) if judged is not target else []
-    checks += _first_order(trial)
+    twin = wide_twin(judged)
+    wide = trial if twin is None else Trial(twin, options, dict(twin.point), counts)
+    checks += _first_order(trial, wide)
     if judged.trusted is not None and all(c.verdict is not Verdict.FAIL for c in checks):
         tiles = rows_of(trial, lambda: judge_tiles(trial, options.seed), regime="implementation")
         # Every entry was compared: what rounding hid from a probe along the leaf is settled.
         settled = {c.wrt for c in tiles if c.verdict is Verdict.PASS}
         checks = [c for c in checks if not (c.reason in ("noise", "resolution") and c.wrt in settled)] + tiles
-    if target.hessian_product is not None and options.mode != "forward":
-        checks += rows_of(trial, lambda: judge_hessian(trial, options.seed), order=2)
+    for order in range(2, wide.target.highest + 1) if options.mode != "forward" else ():
+        checks += rows_of(wide, partial(judge_higher, wide, order, options.seed), order=order)
     if not checks:
         raise ValueError(f"mode={options.mode!r}: {target.name} claims no derivative in this mode")
     return checks
@@ -157,9 +158,8 @@ def _outside(trial: Trial) -> Check:
     )
 
 
-def _first_order(trial: Trial) -> Iterator[Check]:
-    mode, twin = trial.options.mode, wide_twin(trial.target)
-    wide = trial if twin is None else Trial(twin, trial.options, dict(twin.point), trial.counts)
+def _first_order(trial: Trial, wide: Trial) -> Iterator[Check]:
+    mode = trial.options.mode
     if mode in ("auto", "reverse", "both") and trial.target.linearize is not None:
         yield from _reverse(trial, wide)
     if mode in ("auto", "forward", "both") and wide.target.pushforward is not None:

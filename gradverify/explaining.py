@@ -18,7 +18,7 @@ from gradverify.probes import entry_sizes
 from gradverify.questions import make_case
 from gradverify.records import NOISE_FACTOR, Cause, Check
 from gradverify.sweeps import sweep
-from gradverify.tangents import second_derivative
+from gradverify.tangents import higher_derivative
 
 
 def explained(finding: Finding, known: Check) -> Check:
@@ -47,7 +47,7 @@ def _stages(finding: Finding, known: Check) -> Iterator[Check]:
         slopes = finding.opinion.native.slopes
         yield replace(known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),))
     elif known.order > 1:
-        yield _with_entries(known, *explain_hessian(finding))
+        yield _with_entries(known, *explain_higher(finding, known.order))
     else:
         yield (known := replace(known, sweep=sweep(finding)))
         yield from _places_and_causes(finding, known)
@@ -74,21 +74,25 @@ def _with_entries(known: Check, located: Located, causes: tuple[Cause, ...]) -> 
 _MOST = 12  # a leaf with more entries than that has its first ones asked
 
 
-def explain_hessian(finding: Finding) -> tuple[Located, tuple[Cause, ...]]:
-    """The entries ``H[i, j]`` of the leaf, both i <= j and i > j, against the oracles, and the causes they show."""
-    trial, leaf = finding.trial, finding.leaf
+def explain_higher(finding: Finding, order: int) -> tuple[Located, tuple[Cause, ...]]:
+    """The entries ``H[i, j]`` of the leaf, both i <= j and i > j, against the oracles, and the causes they show.
+
+    Of the third derivative these are the entries of ``T[v, ., .]`` for the direction v of the probe.
+    """
+    trial, leaf, outer = finding.trial, finding.leaf, (finding.v,) * (order - 2)
     size = np.size(trial.point[leaf])
-    columns = [_column(finding, j) for j in range(min(size, _MOST))]
+    columns = [_column(finding, outer, j) for j in range(min(size, _MOST // (order - 1)))]
     matrix = np.stack(columns, axis=-1)[: len(columns)]
     expected, error = np.zeros(matrix.shape), np.zeros(matrix.shape)
     for i in range(len(columns)):
         for j in range(i, len(columns)):
-            value, bound = _entry(finding, i, j)
+            value, bound = _entry(finding, outer, i, j)
             expected[i, j] = expected[j, i] = value
             error[i, j] = error[j, i] = bound
     indices = tuple(np.ndindex(matrix.shape))
     bar = error + NOISE_FACTOR * trial.target.eps * np.abs(matrix).max(initial=0.0)
-    located = Located(f"{leaf} (second order)", indices, matrix.ravel(), expected.ravel(), bar.ravel(), complete=True)
+    name = f"{leaf} ({_ORDERS[order]} order)"
+    located = Located(name, indices, matrix.ravel(), expected.ravel(), bar.ravel(), complete=True)
     case = Case(leaf, matrix, {}, matrix, located, {}, {}, "float64", "float64")
     return located, diagnose(case, MATRIX_EXPLANATIONS)
 
@@ -100,18 +104,22 @@ def _unit(finding: Finding, flat: int) -> tuple[np.ndarray, float]:
     return v.reshape(np.shape(x)), size
 
 
-def _column(finding: Finding, j: int) -> np.ndarray:
-    product, trial = finding.trial.target.hessian_product, finding.trial
-    if product is None:
+_ORDERS = {2: "second", 3: "third"}
+
+
+def _column(finding: Finding, outer: tuple[Arrays, ...], j: int) -> np.ndarray:
+    higher, trial = finding.trial.target.higher, finding.trial
+    if higher is None:
         raise TypeError(f"{trial.target.name}: claims no second derivative")
     v, size = _unit(finding, j)
-    row = product(trial.point, {finding.leaf: v}).get(finding.leaf)
+    row = higher(trial.point, finding.u, (*outer, {finding.leaf: v})).get(finding.leaf)
     return np.zeros(v.size) if row is None else np.ravel(to_float64(row)) / size
 
 
-def _entry(finding: Finding, i: int, j: int) -> tuple[float, float]:
+def _entry(finding: Finding, outer: tuple[Arrays, ...], i: int, j: int) -> tuple[float, float]:
     (v, a), (w, b) = _unit(finding, i), _unit(finding, j)
-    best = second_derivative(finding.trial, finding.u, {finding.leaf: v}, {finding.leaf: w}, 0.0).best
+    directions = (*outer, {finding.leaf: v}, {finding.leaf: w})
+    best = higher_derivative(finding.trial, finding.u, directions, 0.0).best
     return best.value / (a * b), best.error / (a * b)
 
 

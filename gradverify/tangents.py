@@ -1,22 +1,24 @@
-"""The other claims: pushforwards (forward mode) and Hessian products (order 2), judged by probes."""
+"""The other claims: pushforwards (forward mode) and derivatives of order 2 and 3, judged by probes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from gradverify.arrays import Arrays, dot, magnitude, one_ulp, to_float64
 from gradverify.judging import Finding, finds, stand
 from gradverify.noise import Gradient
-from gradverify.oracles.higher import confirm_higher, consult_higher
+from gradverify.oracles.higher import BROKEN, confirm_higher, consult_higher
 from gradverify.oracles.opinion import Opinion
 from gradverify.probes import draw_cotangent, draw_tangent
-from gradverify.records import NOISE_FACTOR, Verdict
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Verdict
 from gradverify.targets.gradients import NotClaimed, WrongClaim
 from gradverify.trial import Trial
-from gradverify.verdict import Decision, Scales, decide, default_require
+from gradverify.verdict import Decision, Scales, as_zero, decide, default_require
 
 _RUNS = 3
 _PROBES = 2
@@ -124,71 +126,125 @@ def _finding(
     decision = decide(computed, opinion.best, noise, scales, require, trial.options.tolerate)
     if decision.verdict is Verdict.FAIL:
         decision = stand(trial, u, v, noise, decision, opinion)
-    gradient = Gradient({}, {}, (), frozenset(), {})
-    return Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name)
+    return Finding(trial, leaf, decision, opinion, u, v, _NONE, opinion.name)
 
 
-def judge_hessian(trial: Trial, seed: int) -> list[Finding]:
-    """``<w, H v>`` of a scalar output, from the forward alone; v moves all leaves, w asks for each."""
-    rng = np.random.default_rng((seed, 19))
-    (name, y), *more = trial.base.items()
-    if more or y.size != 1:
-        raise WrongClaim(
-            "shape", trial.leaves[0], f"a Hessian needs a scalar forward; {name} has shape {y.shape}"
-        )
-    asked = [_hessian_rows(trial, trial.leaves, rng) for _ in range(_PROBES)]
+def judge_higher(trial: Trial, order: int, seed: int) -> list[Finding]:
+    """``<w, H v>`` of ``<u, f>``, or ``T[v, v', w]`` of order 3: v moves all leaves, w asks for each."""
+    rng = np.random.default_rng((seed, 19, order) if order > 2 else (seed, 19))
+    asked = [_rows(trial, order, trial.leaves, rng) for _ in range(_PROBES)]
     return [_worst(list(same)) for same in zip(*asked, strict=True)]
 
 
-def _hessian_rows(trial: Trial, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
+def _rows(trial: Trial, order: int, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
     """All leaves asked at once, by halves where that does not settle every one of them."""
-    together = _hessian_probe(trial, leaves, rng)
+    together = _higher_probe(trial, order, leaves, rng)
     if len(leaves) == 1 or all(f.decision.verdict is Verdict.PASS for f in together):
         return together
     half = len(leaves) // 2
-    return [f for part in (leaves[:half], leaves[half:]) for f in _hessian_rows(trial, part, rng)]
+    return [f for part in (leaves[:half], leaves[half:]) for f in _rows(trial, order, part, rng)]
 
 
-def _hessian_probe(trial: Trial, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
-    product = trial.target.hessian_product
-    if product is None:
-        raise TypeError(f"{trial.target.name}: claims no second derivative")
-    u = {n: np.ones(y.shape) for n, y in trial.base.items()}
-    v = trial.admissible(draw_tangent(rng, trial.point, trial.leaves, trial.target.dtype))
-    some = trial.admissible(draw_tangent(rng, trial.point, leaves, trial.target.dtype))
-    w = {n: some[n] if n in some else np.zeros(x.shape) for n, x in v.items()}
-    computed, noise = _with_noise(trial, lambda x: dot(product(x, v), w), rng)
-    found = product(trial.point, v)
-    rows = {n: np.zeros(v[n].shape) if found.get(n) is None else to_float64(found[n]) for n in leaves}
-    noise = max(noise, trial.target.eps / 2 * magnitude(rows, some))
-    scales = {n: Scales(magnitude({n: rows[n]}, {n: some[n]}), magnitude(trial.base, u)) for n in leaves}
+def _higher_probe(trial: Trial, order: int, leaves: Sequence[str], rng: np.random.Generator) -> list[Finding]:
+    u = draw_cotangent(rng, trial.base)
+    def moving(names: Sequence[str]) -> Arrays:
+        return trial.admissible(draw_tangent(rng, trial.point, names, trial.target.dtype))
+
+    directions, some = [moving(trial.leaves) for _ in range(order - 1)], moving(leaves)
+    w = {n: some[n] if n in some else np.zeros(np.shape(x)) for n, x in directions[0].items()}
+    claim = _Claim(trial, u, directions, w)
+    rows = claim.rows(trial.point)
+    computed, noise = _with_noise(trial, claim.value, rng, dot(rows, w))
+    noise = max(noise, trial.target.eps / 2 * magnitude(rows, w))
+    scales = {n: Scales(magnitude({n: rows[n]}, {n: w[n]}), magnitude(trial.base, u)) for n in leaves}
     require = default_require(trial.options.require, trial.target.eps)
     smallest = min((s.leaf for s in scales.values() if s.leaf > 0), default=0.0)
-    opinion = second_derivative(trial, u, v, w, require * smallest / 4)
-    return [_second_finding(trial, n, (u, v, w), computed, noise, scales[n], opinion) for n in leaves]
+    opinion = higher_derivative(trial, u, (*directions, w), require * smallest / 4)
+    lopsided = claim.swapped() if opinion.best.reason not in BROKEN else None
+    return [_higher_finding(claim, n, (computed, noise), scales[n], opinion, lopsided) for n in leaves]
 
 
-def _second_finding(
-    trial: Trial, leaf: str, question: tuple[Arrays, Arrays, Arrays], computed: float, noise: float,
-    scales: Scales, opinion: Opinion,
-) -> Finding:  # fmt: skip
+@dataclass(frozen=True)
+class _Claim:
+    """The question ``D^n <u, f>[directions, w]`` and what the target claims of it."""
+
+    trial: Trial
+    u: Arrays
+    directions: list[Arrays]
+    w: Arrays
+
+    def rows(self, point: Arrays) -> Arrays:
+        """``D^n <u, f>[directions, .]`` as leaves."""
+        if self.trial.target.higher is None:
+            raise NotClaimed
+        found = self.trial.target.higher(point, self.u, self.directions)
+        return {n: np.zeros(np.shape(x)) if found.get(n) is None else to_float64(found[n]) for n, x in self.w.items()}
+
+    def value(self, point: Arrays) -> float:
+        return dot(self.rows(point), self.w)
+
+    def swapped(self) -> float:
+        """The same number with the last direction in the first one's place: derivatives do not mind."""
+        first, *others = self.directions
+        return replace(self, directions=[self.w, *others], w=first).value(self.trial.point)
+
+
+def _higher_finding(
+    claim: _Claim, leaf: str, known: tuple[float, float], scales: Scales, opinion: Opinion, swapped: float | None
+) -> Finding:
     """The decision for one leaf; a failure stands if the other family, or other differences, find it too."""
-    u, v, w = question
+    trial, u, directions, (computed, noise) = claim.trial, claim.u, (*claim.directions, claim.w), known
     require = default_require(trial.options.require, trial.target.eps)
     decision = decide(computed, opinion.best, noise, scales, require, trial.options.tolerate)
     if decision.verdict is Verdict.FAIL and decision.reason != "nonfinite":
         believed = opinion.best is opinion.foreign
         witness = opinion.native if believed else confirm_higher(
-            lambda d: trial.phi(u, d), (v, w), trial.eps, trial.options.seed
+            lambda d: trial.phi(u, d), directions, trial.eps, trial.options.seed
         )  # fmt: skip
         if not finds(computed, witness, noise):
             decision = replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
-    return Finding(trial, leaf, decision, opinion, u, v, Gradient({}, {}, (), frozenset(), {}), opinion.name)
+    alone = all(not np.any(x) for n, x in claim.w.items() if n != leaf)
+    if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and alone and _is_flat(claim, scales):
+        decision = as_zero(decision, scales)
+    # Both numbers are computed ones, in another order: they may differ by more than their noise, but not by this.
+    room = FAIL_FACTOR * NOISE_FACTOR * noise + math.sqrt(trial.target.eps) * scales.leaf
+    if decision.verdict is not Verdict.FAIL and swapped is not None and math.inf > abs(computed - swapped) > room:
+        decision = replace(decision, verdict=Verdict.FAIL, reason="asymmetric", expected=swapped, bar=room)
+    return Finding(trial, leaf, decision, opinion, u, directions[0], _NONE, opinion.name)
 
 
-def second_derivative(trial: Trial, u: Arrays, v: Arrays, w: Arrays, need: float) -> Opinion:
-    """``<w, H v>`` of ``<u, f>``: by differences, and by differences of complex steps that agree with them."""
+def _is_flat(claim: _Claim, scales: Scales) -> bool:
+    """Whether the mixed difference along all directions is a rounding, over steps as large as the point itself.
+
+    Small steps cannot tell a zero from a small number. But what is linear along one of the directions, as every
+    network is in its last bias, is so over any step; and a piece of a ReLU is as wide as its input is large.
+    """
+    directions = (*claim.directions, claim.w)
+    room = 2 ** len(directions) * 16 * claim.trial.eps
+
+    def vanishes(t: float) -> bool:
+        difference, size = _mixed_difference(claim, (t, -0.75 * t, 0.5 * t), directions)
+        return abs(difference) <= room * max(size, scales.values)
+
+    return any(all(map(vanishes, steps)) for steps in ((-2.0, 0.5, 4.0), (2.0**-3, -(2.0**-4))))
+
+
+def _mixed_difference(claim: _Claim, steps: Sequence[float], directions: Sequence[Arrays]) -> tuple[float, float]:
+    """``sum over subsets of (-1)^(n - size) <u, f(x + the directions in it)>`` and its largest term."""
+    values = []
+    for chosen in product((False, True), repeat=len(directions)):
+        along = [{n: t * x for n, x in d.items()} for t, d, on in zip(steps, directions, chosen, strict=False) if on]
+        total = {n: sum((d[n] for d in along), np.zeros(np.shape(x))) for n, x in directions[0].items()}
+        values.append((-1) ** (len(directions) - sum(chosen)) * claim.trial.phi(claim.u, total)(1.0))
+    return float(sum(values)), max(map(abs, values))
+
+
+_NONE = Gradient({}, {}, (), frozenset(), {})
+
+
+def higher_derivative(trial: Trial, u: Arrays, directions: Sequence[Arrays], need: float) -> Opinion:
+    """``D^n <u, f>`` along n directions: by differences, and by differences of complex steps that agree with them."""
     return consult_higher(
         along=lambda d: trial.phi(u, d), forward=trial.forward if trial.target.foreign else None, point=trial.point,
-        u=u, directions=(v, w), eps=trial.eps, need=need, seed=trial.options.seed,
+        u=u, directions=directions, eps=trial.eps, need=need, oracle=trial.options.oracle, seed=trial.options.seed,
     )  # fmt: skip

@@ -21,7 +21,7 @@ def raising(*_, **__):
 
 @pytest.mark.parametrize(("part", "target"), [
     ("diagnose", WRONG), ("locate_in", WRONG), ("make_case", WRONG), ("sweep", WRONG), ("explain_forward", JVP),
-    ("explain_hessian", HESSIAN), ("diagnose", HESSIAN),
+    ("explain_higher", HESSIAN), ("diagnose", HESSIAN),
 ])
 def test_a_failure_stands_when_its_explanation_raises_and_says_so(monkeypatch, part, target):
     monkeypatch.setattr(explaining, part, raising)

@@ -138,7 +138,7 @@ def _check(target: Target, options: Options) -> TaylorReport:
 
     if not target.point:
         raise TypeError(f"nothing to check: {target.name} has no floating input or parameter")
-    if options.order > 1 and target.hessian_product is None:
+    if options.order > 1 and target.higher is None:
         raise ValueError(f"order={options.order}: {target.name} claims no second derivative")
     if options.surrogate is not None:
         target = with_surrogate(target, options.surrogate)
@@ -210,14 +210,14 @@ def _noise(trial: Trial, u: Arrays) -> float:
 
 def _claims(trial: Trial, u: Arrays, v: Arrays) -> tuple[float, ...]:
     """``<u, J v>`` as computed by the target, and ``<v, H v>`` where order 2 is asked for."""
-    push, product = trial.target.pushforward, trial.target.hessian_product
+    push, higher = trial.target.pushforward, trial.target.higher
     if trial.target.linearize is not None:
         first = dot(trial.raw_gradient(u), v)
     elif push is not None:
         first = dot(push(trial.point, v), u)
     else:
         raise TypeError(f"{trial.target.name}: claims no first derivative")
-    second = (dot(product(trial.point, v), v),) if trial.options.order > 1 and product is not None else ()
+    second = (dot(higher(trial.point, u, [v]), v),) if trial.options.order > 1 and higher is not None else ()
     return (first, *second)
 
 

@@ -63,6 +63,9 @@ REASONS = {
     "error": (
         "the target raised an exception",
         "the last lines of its traceback follow"),
+    "asymmetric": (
+        "the order of differentiation matters, as it does for no derivative",
+        "look for a term that one of the two mixed derivatives misses"),
     "nonfinite": (
         "computed is not finite where the forward and the oracle are",
         "look for 0/0, log(0) or an overflow in the backward"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from gradverify.targets.calling import (
     substituted,
 )
 from gradverify.targets.gradients import WrongClaim, as_gradient, assign
-from gradverify.targets.record import Perturb, Pullback, Target
+from gradverify.targets.record import Higher, Perturb, Pullback, Target
 from gradverify.targets.specs import FunctionSpec
 
 Claim = Callable[..., Any]
@@ -58,6 +58,7 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
 
         return outputs, pullback
 
+    second = _hessian_product(spec, run, leaves, call)
     return Target(
         name=spec.name,
         point=call.point,
@@ -65,7 +66,8 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
         forward=forward,
         linearize=linearize if name else None,
         pushforward=_pushforward(spec, run, leaves),
-        hessian_product=_hessian_product(spec, run, leaves, call),
+        higher=second,
+        highest=1 if second is None else 2,
         cast=lambda dtype: _build(spec, call.cast(dtype), calm, kwargs, wrt),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),
         foreign=True,
@@ -138,7 +140,8 @@ def _pushforward(spec: FunctionSpec, run: Any, leaves: tuple[str, ...]) -> Any:
     return pushforward
 
 
-def _hessian_product(spec: FunctionSpec, run: Any, leaves: tuple[str, ...], call: Call) -> Any:
+def _hessian_product(spec: FunctionSpec, run: Any, leaves: tuple[str, ...], call: Call) -> Higher | None:
+    """``H v`` of a scalar output, from the matrix or the product claimed."""
     leaf = leaves[0]
 
     def from_matrix(point: Arrays, v: Arrays) -> Arrays:
@@ -155,6 +158,13 @@ def _hessian_product(spec: FunctionSpec, run: Any, leaves: tuple[str, ...], call
         tangents = [v.get(name, np.zeros_like(point[name])) for name in leaves]
         return assign(run(spec.claims["hvp"], point, *tangents), leaves, call.point, call.names)
 
-    if "hessian" in spec.claims:
-        return from_matrix
-    return from_product if "hvp" in spec.claims else None
+    claimed = from_matrix if "hessian" in spec.claims else from_product if "hvp" in spec.claims else None
+
+    def second(point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
+        (name, dy), (v,) = next(iter(u.items())), directions
+        if len(u) != 1 or np.size(dy) != 1:
+            raise WrongClaim("shape", leaf, f"a Hessian needs a scalar forward; {name} has shape {np.shape(dy)}")
+        found = claimed(point, v) if claimed is not None else {}
+        return {n: None if h is None else h * np.reshape(dy, ()) for n, h in found.items()}
+
+    return second if claimed is not None else None

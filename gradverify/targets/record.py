@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from gradverify.arrays import EPS, Arrays
 Pullback = Callable[[Arrays], Arrays]
 Perturb = Callable[[Any], Any]
 Substitute = Callable[[Callable[..., Any], str | None], Callable[[Arrays], Arrays]]
+Higher = Callable[[Arrays, Arrays, Sequence[Arrays]], Arrays]
 Linearize = Callable[[Arrays, Perturb | None], tuple[Arrays, Pullback]]
 
 
@@ -27,7 +28,8 @@ class Target:
         `perturb`, if given, is applied to every residual the forward saved for the backward.
         The layout (strides) of u reaches the user's code.
     pushforward(point, v) -> J v, as outputs.
-    hessian_product(point, v) -> H v, as leaves, of a scalar output.
+    higher(point, u, directions) -> the gradient of ``<u, f>`` differentiated along each direction before: ``H v`` along
+        one, of order 2; along two of order 3. `highest` is the highest order it answers for.
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
     twice(point, u) -> the gradients of two backward passes after one forward, nothing copied between them.
     overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
@@ -44,7 +46,8 @@ class Target:
     forward: Callable[[Arrays], Arrays]
     linearize: Linearize | None = None
     pushforward: Callable[[Arrays, Arrays], Arrays] | None = None
-    hessian_product: Callable[[Arrays, Arrays], Arrays] | None = None
+    higher: Higher | None = None
+    highest: int = 1
     cast: Callable[[str], Target | None] | None = None
     substitute: Substitute | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None

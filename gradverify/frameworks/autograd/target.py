@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,9 +13,10 @@ from autograd.tracer import isbox
 
 from gradverify.arrays import EPS, Arrays, dtype_name
 from gradverify.frameworks.autograd.complexparts import on_parts, parted
-from gradverify.frameworks.autograd.tape import pullback, pushforward
+from gradverify.frameworks.autograd.tape import Run, pullback, pushforward
 from gradverify.records import Options
 from gradverify.targets.calling import Call, Replay, as_leaf, make_call, named_outputs, overwritten, replay, substituted
+from gradverify.targets.orders import highest_order
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import name_of
 
@@ -62,8 +63,8 @@ def _target(code: Code, options: Options) -> Target:
     outputs, call = _forward(code, code.call.point), code.call
     claimed = _claimed(code)
     ones = {name: np.ones_like(x) for name, x in call.point.items()}
-    push, second = partial(_pushforward, code), partial(_hessian_product, code, claimed)
-    scalar = len(outputs) == 1 and all(np.size(y) == 1 for y in outputs.values())
+    push, higher = partial(_pushforward, code), partial(_higher, code, claimed)
+    highest = highest_order(higher, call.point, outputs, options.order) if claimed else 1
     return Target(
         name=code.name,
         point=call.point,
@@ -71,7 +72,8 @@ def _target(code: Code, options: Options) -> Target:
         forward=partial(_forward, code),
         linearize=partial(_linearize, code, claimed) if claimed else None,
         pushforward=push if options.mode != "reverse" and _works(push, call.point, ones) else None,
-        hessian_product=second if options.order > 1 and scalar and _works(second, call.point, ones) else None,
+        higher=higher if highest > 1 else None,
+        highest=highest,
         cast=lambda dtype: _cast(code, options, dtype),
         substitute=lambda other, dtype: substituted(
             on_parts(other), call.cast(dtype) if dtype else call, code.calm, code.kwargs
@@ -121,18 +123,26 @@ def _pushforward(code: Code, point: Arrays, v: Arrays) -> Arrays:
         return pushforward(code.run, code.values(point), v)
 
 
-def _hessian_product(code: Code, claimed: tuple[str, ...], point: Arrays, v: Arrays) -> Arrays:
-    """``H v = H^T v`` of a scalar output by a backward pass through its backward pass."""
+def _higher(code: Code, claimed: tuple[str, ...], point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
+    """``H v = H^T v`` of ``<u, f>`` by a backward pass through its backward pass, and so on through that one."""
     values = code.values(point)
 
-    def gradient(taped: Mapping[str, Any]) -> Arrays:
-        outputs, pull = pullback(lambda inner: code.run({**values, **inner}), {n: taped[n] for n in claimed})
-        found = pull({name: np.ones(np.shape(y)) for name, y in outputs.items()})
-        return {name: g for name, g in found.items() if g is not None}
+    def outputs(taped: Mapping[str, Any]) -> Arrays:
+        return code.run({**values, **taped})
 
+    found: Run = outputs
+    for seeds in (u, *directions):
+        found = partial(_pulled, found, claimed, seeds)
     with code.calm():
-        gradients, pull = pullback(gradient, {n: values[n] for n in claimed})
-        return pull({name: v[name] for name in gradients if name in v})
+        gradients = found({n: values[n] for n in claimed})
+        return {name: gradients.get(name) for name in claimed}
+
+
+def _pulled(run: Run, claimed: tuple[str, ...], seeds: Arrays, values: Mapping[str, Any]) -> Arrays:
+    """The gradient of ``<seeds, run(values)>``, without the leaves that it does not depend on."""
+    outputs, pull = pullback(run, {n: values[n] for n in claimed})
+    found = pull({name: seeds[name] for name in outputs if name in seeds})
+    return {name: g for name, g in found.items() if g is not None}
 
 
 def _claimed(code: Code) -> tuple[str, ...]:

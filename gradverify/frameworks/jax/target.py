@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,6 +23,7 @@ from gradverify.frameworks.jax.substitute import make_substitute
 from gradverify.frameworks.jax.tracing import Function, Traced
 from gradverify.records import Options
 from gradverify.targets.gradients import WrongClaim
+from gradverify.targets.orders import highest_order
 from gradverify.targets.record import Perturb, Pullback, Target
 
 Values = Mapping[str, Any]
@@ -64,7 +65,6 @@ class Code:
     linear: Traced
     pull: Traced
     push: Traced
-    ways: tuple[Traced, Traced]  # to a Hessian product
 
 
 def _code(program: Program) -> Code:
@@ -79,26 +79,16 @@ def _code(program: Program) -> Code:
     def push(values: Values, tangents: Values) -> Any:
         return jax.jvp(run, (values,), (tangents,))[1]
 
-    def gradient(values: Values) -> Any:
-        outputs, pullback = jax.vjp(run, values)
-        ((name, y),) = outputs.items()
-        return pullback({name: jax.numpy.ones_like(y)})[0]
-
-    def forward_over_reverse(values: Values, tangents: Values) -> Any:
-        return jax.jvp(gradient, (values,), (tangents,))[1]
-
-    def reverse_over_reverse(values: Values, tangents: Values) -> Any:
-        first, pullback = jax.vjp(gradient, values)
-        return pullback({n: jax.numpy.asarray(tangents[n], g.dtype) for n, g in first.items()})[0]
-
-    ways = Traced(forward_over_reverse), Traced(reverse_over_reverse)
-    return Code(program, Traced(run), Traced(linear), Traced(pull), Traced(push), ways)
+    return Code(program, Traced(run), Traced(linear), Traced(pull), Traced(push))
 
 
 def _target(code: Code, options: Options) -> Target:
     program, point = code.program, code.program.point
     outputs = _evaluate(code, point)
     dual = options.mode != "reverse" and _works(code, code.push)
+    ways = [partial(_higher, program, outputs, along, {}) for along in (_forward_along, _reverse_along)]
+    orders = {way: highest_order(way, point, outputs, options.order) for way in ways}
+    higher, highest = max(orders.items(), key=lambda known: known[1])
     names = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
     cast = cache(partial(_cast, code, options))
     return Target(
@@ -108,7 +98,8 @@ def _target(code: Code, options: Options) -> Target:
         forward=partial(_forward, code),
         linearize=partial(_linearize, code),
         pushforward=partial(_along, code, code.push) if dual else None,
-        hessian_product=_hessian(code, outputs) if options.order > 1 else None,
+        higher=higher if highest > 1 else None,
+        highest=highest,
         cast=cast,
         substitute=partial(_substituted, program),
         findings=partial(_precision_notes, program, cast),
@@ -190,7 +181,7 @@ def _pull_back(code: Code, pullback: Any, values: Arrays, dtypes: Mapping[str, s
 
 
 def _along(code: Code, derivative: Function, point: Arrays, v: Arrays) -> Arrays:
-    """A derivative along v: ``J v``, or ``H v`` of a scalar output; a leaf without a tangent stands still."""
+    """``J v``; a leaf without a tangent stands still."""
     program = code.program
     full = {name: v.get(name, np.zeros_like(leaf.host)) for name, leaf in program.leaves.items()}
     with _running(program):
@@ -198,11 +189,37 @@ def _along(code: Code, derivative: Function, point: Arrays, v: Arrays) -> Arrays
         return {name: to_host64(part) for name, part in found.items()}
 
 
-def _hessian(code: Code, outputs: Values) -> Any:
-    """The first way to second derivatives that works; a backward pass need not have a forward mode."""
-    if len(outputs) != 1 or any(y.size != 1 for y in outputs.values()):
-        return None
-    return next((partial(_along, code, way) for way in code.ways if _works(code, way)), None)
+def _forward_along(gradient: Function, values: Values, v: Values) -> Any:
+    """The derivative of a gradient along v by a pushforward; a backward pass need not have one."""
+    return jax.jvp(gradient, (values,), (v,))[1]
+
+
+def _reverse_along(gradient: Function, values: Values, v: Values) -> Any:
+    """The same by a pullback: ``H v = H^T v``."""
+    first, pullback = jax.vjp(gradient, values)
+    return pullback({n: jax.numpy.asarray(v[n], g.dtype) for n, g in first.items()})[0]
+
+
+def _higher(
+    program: Program, outputs: Values, along: Function, known: dict[int, Traced], point: Arrays, u: Arrays,
+    directions: Sequence[Arrays],
+) -> Arrays:  # fmt: skip
+    """``<u, f>`` differentiated by the leaves and then along each direction, traced once for each order."""
+    def gradient(values: Values, seeds: Values) -> Any:
+        return jax.vjp(partial(_outputs, program), values)[1](seeds)[0]
+
+    def derivative(values: Values, seeds: Values, *tangents: Values) -> Any:
+        found = partial(gradient, seeds=seeds)
+        for v in tangents:
+            found = partial(along, found, v=v)
+        return found(values)
+
+    traced = known.setdefault(len(directions), Traced(derivative))
+    full = [{n: v.get(n, np.zeros_like(leaf.host)) for n, leaf in program.leaves.items()} for v in directions]
+    with _running(program):
+        seeds = {name: from_host(u.get(name, np.zeros(y.shape)), dtype_name(y)) for name, y in outputs.items()}
+        found = traced(program.values(point), seeds, *map(program.values, full))
+        return {name: to_host64(part) for name, part in found.items()}
 
 
 def _works(code: Code, derivative: Function) -> bool:

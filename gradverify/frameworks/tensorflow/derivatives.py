@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -84,21 +85,30 @@ def push(program: Program, values: Given, tangents: Given) -> Tensors:
             for name, y in outputs.items()}
 
 
-def hessian(program: Program, values: Given, tangents: Given) -> Tensors:
-    """``H v`` of a scalar output by taping the pullback once more."""
+def higher(program: Program, values: Given, u: Given, directions: Sequence[Given]) -> Tensors:
+    """``<u, f>`` differentiated along each direction and then by the leaves, one tape inside another."""
+    def slope(sources: Given) -> list[Any]:
+        return _products(outputs_of(program, sources), u)
+
     with program.running(values) as sources:
-        kept = list(sources.values())
-        with tf.GradientTape() as outer:
-            outer.watch(kept)
-            first = _gradient(program, sources)
-            slopes = [tf.reduce_sum(g * tangents[name]) for name, g in first.items() if g is not None]
-        second = outer.gradient(slopes, kept) if slopes else [None] * len(kept)
-    return dict(zip(sources, second, strict=True))
+        for v in directions:
+            slope = partial(_slope_along, slope, v)
+        return _taped_gradient(slope, sources)
 
 
-def _gradient(program: Program, sources: Given) -> Tensors:
-    with tf.GradientTape() as inner:
-        inner.watch(list(sources.values()))
-        (y,) = outputs_of(program, sources).values()
-    found = inner.gradient(y, list(sources.values()))
-    return {name: None if g is None else tf.convert_to_tensor(g) for name, g in zip(sources, found, strict=True)}
+def _taped_gradient(slope: Callable[[Given], list[Any]], sources: Given) -> Tensors:
+    kept = list(sources.values())
+    with tf.GradientTape() as recorder:
+        recorder.watch(kept)
+        terms = slope(sources)
+    return dict(zip(sources, recorder.gradient(terms, kept) if terms else [None] * len(kept), strict=True))
+
+
+def _slope_along(slope: Callable[[Given], list[Any]], v: Given, sources: Given) -> list[Any]:
+    return _products(_taped_gradient(slope, sources), v)
+
+
+def _products(tensors: Given, seeds: Given) -> list[Any]:
+    """``<seed, y>`` for each tensor that has a seed."""
+    live = {name: tf.convert_to_tensor(y) for name, y in tensors.items() if y is not None and name in seeds}
+    return [tf.reduce_sum(y * tf.cast(seeds[name], y.dtype)) for name, y in live.items()]

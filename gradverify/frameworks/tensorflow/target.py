@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from gradverify.arrays import EPS, Arrays, dtype_name
-from gradverify.frameworks.tensorflow.derivatives import Taped, Tensors, hessian, outputs_of, push, tape
+from gradverify.frameworks.tensorflow.derivatives import Taped, Tensors, higher, outputs_of, push, tape
 from gradverify.frameworks.tensorflow.operations import Operation, observable, watching
 from gradverify.frameworks.tensorflow.program import Program, make_program
 from gradverify.frameworks.tensorflow.reached import raw
@@ -20,6 +20,7 @@ from gradverify.frameworks.tensorflow.substitute import make_substitute
 from gradverify.frameworks.tensorflow.tensors import dense, from_host, to_host64
 from gradverify.frameworks.tensorflow.tracing import make_graph
 from gradverify.records import Options
+from gradverify.targets.orders import highest_order
 from gradverify.targets.record import Perturb, Pullback, Target
 
 
@@ -49,8 +50,8 @@ def _settled(program: Program) -> Program:
 def _target(program: Program, options: Options) -> Target:
     point, outputs = program.point, _evaluate(program, program.point)
     names = [dtype_name(value) for value in [*program.leaves.values(), *outputs.values()]]
-    scalar = len(outputs) == 1 and all(np.size(y) == 1 for y in outputs.values())
-    second = partial(_hessian_product, program)
+    products = partial(_higher, program)
+    highest = highest_order(products, point, outputs, options.order)
     cast = cache(partial(_cast, program, options))
     return Target(
         name=program.name,
@@ -59,7 +60,8 @@ def _target(program: Program, options: Options) -> Target:
         forward=_forward(program, outputs),
         linearize=partial(_linearize, program),
         pushforward=_pushforward(program) if options.mode != "reverse" else None,
-        hessian_product=_if_it_works(second, point) if options.order > 1 and scalar else None,
+        higher=products if highest > 1 else None,
+        highest=highest,
         cast=cast,
         substitute=partial(_substituted, program),
         findings=partial(_findings, program, cast),
@@ -142,20 +144,9 @@ def _tangents(program: Program, v: Arrays) -> Tensors:
     return program.values({name: v.get(name, np.zeros(tuple(x.shape))) for name, x in program.leaves.items()})
 
 
-def _hessian_product(program: Program, point: Arrays, v: Arrays) -> Arrays:
-    found = hessian(program, program.values(point), _tangents(program, v))
+def _higher(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
+    found = higher(program, program.values(point), u, [_tangents(program, v) for v in directions])
     return {name: None if h is None else dense(h) for name, h in found.items()}
-
-
-def _if_it_works(derivative: Any, point: Arrays) -> Any:
-    """The derivative, or None where one call at the point raises: it is not claimed there."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            derivative(point, {name: np.ones_like(x) for name, x in point.items()})
-    except Exception:
-        return None
-    return derivative
 
 
 def _cast(program: Program, options: Options, dtype: str) -> Target | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -35,6 +35,7 @@ from gradverify.frameworks.torch.tensors import (
 )
 from gradverify.records import Options
 from gradverify.targets.gradients import NotClaimed
+from gradverify.targets.orders import highest_order
 from gradverify.targets.record import Linearize, Perturb, Pullback, Target
 
 
@@ -54,7 +55,8 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
 
 def _target(program: Program, outputs: Tensors, options: Options) -> Target:
     point = _point(program)
-    dual, double = partial(_pushforward, program), partial(_hessian_product, program)
+    dual, higher = partial(_pushforward, program), _unclaimed_if_it_raises(partial(_higher, program))
+    highest = highest_order(higher, point, outputs, options.order)
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
     subset = partial(_subset, program) if len(program.leaves) > 1 else None
     return Target(
@@ -64,7 +66,8 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         forward=partial(_forward, program),
         linearize=partial(_linearize, program),
         pushforward=_if_it_works(dual, point, once=_is_large(point)) if options.mode != "reverse" else None,
-        hessian_product=_if_it_works(double, point) if options.order > 1 else None,
+        higher=higher if highest > 1 else None,
+        highest=highest,
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
@@ -302,23 +305,43 @@ def _tangent(y: Tensor) -> np.ndarray:
     return np.zeros(tuple(y.shape)) if tangent is None else to_host64(tangent)
 
 
-def _hessian_product(program: Program, point: Arrays, v: Arrays) -> Arrays:
-    """``H v`` of a scalar output by differentiating the pullback a second time."""
+def _higher(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
+    """``<u, f>`` differentiated along each direction, and then by the leaves: one backward through another."""
     with _running(program, graph=True):
         leaves = {name: leaf.requires_grad_() for name, leaf in _leaves(program, point).items()}
-        (y,) = _outputs(program, _given(program, leaves)).values()
-        kept = tuple(leaves.values())
-        first = torch.autograd.grad(y, kept, create_graph=True, allow_unused=True)
-        pairs = [(g, v[n], x) for (n, x), g in zip(leaves.items(), first, strict=True) if _counts(g, n, v)]
-        if not pairs:
-            return dict.fromkeys(leaves)
-        slope = sum((g * from_host(dx, x.dtype, x.device, x.stride())).sum() for g, dx, x in pairs)
-        second = torch.autograd.grad(slope, kept, allow_unused=True)
-        return {name: None if h is None else to_host64(h) for name, h in zip(leaves, second, strict=True)}
+        # A cotangent that asks for a gradient: only then does `once_differentiable` put its error into the graph.
+        kept, slope = tuple(leaves.values()), _contracted(_outputs(program, _given(program, leaves)), u, ask=True)
+        for v in directions:
+            if slope is None:
+                return dict.fromkeys(leaves)
+            found = torch.autograd.grad(slope, kept, create_graph=True, allow_unused=True)
+            slope = _contracted(dict(zip(leaves, found, strict=True)), v)
+            if slope is not None and _holds_an_error(slope):
+                raise NotClaimed("a backward on the way is differentiable once")
+        last = torch.autograd.grad(slope, kept, allow_unused=True) if slope is not None else [None] * len(kept)
+        return {name: None if h is None else to_host64(h) for name, h in zip(leaves, last, strict=True)}
 
 
-def _counts(g: Tensor | None, name: str, v: Arrays) -> bool:
-    return g is not None and g.requires_grad and name in v
+def _holds_an_error(y: Tensor) -> bool:
+    """Whether a node of the graph raises when it is reached; no path from there leads to a leaf, so none ever is."""
+    seen, waiting = set(), [y.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            return True
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+    return False
+
+
+def _contracted(tensors: Mapping[str, Tensor | None], u: Arrays, *, ask: bool = False) -> Tensor | None:
+    """``<u, y>`` over what depends on a leaf, or None where nothing does."""
+    live = {name: y for name, y in tensors.items() if y is not None and y.requires_grad and u.get(name) is not None}
+    seeds = {name: from_host(u[name], y.dtype, y.device, y.stride()).requires_grad_(ask) for name, y in live.items()}
+    terms = [(y * seeds[name]).sum() for name, y in live.items()]
+    return torch.stack(terms).sum() if terms else None
 
 
 def _is_large(point: Arrays) -> bool:
@@ -330,7 +353,7 @@ def _if_it_works(derivative: Any, point: Arrays, *, once: bool = False) -> Any:
 
     With `once` that is found out when it is first asked, so that no call is made for nothing.
     """
-    first = _first(derivative)
+    first = _unclaimed_if_it_raises(derivative)
     if once:
         return first
     try:
@@ -340,12 +363,12 @@ def _if_it_works(derivative: Any, point: Arrays, *, once: bool = False) -> Any:
     return derivative
 
 
-def _first(derivative: Any) -> Any:
-    def asked(point: Arrays, v: Arrays) -> Any:
+def _unclaimed_if_it_raises(derivative: Any) -> Any:
+    def asked(*question: Any) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # made an error, one would read as "not claimed"
-                return derivative(point, v)
+                return derivative(*question)
         except Exception as error:  # a missing derivative is reported in many ways
             raise NotClaimed(str(error)) from error
 
