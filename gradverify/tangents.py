@@ -224,7 +224,7 @@ def _is_flat(claim: _Claim, scales: Scales) -> bool:
 
     def vanishes(t: float) -> bool:
         difference, size = _mixed_difference(claim, (t, -0.75 * t, 0.5 * t), directions)
-        return abs(difference) <= room * max(size, scales.values)
+        return bool(abs(difference) <= room * max(size, scales.values))
 
     return any(all(map(vanishes, steps)) for steps in ((-2.0, 0.5, 4.0), (2.0**-3, -(2.0**-4))))
 
