@@ -29,8 +29,9 @@ TORCH = {"relu": torch.relu, "leaky_relu": lambda x: nn.leaky_relu(x, 0.2), "tan
          "sigmoid": torch.sigmoid, "gelu": nn.gelu, "silu": nn.silu, "elu": nn.elu, "selu": nn.selu}
 INPUTS, CLASSES, EXAMPLES, SPACE, SEEDS = 16, 4, 32, 8, 3
 RATES = {"sgd": (1e-4, 1e-3, 1e-2, 1e-1, 1.0), "adam": (1e-4, 1e-3, 1e-2, 5e-2)}
-STEPS, LOOK = 300, 25
+STEPS, LOOK = 300, 10
 SUCCESS = 0.5 * math.log(CLASSES)
+COLUMNS = ("number", "family", "activation", "depth", "width", "gain", "sgd", "adam")
 
 
 @dataclass(frozen=True)
@@ -116,48 +117,68 @@ def adam(m, v, g, t):
 
 
 def train(spec: Spec, optimizer: str) -> tuple[bool, ...]:
-    """Whether each seed trained at some rate."""
-    rates, (x, labels) = RATES[optimizer], task()
-    copies = len(rates) * SEEDS
-    stacked = [draw_weights(spec, k % SEEDS) for k in range(copies)]
-    w = {n: torch.tensor(np.stack([s[n] for s in stacked])).requires_grad_() for n in stacked[0]}
-    eta = torch.tensor([r for r in rates for _ in range(SEEDS)]).reshape(-1, 1, 1)
-    x, labels = torch.tensor(x).expand(copies, -1, -1), torch.tensor(labels).repeat(copies)
-    moments = {n: (torch.zeros_like(v), torch.zeros_like(v)) for n, v in w.items()}
-    trained = np.zeros(SEEDS, bool)
+    """Whether each seed trained at some rate.
+
+    All copies are rows of one matrix. One that is no longer finite, or whose seed has trained, is trained no further.
+    """
+    x, labels = (torch.tensor(a) for a in task())
+    start = [draw_weights(spec, seed) for seed in range(SEEDS)]
+    shapes = {name: W.shape for name, W in start[0].items()}
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    rows = torch.tensor(np.stack([np.concatenate([W.ravel() for W in own.values()]) for own in start]))
+    seeds = torch.arange(SEEDS).repeat(len(RATES[optimizer]))
+    eta = torch.tensor(RATES[optimizer]).repeat_interleave(SEEDS)[:, None]
+    w = rows[seeds]
+    m, v, trained = torch.zeros_like(w), torch.zeros_like(w), torch.zeros(SEEDS, dtype=torch.bool)
     for step in range(STEPS + 1):
-        logits = forward(spec, w, x)
-        losses = nn.cross_entropy(logits.reshape(-1, CLASSES), labels, reduction="none").reshape(copies, -1).mean(1)
+        w.requires_grad_()
+        parts = zip(shapes.items(), w.split(sizes, dim=1), strict=True)
+        named = {name: part.reshape(-1, *shape) for (name, shape), part in parts}
+        logits = forward(spec, named, x.expand(len(w), -1, -1))
+        losses = nn.cross_entropy(logits.reshape(-1, CLASSES), labels.repeat(len(w)), reduction="none").reshape(len(w), -1).mean(1)
         if step % LOOK == 0:
-            good = (losses.detach() < SUCCESS).numpy().reshape(len(rates), SEEDS)
-            trained |= good.any(axis=0)
-            if trained.all() or not torch.isfinite(losses).any():
-                break
-        grads = torch.autograd.grad(losses.sum(), list(w.values()))
+            trained[seeds[losses.detach() < SUCCESS]] = True
+        (g,) = torch.autograd.grad(losses.sum(), w)
         with torch.no_grad():
-            for name, g in zip(w, grads, strict=True):
-                w[name] -= eta * (adam(*moments[name], g, step + 1) if optimizer == "adam" else g)
-    return tuple(bool(t) for t in trained)
+            w = w.detach() - eta * (adam(m, v, g, step + 1) if optimizer == "adam" else g)
+            if step % LOOK == 0:
+                kept = torch.isfinite(losses.detach()) & ~trained[seeds]
+                if not kept.any():
+                    break
+                w, m, v, eta, seeds = w[kept], m[kept], v[kept], eta[kept], seeds[kept]
+    return tuple(trained.tolist())
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("path", type=Path)
+    parser.add_argument("path", type=Path, help="rows are added to it; networks that it holds are not trained again")
     parser.add_argument("--networks", type=int, default=400)
-    parser.add_argument("--first", type=int, default=0, help="number of the first: 0 to test, 1000 to calibrate")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # numbers below 1e-38 are slow on a CPU and help nobody
     start = time.process_time()
-    with given.path.open("w", newline="") as file:
-        rows = csv.DictWriter(file, ["number", "family", "activation", "depth", "width", "gain", "sgd", "adam"])
-        rows.writeheader()
+    held = _held(given.path)
+    with given.path.open("a", newline="") as file:
+        rows = csv.DictWriter(file, COLUMNS)
+        if not file.tell():
+            rows.writeheader()
         for number in range(given.first, given.first + given.networks):
+            if number in held:
+                continue
             spec = draw_spec(number)
             outcome = {o: "".join("01"[t] for t in train(spec, o)) for o in RATES}
             rows.writerow({**asdict(spec), **outcome})
             file.flush()
             print(number, spec.family, spec.activation, spec.depth, spec.width, f"{spec.gain:.2f}", outcome,
                   f"{time.process_time() - start:.0f} s", flush=True)
+
+
+def _held(path):
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        return {int(row["number"]) for row in csv.DictReader(file)}
 
 
 if __name__ == "__main__":

@@ -13,16 +13,18 @@ from gradverify.arrays import EPS, dtype_name, to_float64
 from gradverify.deriving import derivative
 from gradverify.flow.prediction import UNLIKELY
 from gradverify.flow.record import FlowReport, FlowVerdict
-from gradverify.flow.verdict import limits_of
+from gradverify.flow.verdict import is_chaotic, is_lost
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Cause
 
 EXPLAINED, UNEXPLAINED = "explained-by-initialisation", "not-explained"
+CHAOS, FORGOTTEN = "chaotic", "inputs-forgotten"
 JUDGED_AT_MOST = 8  # layers whose own backward pass is checked, the most suspicious first
 
 
 def advised(report: FlowReport, measured: Sequence[Any]) -> FlowReport:
     """The report with its findings in words."""
-    findings = (*_unexplained(measured), *_explained(report), *_helped(report), *_underflows(report))
+    findings = (*_unexplained(measured), *_explained(report), *_of_signal(report), *_helped(report),
+                *_underflows(report))
     report = replace(report, findings=findings)
     wrong = f"wrong backward pass in {', '.join(report.wrong)}; " if report.wrong else ""
     return replace(report, headline=wrong + _headline(report))
@@ -33,11 +35,16 @@ def _headline(report: FlowReport) -> str:
     if not math.isnan(report.predicted):
         error = "" if math.isnan(report.error) else f" +- {report.error:.1f}"
         lost += f" (theory {report.predicted:+.1f}{error})"
-    limits = limits_of(report.optimizer)
     if report.verdict is FlowVerdict.NONFINITE:
         return "the output or the loss is not finite: nothing can be said of its gradient"
+    limits, seen = report.limits, report.signal
+    within = -limits.lost <= report.decades <= limits.gained
     if report.verdict is FlowVerdict.HEALTHY:
-        return f"{lost}; {report.optimizer.name} trains from -{limits.lost:g} to +{limits.gained:g}"
+        return f"{lost}; {report.optimizer.name} trains from -{limits.lost:.3g} to +{limits.gained:.3g}"
+    if within and seen is not None and is_chaotic(seen):
+        return f"{lost}, and by {seen.sensitivity:+.1f} relative to the outputs' differences: steps that small are of no use"
+    if within and seen is not None and is_lost(seen):
+        return f"{lost}, but hardly anything of the inputs reaches the output: no gradient can tell them apart"
     return f"{lost}; {_CONSEQUENCE[report.verdict]} under {report.optimizer.name}"
 
 
@@ -95,11 +102,30 @@ def _asked(m: Any, v: np.ndarray) -> bool | None:
 def _explained(report: FlowReport) -> tuple[Cause, ...]:
     if report.verdict not in (FlowVerdict.VANISHING, FlowVerdict.EXPLODING, FlowVerdict.SATURATED):
         return ()
-    if math.isnan(report.z) or abs(report.z) > UNLIKELY:
+    within = -report.limits.lost <= report.decades <= report.limits.gained
+    if within or math.isnan(report.z) or abs(report.z) > UNLIKELY:
         return ()
     return (Cause(EXPLAINED, "the initialisation and the activations alone do this: no backward pass is wrong",
                   f"{report.decades:+.1f} decades measured, {report.predicted:+.1f} +- {report.error:.1f} predicted",
                   "", 0.9),)
+
+
+def _of_signal(report: FlowReport) -> tuple[Cause, ...]:
+    """What became of the inputs, where that alone keeps the network from learning."""
+    seen = report.signal
+    if seen is None:
+        return ()
+    found = []
+    if is_chaotic(seen):
+        found.append(Cause(CHAOS, "inputs that hardly differ become unrelated outputs: a gradient holds for tiny steps only",
+                           f"a relative change of the first layer by 10^-{seen.sensitivity:.1f} changes the outputs as "
+                           "much as another example does", "smaller weights, skip connections or normalisation", 0.8))
+    if is_lost(seen):
+        found.append(Cause(FORGOTTEN, "different inputs become one output before anything is learnt",
+                           f"examples differ in {seen.directions} directions at the last layer, of {seen.possible}; "
+                           f"outputs differ by {seen.spread:.1e} of their size",
+                           "fewer layers, wider ones, skip connections or normalisation", 0.8))
+    return tuple(found)
 
 
 def _helped(report: FlowReport) -> tuple[Cause, ...]:

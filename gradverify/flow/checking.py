@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.arrays import to_float64
-from gradverify.flow import advice, remedies
+from gradverify.arrays import dtype_name, to_float64
+from gradverify.flow import advice, jacobian, remedies
 from gradverify.flow.measuring import Sizes, ln, rms, sizes
 from gradverify.flow.prediction import Prediction, draw_cotangent, predict
-from gradverify.flow.record import Declared, FlowReport, LayerFlow
+from gradverify.flow.record import Declared, FlowReport, FlowVerdict, LayerFlow
+from gradverify.flow.signal import signal
 from gradverify.flow.sites import Backward, Passage, Site, settled
-from gradverify.flow.verdict import decide, declared
+from gradverify.flow.verdict import decide, declared, limits_of
 from gradverify.targets import framework_of
 
 STREAM = 0x666C6F77
@@ -62,7 +63,17 @@ def check_flow(
 
     with np.errstate(all="ignore"):
         trials = remedies.tried(report, passage, again)
-    return advice.advised(replace(report, trials=trials), measured)
+        report = with_directions(replace(report, trials=trials), passage, loss, seed)
+    return advice.advised(report, measured)
+
+
+def with_directions(report: FlowReport, passage: Passage, loss: Callable[..., Any] | None, seed: int) -> FlowReport:
+    """The report with what single directions and single examples do: the Jacobian's spectrum, the gradient's noise."""
+    if report.verdict is FlowVerdict.NONFINITE:
+        return report
+    found, why = jacobian.spectrum(passage, np.random.default_rng([STREAM, seed, 1]))
+    noise = math.nan if loss is None else jacobian.noise_scale(passage, passage.cotangent(loss)[1])
+    return replace(report, spectrum=found, noise_scale=noise, notes=(*report.notes, why) if why else report.notes)
 
 
 def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
@@ -101,9 +112,12 @@ def measure(
             measured += (_measure(site, free, backward, optimizer, unit, parts),)
     layers = tuple(_layer(m, optimizer) for m in measured)
     decades = _decades(measured)
-    verdict = decide(optimizer, decades, layers, finite=finite, spread=_spread(passage.output))
+    seen = signal(passage, free, drawn) if finite else None
+    limits = limits_of(optimizer, dtype_name(passage.output))
+    verdict = decide(limits, decades, layers, seen)
     predicted, error = _predicted(measured)
-    report = FlowReport(passage.name, verdict, "", optimizer, layers, decades, predicted, error, loss=value)
+    report = FlowReport(passage.name, verdict, "", optimizer, layers, decades, limits, predicted, error, loss=value,
+                        signal=seen)
     return report, measured
 
 
@@ -164,12 +178,3 @@ def _predicted(measured: Sequence[Measured]) -> tuple[float, float]:
     total = sum(m.prediction.log_ratio for m in between) / 2
     variance = sum(m.prediction.error**2 for m in between) / 4
     return total / math.log(10), math.sqrt(variance) / math.log(10)
-
-
-def _spread(output: np.ndarray) -> float:
-    """How much outputs differ between examples, over their root mean square; inf for a single example."""
-    y = to_float64(output)
-    if y.ndim < 2 or y.shape[0] < 2 or not np.any(y):
-        return math.inf
-    largest = np.max(np.abs(y))
-    return float(np.sqrt(np.mean(np.var(y / largest, axis=0)))) / rms(y / largest)

@@ -37,6 +37,14 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Decades of the gradient that may be lost on the way back, and gained."""
+
+    lost: float
+    gained: float
+
+
+@dataclass(frozen=True)
 class LayerFlow:
     """One layer: root mean squares of its output, the gradient at it and its parameters; and what theory expected.
 
@@ -96,6 +104,22 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """What of the inputs arrives at the output.
+
+    `spread` is how much outputs differ between examples, over their root mean square; infinite for a single one.
+    `directions` counts those in which examples still differ at the last layer with weights, beyond rounding; `possible`
+    those that inputs and widths would allow. `sensitivity` is log10 of how much the differences between outputs change
+    for a relative change of the first layer's: 0 in a linear network, whatever its scale.
+    """
+
+    spread: float
+    directions: int
+    possible: int
+    sensitivity: float
+
+
+@dataclass(frozen=True)
 class FlowReport:
     """The verdict on a network's gradient flow, its evidence layer by layer, and remedies that were tried.
 
@@ -110,6 +134,7 @@ class FlowReport:
     optimizer: Declared
     layers: tuple[LayerFlow, ...]
     decades: float
+    limits: Limits
     predicted: float = math.nan
     error: float = math.nan
     findings: tuple[Cause, ...] = ()
@@ -117,6 +142,7 @@ class FlowReport:
     spectrum: Spectrum | None = None
     loss: float = math.nan
     noise_scale: float = math.nan
+    signal: Signal | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -144,7 +170,7 @@ class FlowReport:
         return Sheet(
             kind="flow", target=self.network, verdict=str(self.verdict), ok=self.ok, headline=self.headline,
             columns=SHOWN, rows=tuple(_cells(layer, SHOWN) for layer in self.layers), findings=self.findings,
-            figures=self.figures(), notes=self.notes)
+            figures=self.figures(), notes=(*self.notes, *_sentences(self)))
 
     def figures(self) -> tuple[Figure, ...]:
         """The size of the gradient and of the activations through the depth."""
@@ -175,3 +201,19 @@ class FlowReport:
 
 def _cells(layer: LayerFlow, columns: Iterable[str]) -> tuple[Any, ...]:
     return tuple(getattr(layer, name) for name in columns)
+
+
+def _sentences(report: FlowReport) -> tuple[str, ...]:
+    """What was measured of the whole network, for people."""
+    s, j, said = report.signal, report.spectrum, []
+    if s is not None and s.possible:
+        said.append(f"examples differ in {s.directions} of {s.possible} possible directions at the last layer; a relative "
+                    f"change of the first one changes the outputs' differences 10^{s.sensitivity:.1f} times as much")
+    if j is not None:
+        smallest = "" if math.isnan(j.smallest) else f", smallest {j.smallest:.2g}"
+        said.append(f"singular values of the Jacobian of single examples: largest {j.largest:.2g}, root mean square "
+                    f"{j.mean:.2g}{smallest}")
+    if report.noise_scale == report.noise_scale:
+        size = "more examples than there are" if math.isinf(report.noise_scale) else f"{report.noise_scale:.0f} examples"
+        said.append(f"noise scale of the gradient: in a batch of {size} noise and gradient are of one size")
+    return tuple(said)

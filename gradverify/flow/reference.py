@@ -178,7 +178,14 @@ def record(network: Layer, inputs: tuple[Any, ...]) -> Passage:
     return Passage(
         name=type(network).__name__, sites=sites, output=np.asarray(y), pull=partial(_pull, tape, pullback),
         cotangent=partial(_cotangent, y), x=x if isinstance(x, np.ndarray) else None,
+        push=partial(_push, network, params, x), forward=lambda other: np.asarray(network.forward(params, other)[0]),
         altered=partial(_altered, network, params, x))
+
+
+def _push(network: Layer, params: Params, x: Array, dx: np.ndarray) -> np.ndarray:
+    leaves, rebuild = flatten(params, "")
+    still = rebuild({name: None if w is None else np.zeros_like(w) for name, w in leaves.items()})
+    return np.asarray(network.pushforward(params, x, still, dx)[1])
 
 
 def _altered(network: Layer, params: Params, x: Array, scales: Mapping[str, float], activation: str | None) -> Passage:

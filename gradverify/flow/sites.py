@@ -78,7 +78,8 @@ class Passage:
     """One forward pass of a network, ready to be pulled back as often as asked.
 
     `pull` takes a cotangent of `output`. `cotangent` differentiates a loss of the output: its value and dL/doutput.
-    `x` is the input. `altered` watches a copy whose weights are multiplied, by site, and whose activations are others.
+    `x` is the input, `push` the tangent of the output for one of the input, `forward` the output at another input.
+    `altered` watches a copy whose weights are multiplied, by site, and whose activations are others.
     """
 
     name: str
@@ -87,6 +88,8 @@ class Passage:
     pull: Callable[[np.ndarray], Backward]
     cotangent: Callable[[Callable[..., Any]], tuple[float, np.ndarray]]
     x: np.ndarray | None = None
+    push: Callable[[np.ndarray], np.ndarray] | None = None
+    forward: Callable[[np.ndarray], np.ndarray] | None = None
     altered: Callable[[Mapping[str, float], str | None], Passage] | None = None
 
 

@@ -1,34 +1,27 @@
-"""From sizes to a verdict: how many decades the optimizer forgives, and what shrank the gradient.
+"""From sizes to a verdict: how many decades the optimizer forgives, what shrank the gradient, what the signal became.
 
 The decades are those of rms dL/dz between the first and the last layer, so no verdict depends on the scale of the
-loss. The limits were read off 89 networks of four families that were trained (`benchmarks/flow_truth.py`), and are
-tested on others (`reports/flow.md`). Plain gradient descent has one rate for all layers: a layer whose gradient is
-10^-4 of another's stands still. One that divides each gradient by its own size forgives until rounding or its eps
-ends it.
+loss. The constants were read off networks that were trained (`benchmarks/flow_truth.py`), and are tested on others
+(`reports/flow.md`). Plain gradient descent has one rate for all layers: a layer whose gradient is 10^-4 of another's
+stands still. One that divides each gradient by its own size forgives until its arithmetic ends it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from gradverify.flow.record import Declared, FlowVerdict, LayerFlow
+import numpy as np
+
+from gradverify.arrays import EPS
+from gradverify.flow.record import Declared, FlowVerdict, LayerFlow, Limits, Signal
 
 COLLAPSED = 1e-5  # outputs of all examples that differ by less than this are one number to float32
+CHAOTIC = 2.3  # decades: a change of the first layer by 1/200 changes outputs as much as another example does
 MOST = 0.5  # more than half of a layer's units dead, or of its entries flat, is what the layer suffers from
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Decades that may be lost on the way back, and gained."""
-
-    lost: float
-    gained: float
-
-
-PLAIN, ADAPTIVE = Limits(3.4, 4.1), Limits(15.0, 17.5)
+BEGINS = 2.0  # the gradient of a mean loss is about 10^-2 at the output
+PLAIN = Limits(3.4, 3.4)
 
 OPTIMIZERS = {
     "sgd": Declared("sgd"),
@@ -67,25 +60,49 @@ def _number(settings: Any, *names: str, default: float) -> float:
     return default
 
 
-def limits_of(optimizer: Declared) -> Limits:
-    """What this optimizer forgives."""
-    return ADAPTIVE if optimizer.adaptive else PLAIN
+def limits_of(optimizer: Declared, dtype: str) -> Limits:
+    """What this optimizer forgives in this dtype.
+
+    An adaptive one makes up for a small gradient until that is below eps; below eps it still moves the biases above,
+    and weights grow with them, until the signal is lost in the rounding of what those add. It squares gradients, and
+    squares overflow first.
+
+    >>> print("-{0.lost:.1f} to +{0.gained:.1f} decades".format(limits_of(OPTIMIZERS["adam"], "float32")))
+    -14.9 to +21.3 decades
+    """
+    if not optimizer.adaptive:
+        return PLAIN
+    lost = -math.log10(optimizer.eps) - math.log10(EPS.get(dtype, EPS["float32"]))
+    return Limits(lost, _largest(dtype) / 2 + BEGINS)
 
 
-def decide(
-    optimizer: Declared, decades: float, layers: Sequence[LayerFlow], *, finite: bool, spread: float
-) -> FlowVerdict:
-    """The verdict; `spread` is how much the outputs differ between examples, relative to their size."""
-    if not finite:
+def _largest(dtype: str) -> float:
+    """log10 of the largest number; bfloat16 has the exponents of float32."""
+    known = dtype if dtype in ("float64", "float16") else "float32"
+    return math.log10(float(np.finfo(known).max))
+
+
+def decide(limits: Limits, decades: float, layers: Sequence[LayerFlow], seen: Signal | None) -> FlowVerdict:
+    """The verdict; `seen` is what reaches the output, None where that is not finite."""
+    if seen is None:
         return FlowVerdict.NONFINITE
-    limits = limits_of(optimizer)
     if max((layer.dead for layer in layers if layer.dead == layer.dead), default=0.0) == 1.0:
         return FlowVerdict.DEAD
-    if decades > limits.gained:
+    if decades > limits.gained or is_chaotic(seen):
         return FlowVerdict.EXPLODING
-    if decades < -limits.lost or spread < COLLAPSED or math.isnan(decades):
+    if decades < -limits.lost or math.isnan(decades) or is_lost(seen):
         return _why_it_vanishes(layers)
     return FlowVerdict.HEALTHY
+
+
+def is_chaotic(seen: Signal) -> bool:
+    """Whether the output changes so wildly that a gradient holds for no step of use."""
+    return seen.sensitivity > CHAOTIC
+
+
+def is_lost(seen: Signal) -> bool:
+    """Whether the inputs are forgotten: outputs all alike, or fewer than half of the directions left."""
+    return seen.spread < COLLAPSED or seen.directions < seen.possible / 2
 
 
 def _why_it_vanishes(layers: Sequence[LayerFlow]) -> FlowVerdict:

@@ -76,7 +76,20 @@ def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
     sites = _sites(calls)
     return Passage(
         name=program.name, sites=sites, output=np.asarray(_main(y)), pull=partial(_pull, watched, calls, sites, data),
-        cotangent=partial(_cotangent, y), x=None if data is None else np.asarray(values[data]))
+        cotangent=partial(_cotangent, y), x=None if data is None else np.asarray(values[data]),
+        push=None if data is None else partial(_push, watched, data),
+        forward=None if data is None else partial(_forward, watched, data))
+
+
+def _forward(watched: Watched, data: str, x: np.ndarray) -> np.ndarray:
+    return np.asarray(_main(watched.run({**watched.values, data: jnp.asarray(x)}, {})[0]))
+
+
+def _push(watched: Watched, data: str, dx: np.ndarray) -> np.ndarray:
+    """J dx as the transpose of the pullback, so that a `custom_vjp` needs no forward mode of its own."""
+    like = jax.eval_shape(lambda: _main(watched.first[0]))
+    transposed = jax.linear_transpose(lambda u: watched.pullback(u)[0][data], like)
+    return np.asarray(transposed(jnp.asarray(dx))[0])
 
 
 def _parameters(program: Program) -> frozenset[str]:

@@ -69,7 +69,28 @@ def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
     return Passage(
         name=type(network).__name__, sites=tuple(map(_site, calls)), output=to_host(y),
         pull=partial(_pull, calls, y, entry), cotangent=partial(_cotangent, outputs, y),
-        x=None if entry is None else to_host(entry), altered=partial(_altered, network, inputs))
+        x=None if entry is None else to_host(entry), push=None if entry is None else partial(_push, y, entry),
+        forward=None if entry is None else partial(_forward, network, own, rebuild, entry), altered=partial(_altered, network, inputs))
+
+
+def _push(y: Tensor, entry: Tensor, dx: np.ndarray) -> np.ndarray:
+    """J dx as the derivative of <J^T u, dx> by u, so that modules need no forward mode of their own."""
+    with torch.enable_grad():
+        u = torch.zeros_like(y, requires_grad=True)
+        (back,) = torch.autograd.grad(y, entry, u, retain_graph=True, create_graph=True)
+        (dy,) = torch.autograd.grad(back, u, _like(dx, entry))
+    return to_host(dy)
+
+
+def _forward(network: nn.Module, own: Mapping[str, Any], rebuild: Any, entry: Tensor, x: np.ndarray) -> np.ndarray:
+    """The output at another input."""
+    other = {name: _like(x, entry) if t is entry else t for name, t in own.items()}
+    with _running(network):
+        return to_host(_main(network(*rebuild(other)), type(network).__name__))
+
+
+def _like(a: np.ndarray, t: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(a)).to(t.device, t.dtype)
 
 
 def _altered(
@@ -187,8 +208,7 @@ def _pull(calls: Sequence[Call], y: Tensor, entry: Tensor | None, u: np.ndarray)
               for key, p in _parameters(call)]
     asked = [*(call.y for call in calls), *(call.x for call in calls), *(p for _, _, p in params)]
     asked += [] if entry is None else [entry]
-    seed = torch.from_numpy(np.ascontiguousarray(u)).to(y.device, y.dtype)
-    found = torch.autograd.grad(y, asked, seed, retain_graph=True, allow_unused=True)
+    found = torch.autograd.grad(y, asked, _like(u, y), retain_graph=True, allow_unused=True)
     n = len(calls)
     received, sent, rest = found[:n], found[n : 2 * n], found[2 * n :]
     grads: dict[str, dict[str, np.ndarray]] = {}

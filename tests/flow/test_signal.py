@@ -1,0 +1,50 @@
+"""What reaches the output: chaos, forgotten inputs, and neither."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gradverify as gv
+from gradverify.flow.signal import directions
+from gradverify.reference import Activation, Dense, sequential
+from tests.flow.networks import mlp
+
+UNHEALTHY = [  # activation, sw2, depth, width, verdict, finding; sizes of gradients alone would pass all of them
+    ("sigmoid", 900.0, 30, 32, "exploding", "chaotic"),
+    ("tanh", 0.75, 60, 16, "vanishing", "inputs-forgotten"),
+]
+
+
+@pytest.mark.parametrize(("activation", "variance", "depth", "width", "verdict", "finding"), UNHEALTHY)
+def test_a_signal_that_is_lost_is_named_where_adam_would_forgive_the_ratio(
+    activation, variance, depth, width, verdict, finding
+):
+    report = gv.check_flow(*single(mlp(activation, variance, depth, width=width)), optimizer="adam")
+    assert -report.limits.lost < report.decades < report.limits.gained
+    assert report.verdict == verdict
+    assert finding in [cause.name for cause in report.findings]
+
+
+def single(given):
+    network, params, x = given
+    return network, tuple({k: v.astype(np.float32) for k, v in own.items()} for own in params), x.astype(np.float32)
+
+
+@pytest.mark.parametrize("variance", [0.5, 2.0, 8.0])
+def test_a_relu_network_is_as_sensitive_as_a_linear_one_whatever_its_scale(variance):
+    report = gv.check_flow(*mlp("relu", variance, 10))
+    assert abs(report.signal.sensitivity) < 0.6
+
+
+def test_a_narrow_layer_makes_fewer_directions_possible_and_loses_none():
+    layers = (Dense(16, 16), Activation("tanh"), Dense(16, 2), Activation("tanh"), Dense(2, 16))
+    network, x = sequential(*layers), np.random.default_rng(0).normal(size=(20, 16))
+    seen = gv.check_flow(network, network.init(np.random.default_rng(1)), x).signal
+    assert (seen.directions, seen.possible) == (2, 2)
+
+
+def test_directions_below_the_rounding_of_their_dtype_are_none():
+    x = np.random.default_rng(0).normal(size=(9, 3)) * [1, 1e-3, 1e-9]
+    assert directions(x) == 3
+    assert directions(x.astype(np.float32)) == 2
