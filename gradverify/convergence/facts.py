@@ -87,19 +87,41 @@ def scaled(arrays: Arrays, factor: float) -> Arrays:
     return {name: factor * x for name, x in arrays.items()}
 
 
+FADED, WARM = 1e-6, 1e-2  # of the first such step, what is left after STILL ones; of an ordinary step, the first
+STILL = 400
+
+
 def no_gradient_no_step(stepper: Stepper) -> Fact:
-    """At parameters of zero, where no weight decay acts either, nothing moves without a gradient."""
+    """At parameters of zero, where no weight decay acts either, nothing moves without a gradient.
+
+    Averages that start at a small number instead of zero, as Yogi's do (Zaheer et al., 2018), may move a little at
+    first: that dies out, which a constant in the step does not.
+    """
     zeros = scaled(point(), 0.0)
     moved = flat(first_step(stepper, zeros, zeros))
     size = float(np.max(np.abs(moved))) if np.all(np.isfinite(moved)) else float("inf")
-    return near("zero gradient", "a gradient of zero is no step", size, 0.0, cause="moves-without-gradient",
-                remedy="divide by sqrt(v) + eps: 0 / 0 is not 0" if size == float("inf") else "")
+    claim, left = "a gradient of zero is no step", size
+    if 0 < size <= WARM * float(np.max(np.abs(flat(first_step(stepper, zeros, gradients(1)[0]))))):
+        claim, left = "what moves without a gradient dies out", _last_still_step(stepper) / size
+    return Fact("zero gradient", claim, left <= FADED if left != size else size == 0.0, left, 0.0, FADED,
+                "moves-without-gradient", "divide by sqrt(v) + eps: 0 / 0 is not 0" if size == float("inf") else "")
+
+
+def _last_still_step(stepper: Stepper) -> float:
+    """The largest entry of the last of so many steps without a gradient, from zero."""
+    zeros = scaled(point(), 0.0)
+    seen = walk(stepper, zeros, [zeros] * STILL)
+    return float(np.max(np.abs(flat(seen[-1]) - flat(seen[-2]))))
 
 
 def decay(stepper: Stepper) -> tuple[float, float]:
-    """``kappa`` of a first step ``-kappa w`` without a gradient, and the share of it that is no multiple of w."""
+    """``kappa`` of the part ``-kappa w`` of a first step without a gradient, and the share that is no multiple of w.
+
+    What the same step does at parameters of zero is no decay, and taken away.
+    """
     w = point()
-    step = flat(first_step(stepper, w, scaled(w, 0.0)))
+    zeros = scaled(w, 0.0)
+    step = flat(first_step(stepper, w, zeros)) - flat(first_step(stepper, zeros, zeros))
     kappa = -float(step @ flat(w)) / float(flat(w) @ flat(w))
     left, size = float(np.linalg.norm(step + kappa * flat(w))), float(np.linalg.norm(step))
     return kappa, left / size if size else 0.0
@@ -112,6 +134,13 @@ def decay_shrinks(stepper: Stepper) -> Fact | None:
         return None
     return Fact("decay shrinks", "without a gradient, parameters only shrink", 0 < kappa < 1, kappa, 0.0, 1.0,
                 "decay-grows", "w <- w - eta decay w")
+
+
+def only_sums_count(stepper: Stepper) -> Fact:
+    """Dual averaging computes parameters from the sums it keeps: without a gradient they are those of empty sums, 0."""
+    kappa, _ = decay(stepper)
+    return near("parameters of the sums", "parameters follow from the sums of gradients alone", kappa, 1.0, 1e-9,
+                cause="gradients-summed", remedy="a sum of all gradients added to the parameters: average them instead")
 
 
 def every_leaf_descends(stepper: Stepper) -> Fact:
@@ -259,7 +288,7 @@ def maximises(stepper: Stepper) -> Fact | None:
 
 
 GENERAL: tuple[Callable[[Stepper], Fact | None], ...] = (
-    shapes_are_kept, no_gradient_no_step, decay_shrinks, every_leaf_descends, gradient_is_kept, stays_finite,
+    shapes_are_kept, no_gradient_no_step, every_leaf_descends, gradient_is_kept, stays_finite,
     same_start_same_walk, runs_do_not_meet, a_saved_state_goes_on, order_of_leaves_is_free, rows_are_alike,
     a_bowl_is_descended, maximises,
 )  # fmt: skip

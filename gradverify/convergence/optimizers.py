@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from gradverify.convergence.facts import GENERAL, Fact, decay, near
+from gradverify import sheets
+from gradverify.convergence.facts import GENERAL, Fact, decay, decay_shrinks, near, only_sums_count
 from gradverify.convergence.identify import Match, identify
-from gradverify.convergence.rules import RIGHT
+from gradverify.convergence.rules import DUAL, RIGHT
 from gradverify.convergence.steppers import Stepper, make_stepper
 from gradverify.convergence.textbook import BOOK
 from gradverify.records import Cause, Sheet, Verdict
@@ -71,23 +71,11 @@ class OptimizerReport:
                      ("fact", "claim", "verdict", "measured", "expected", "allowed"), rows,
                      tuple(_cause(fact) for fact in self.failed), notes=self.notes)  # fmt: skip
 
-    def frame(self) -> Any:
-        """A `pandas.DataFrame`, one row a fact."""
-        return self.sheet().frame()
-
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write the facts as JSON."""
-        self.sheet().to_json(path)
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the facts as one page."""
-        self.sheet().to_html(path)
-
-    def __str__(self) -> str:
-        return str(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return self.sheet()._repr_html_()
+    frame = sheets.frame
+    to_json = sheets.to_json
+    to_html = sheets.to_html
+    __str__ = sheets.text
+    _repr_html_ = sheets.fragment
 
 
 _WORDS = {True: "pass", False: "fail", None: "inconclusive"}
@@ -117,8 +105,10 @@ def check_optimizer(
         stepper = make_stepper(step_or_optimizer, init)
         meant = rule or stepper.declared.get("rule") or ("" if stepper.library else _promised(stepper.name))
         rate = learning_rate if learning_rate is not None else stepper.declared.get("learning_rate")
-        general = [fact for ask in GENERAL if (fact := ask(stepper)) is not None]
         match = identify(stepper)
+        sums = match is not None and match.rule.name == DUAL
+        asked = (*GENERAL, only_sums_count if sums else decay_shrinks)
+        general = [fact for ask in asked if (fact := ask(stepper)) is not None]
         facts = [*general, *_of_rule(stepper, match, meant), *_of_constants(stepper, match, meant, rate)]
     notes = () if match else ("held against the general facts only: its rule is none of those known here",)
     return OptimizerReport(stepper.name, tuple(facts), str(match or ""), notes)

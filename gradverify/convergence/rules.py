@@ -4,8 +4,8 @@ A direction d_t times -lr is the step at time t. Every rule is written for a who
 ``(steps, entries) -> (steps, entries)``, with eps left out: identification asks with gradients so large that
 no eps can be seen. Beside the right rules stand the mistakes that people make in writing them.
 
-Sources: Polyak (1964); Nesterov (1983); Duchi et al. (2011); Hinton (2012); Zeiler (2012); Kingma and Ba (2015),
-algorithms 1 and 2; Dozat (2016); Reddi et al. (2018); Chen et al. (2023), algorithm 2.
+Sources: Polyak (1964); Nesterov (1983); Duchi et al. (2011), dual averaging in section 2; Hinton (2012); Zeiler
+(2012); Kingma and Ba (2015), algorithms 1 and 2; Dozat (2016); Reddi et al. (2018); Chen et al. (2023), algorithm 2.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ def _adagrad(g: Array) -> Array:
     return g / np.sqrt(np.cumsum(g**2, axis=0))
 
 
+def _dual_averaging(g: Array) -> Array:
+    """All gradients so far over the root of their squares: the parameters themselves, not a step from the last ones."""
+    return np.cumsum(g, axis=0) / np.sqrt(np.cumsum(g**2, axis=0))
+
+
 def _rmsprop(g: Array, rho: float) -> Array:
     return g / np.sqrt(average(g**2, rho))
 
@@ -125,10 +130,13 @@ def _lion(g: Array, b1: float, b2: float) -> Array:
     return np.sign(b1 * before + (1 - b1) * g)
 
 
+DUAL = "dual averaging"  # follow the regularised leader: McMahan et al. (2013), algorithm 1
+
 RIGHT = (
     Rule("sgd", (), _sgd, degree=1.0),
     Rule("sign", (), _sign),
     Rule("adagrad", (), _adagrad),
+    Rule(DUAL, (), _dual_averaging),
     Rule("momentum", ("mu",), _momentum, degree=1.0),
     Rule("nesterov", ("mu",), _nesterov, degree=1.0),
     Rule("rmsprop", ("rho",), _rmsprop),

@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from gradverify import sheets
 from gradverify.arrays import Arrays, dot, magnitude, one_ulp
 from gradverify.convergence.slopes import ASYMPTOTIC, FLOORS, Slope, finest_slope, leading_slope, resolved
 from gradverify.convergence.stepsweep import Sweep, sweep_figure
@@ -88,23 +88,11 @@ class TaylorReport:
             (*_figures(self.remainders), *map(sweep_figure, self.sweeps)),
         )  # fmt: skip
 
-    def frame(self) -> Any:
-        """A `pandas.DataFrame`, one row a leaf and order."""
-        return self.sheet().frame()
-
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write slopes, remainders and floors as JSON."""
-        self.sheet().to_json(path)
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write one page with the table and the figures."""
-        self.sheet().to_html(path)
-
-    def __str__(self) -> str:
-        return str(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return self.sheet()._repr_html_()
+    frame = sheets.frame
+    to_json = sheets.to_json
+    to_html = sheets.to_html
+    __str__ = sheets.text
+    _repr_html_ = sheets.fragment
 
 
 def check_taylor(target: Any, *inputs: Any, order: int = 1, **options: Any) -> TaylorReport:

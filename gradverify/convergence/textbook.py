@@ -13,7 +13,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradverify.convergence.facts import Fact, decay, distance, first_step, gradients, near, point, scaled, walk
+from gradverify.convergence.facts import (
+    ROUNDING,
+    Fact,
+    decay,
+    distance,
+    first_step,
+    gradients,
+    near,
+    point,
+    scaled,
+    walk,
+)
 from gradverify.convergence.identify import Match, flat, settled
 from gradverify.convergence.steppers import Stepper
 
@@ -39,7 +50,7 @@ def _quadratic(stepper: Stepper, curvatures: np.ndarray, steps: int) -> np.ndarr
 
 
 def _decays(stepper: Stepper) -> bool:
-    return abs(decay(stepper)[0]) > 0
+    return abs(decay(stepper)[0]) > ROUNDING
 
 
 def closed_form(stepper: Stepper, match: Match) -> Fact | None:

@@ -12,11 +12,11 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from gradverify import sheets
 from gradverify.convergence.controls import runs
 from gradverify.convergence.identities import structure
 from gradverify.convergence.losses import Losses, Reading, TrainingVerdict, losses_of, read
@@ -73,19 +73,10 @@ class TrainingReport:
         return Sheet("training", self.target, str(self.verdict), self.ok, "", ("entry", "loss", "validation_loss"),
                      rows).frame()  # fmt: skip
 
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write verdict, findings and curves as JSON."""
-        self.sheet().to_json(path)
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write one page with the findings and the curves."""
-        self.sheet().to_html(path)
-
-    def __str__(self) -> str:
-        return str(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return self.sheet()._repr_html_()
+    to_json = sheets.to_json
+    to_html = sheets.to_html
+    __str__ = sheets.text
+    _repr_html_ = sheets.fragment
 
 
 def check_training(

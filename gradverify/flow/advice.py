@@ -42,7 +42,7 @@ def _headline(report: FlowReport) -> str:
     if report.verdict is FlowVerdict.HEALTHY:
         return f"{lost}; {report.optimizer.name} trains from -{limits.lost:.3g} to +{limits.gained:.3g}"
     if within and seen is not None and is_chaotic(seen):
-        return f"{lost}, and by {seen.sensitivity:+.1f} relative to the outputs' differences: steps that small are of no use"
+        return f"{lost}, and by {seen.sensitivity:+.1f} relative to the outputs: steps that small are of no use"
     if within and seen is not None and is_lost(seen):
         return f"{lost}, but hardly anything of the inputs reaches the output: no gradient can tell them apart"
     return f"{lost}; {_CONSEQUENCE[report.verdict]} under {report.optimizer.name}"
@@ -117,7 +117,7 @@ def _of_signal(report: FlowReport) -> tuple[Cause, ...]:
         return ()
     found = []
     if is_chaotic(seen):
-        found.append(Cause(CHAOS, "inputs that hardly differ become unrelated outputs: a gradient holds for tiny steps only",
+        found.append(Cause(CHAOS, "inputs that hardly differ become unrelated outputs: no gradient holds for long",
                            f"a relative change of the first layer by 10^-{seen.sensitivity:.1f} changes the outputs as "
                            "much as another example does", "smaller weights, skip connections or normalisation", 0.8))
     if is_lost(seen):

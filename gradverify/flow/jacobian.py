@@ -53,7 +53,8 @@ def spectrum(passage: Passage, rng: np.random.Generator) -> tuple[Spectrum | Non
     if values is None:
         return None, ""
     exact = min(mode.inputs, mode.outputs) <= STEPS
-    return Spectrum(_mean(mode, values, rng, exact=exact), float(values.max()), float(values.min()) if exact else math.nan), ""
+    smallest = float(values.min()) if exact else math.nan
+    return Spectrum(_mean(mode, values, rng, exact=exact), float(values.max()), smallest), ""
 
 
 def _mode(passage: Passage, x: np.ndarray, y: np.ndarray) -> _Mode:
@@ -95,7 +96,7 @@ def _as_the_forward(passage: Passage, v: np.ndarray, Jv: np.ndarray) -> bool:
     # Rounding of the outputs, divided by the step, is all that a difference shows of a derivative far below it.
     rounding = float(np.finfo(x.dtype).eps) * float(np.linalg.norm(ends[0])) / h
     off = float(np.linalg.norm(difference - Jv))
-    return off <= AGREE * float(np.linalg.norm(Jv)) + 8 * rounding
+    return bool(off <= AGREE * float(np.linalg.norm(Jv)) + 8 * rounding)
 
 
 def _singular_values(mode: _Mode, rng: np.random.Generator) -> np.ndarray | None:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from os import PathLike
 from typing import Any
 
+from gradverify import sheets
 from gradverify.records import Cause, Curve, Figure, Sheet
 
 
@@ -184,19 +184,10 @@ class FlowReport:
         rows = tuple(_cells(layer, COLUMNS) for layer in self.layers)
         return Sheet("flow", self.network, str(self.verdict), self.ok, "", COLUMNS, rows).frame()
 
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write the report as JSON, with its ``schema_version``."""
-        self.sheet().to_json(path)
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write the report as one self-contained page."""
-        self.sheet().to_html(path)
-
-    def __str__(self) -> str:
-        return str(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return self.sheet()._repr_html_()
+    to_json = sheets.to_json
+    to_html = sheets.to_html
+    __str__ = sheets.text
+    _repr_html_ = sheets.fragment
 
 
 def _cells(layer: LayerFlow, columns: Iterable[str]) -> tuple[Any, ...]:
@@ -207,13 +198,13 @@ def _sentences(report: FlowReport) -> tuple[str, ...]:
     """What was measured of the whole network, for people."""
     s, j, said = report.signal, report.spectrum, []
     if s is not None and s.possible:
-        said.append(f"examples differ in {s.directions} of {s.possible} possible directions at the last layer; a relative "
-                    f"change of the first one changes the outputs' differences 10^{s.sensitivity:.1f} times as much")
+        said.append(f"examples differ in {s.directions} of {s.possible} possible directions at the last layer; a change "
+                    f"of the first changes the differences between outputs 10^{s.sensitivity:.1f} times as much")
     if j is not None:
         smallest = "" if math.isnan(j.smallest) else f", smallest {j.smallest:.2g}"
         said.append(f"singular values of the Jacobian of single examples: largest {j.largest:.2g}, root mean square "
                     f"{j.mean:.2g}{smallest}")
     if report.noise_scale == report.noise_scale:
-        size = "more examples than there are" if math.isinf(report.noise_scale) else f"{report.noise_scale:.0f} examples"
+        size = "far more examples" if math.isinf(report.noise_scale) else f"{report.noise_scale:.0f} examples"
         said.append(f"noise scale of the gradient: in a batch of {size} noise and gradient are of one size")
     return tuple(said)

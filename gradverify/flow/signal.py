@@ -25,7 +25,7 @@ EXAMPLES = 64  # as many are looked at: the rank of a layer beyond that is not w
 
 
 def signal(passage: Passage, backward: Backward, u: np.ndarray) -> Signal:
-    """The signal of a passage; `backward` is the answer to the cotangent `u`, drawn without knowledge of the network."""
+    """The signal of a passage; `backward` answers the cotangent `u`, which knows nothing of the network."""
     linear = [site for site in passage.sites if site.is_linear and not site.inside]
     linear = linear or [site for site in passage.sites if site.is_linear]
     widths = [math.prod(site.x.shape[1:]) for site in linear]
@@ -65,7 +65,7 @@ def _spread(output: np.ndarray) -> float:
 
 
 def _sensitivity(linear: Sequence[Site], backward: Backward, u: np.ndarray, output: np.ndarray) -> float:
-    """log10 of |J^T u| |z - mean| / (|u| |y - mean|), over its expectation for a linear map, sqrt(units z / units y)."""
+    """log10 of |J^T u| |z - mean| / (|u| |y - mean|) over sqrt(units of z / units of y), what a linear map has."""
     z, delta = linear[0].y, backward.received.get(linear[0].name)
     if delta is None or z.ndim < 2 or output.ndim < 2 or min(len(z), len(output)) < 2:
         return math.nan

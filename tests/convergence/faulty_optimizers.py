@@ -19,9 +19,10 @@ def tree(update, slots=2):
 
 
 def adam(correct_m=True, correct_v=True, late=0, root=True, size=np.square, keep=(B1, B2), eps=EPS, sign=-1.0,
-         weights=(1 - B1, 1 - B2), along="m", of="g", stale=False):
+         weights=(1 - B1, 1 - B2), along="m", of="g", stale=False, begin=0.0):
     def update(w, g, slots, t):
         m, v = slots
+        m, v = m + begin * (t == 1), v + begin * (t == 1)
         old = v
         m = keep[0] * m + weights[0] * g
         v = keep[1] * v + weights[1] * size(m if of == "m" else g)
@@ -31,6 +32,18 @@ def adam(correct_m=True, correct_v=True, late=0, root=True, size=np.square, keep
         return w + sign * LR * m_hat / ((np.sqrt(v_hat) if root else v_hat) + eps), (m, v)
 
     return tree(update)
+
+
+def dual_averaging(params, grads, state):
+    """FTRL: parameters that minimise the sum of all linearised losses and proximal terms, from the sums alone."""
+    sums = state or {name: (np.zeros_like(w), np.zeros_like(w) + 0.1) for name, w in params.items()}
+    moved, kept = {}, {}
+    for name, w in params.items():
+        z, n = sums[name]
+        more = n + grads[name] ** 2
+        z = z + grads[name] - (np.sqrt(more) - np.sqrt(n)) / LR * w
+        moved[name], kept[name] = -LR * z / np.sqrt(more), (z, more)
+    return moved, kept
 
 
 def coupled_adamw(w, g, slots, t):
@@ -169,6 +182,11 @@ FAULTY = {
     "mean over the leaf": (mean_gradient, {"rule": "sgd"}, "unknown-rule"),
     "first row only": (first_row_only, {}, "entries-treated-apart"),
     "a constant added": (constant_added, {}, "moves-without-gradient"),
+    "a small constant added": (tree(lambda w, g, s, t: (w - LR * (g + 1e-4), s)), {}, "moves-without-gradient"),
+    "moments start at one": (adam(begin=1.0), {}, "moves-without-gradient"),
+    "parameters forgotten": (tree(lambda w, g, s, t: (-LR * g, s)), {}, "decay-grows"),
+    "gradients summed": (adam(keep=(1 - 1e-16,) * 2, weights=(1.0, 1.0), correct_m=False, correct_v=False), {},
+                         "gradients-summed"),
 }
 
 RIGHT = {
@@ -181,5 +199,7 @@ RIGHT = {
     "adam, other betas": (adam(keep=(0.8, 0.95), weights=(0.2, 0.05)), {}),
     "rmsprop": (rms(), {}),
     "adagrad": (adagrad(), {"rule": "adagrad"}),
+    "adam, moments that start above zero": (adam(begin=1e-6), {}),
+    "dual averaging": (dual_averaging, {"learning_rate": LR}),
     "sgd with decay": (tree(lambda w, g, s, t: ((1 - LR * DECAY) * w - LR * g, s)), {}),
 }

@@ -49,7 +49,7 @@ def test_no_spectrum_is_given_of_modes_that_are_not_verified(layer, spoil, why):
 
 def test_the_noise_scale_is_the_variance_of_single_gradients_over_the_square_of_their_mean():
     network, params, x = affine(rng.normal(size=(4, 1)))
-    x = rng.normal(size=(4000, 4)) + [3.0, 0.0, 0.0, 0.0]
+    x = rng.normal(size=(4000, 4)) + np.array([3.0, 0.0, 0.0, 0.0])
     u = np.ones((4000, 1)) / 4000  # dL/dW of example b is x_b, and 1 for the bias
     known = 4.0 / (9.0 + 1.0)
     assert noise_scale(record(network, (params, x)), u) == pytest.approx(known, rel=0.6)

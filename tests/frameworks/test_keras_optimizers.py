@@ -10,6 +10,7 @@ keras = pytest.importorskip("keras")
 
 RIGHT = {
     "momentum": (keras.optimizers.SGD(0.125, momentum=0.8), "momentum with rate 0.125, mu 0.8"),
+    "parameters computed from sums": (keras.optimizers.Ftrl(0.125), "dual averaging with rate 0.125"),
     "AdamW": (keras.optimizers.AdamW(0.125), "adam with rate 0.125, b1 0.9, b2 0.999"),
 }
 

@@ -19,6 +19,7 @@ RIGHT = {
     "clipped": (optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1)), ""),
     "scaled by the size of the parameters": (optax.lamb(0.1), ""),
     "lion": (optax.lion(0.1), ""),
+    "averages that start above zero": (optax.yogi(0.1), ""),
 }
 
 

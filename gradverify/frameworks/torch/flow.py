@@ -70,7 +70,8 @@ def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
         name=type(network).__name__, sites=tuple(map(_site, calls)), output=to_host(y),
         pull=partial(_pull, calls, y, entry), cotangent=partial(_cotangent, outputs, y),
         x=None if entry is None else to_host(entry), push=None if entry is None else partial(_push, y, entry),
-        forward=None if entry is None else partial(_forward, network, own, rebuild, entry), altered=partial(_altered, network, inputs))
+        forward=None if entry is None else partial(_forward, network, own, rebuild, entry),
+        altered=partial(_altered, network, inputs))
 
 
 def _push(y: Tensor, entry: Tensor, dx: np.ndarray) -> np.ndarray:
