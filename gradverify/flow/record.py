@@ -198,8 +198,8 @@ def _sentences(report: FlowReport) -> tuple[str, ...]:
     """What was measured of the whole network, for people."""
     s, j, said = report.signal, report.spectrum, []
     if s is not None and s.possible:
-        said.append(f"examples differ in {s.directions} of {s.possible} possible directions at the last layer; a change "
-                    f"of the first changes the differences between outputs 10^{s.sensitivity:.1f} times as much")
+        said.append(f"examples differ in {s.directions} of {s.possible} possible directions at the last layer; a "
+                    f"change of the first changes the differences between outputs 10^{s.sensitivity:.1f} times as much")
     if j is not None:
         smallest = "" if math.isnan(j.smallest) else f", smallest {j.smallest:.2g}"
         said.append(f"singular values of the Jacobian of single examples: largest {j.largest:.2g}, root mean square "
