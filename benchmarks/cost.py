@@ -3,12 +3,14 @@
     python benchmarks/cost.py
 
 Writes reports/cost.md. CPU seconds of one thread, medians; gradcheck's fast and slow mode in the same run, on the
-same `nn.Module` in float64; memory is the growth of the resident set while a check runs, in copies of the parameters.
+same `nn.Module` in float64. Memory is that of a process of its own for each network (`cost.py --memory NAME`): by how much the
+largest resident set during a check exceeds the one before it, in copies of the parameters.
 """
 
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,25 +35,30 @@ def median(run: Callable[[], Any], times: int = 5) -> float:
     return float(np.median(seconds))
 
 
-def resident() -> int:
-    """Bytes in memory now."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+def status(field: str) -> int:
+    """Bytes, as Linux counts them for this process."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def peak(run: Callable[[], Any]) -> int:
-    """By how much the resident set grows at most."""
-    before, highest, done = resident(), [0], threading.Event()
+def memory(name: str) -> str:
+    """By how much a check's largest resident set exceeds the one before it, measured in a process of its own."""
+    command = [sys.executable, __file__, "--memory", name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    def watch() -> None:
-        while not done.wait(5e-4):
-            highest[0] = max(highest[0], resident())
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run()
-    done.set()
-    watcher.join()
-    return max(highest[0] - before, 0)
+def print_memory(name: str) -> None:
+    """The other side of `memory`: a small check first, so that whatever loads late has been loaded."""
+    make, count = MEMORY[name]
+    net, x = make(100, 2, 4)
+    gv.check(net, x, search="none")
+    net, x = make(*count)
+    parameters = net.params.values() if isinstance(net, Perceptron) else net.parameters()
+    size = 8 * sum(int(np.prod(p.shape)) for p in parameters)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the largest resident set starts anew
+    before = status("VmRSS")
+    gv.check(net, x, search="none")
+    print(f"{(status('VmHWM') - before) / size:.1f}")
 
 
 def network(width: int, depth: int, act: type[nn.Module]) -> nn.Module:
@@ -84,10 +91,9 @@ def torch_row(width: int, depth: int, act: type[nn.Module], batch: int, *, slow:
     report = gv.check(net, x, search="none")
     own = median(lambda: gv.check(net, x, search="none"))
     peer = median(lambda: torch.autograd.gradcheck(call, tensors, fast_mode=not slow), 1 if slow else 3)
-    grown = peak(lambda: gv.check(net, x, search="none")) / (8 * count)
     name = f"PyTorch, {act.__name__}, {2 * depth} tensors, {count:,} parameters"
-    memory = f"{grown:.1f}" if count > 500_000 else ""
-    return (f"| {name} | {report.verdict} | {1e3 * unit:.2f} | {1e3 * own:.0f} | {own / unit:.1f} | {memory} | "
+    grown = "" if slow else memory(act.__name__)
+    return (f"| {name} | {report.verdict} | {1e3 * unit:.2f} | {1e3 * own:.0f} | {own / unit:.1f} | {grown} | "
             f"{'slow' if slow else 'fast'}: {1e3 * peer:.0f} ms, {peer / own:.1f} x ours |")
 
 
@@ -129,20 +135,49 @@ def numpy_row(width: int, depth: int, batch: int) -> str:
     report = gv.check(net, x, search="none")
     own = median(lambda: gv.check(net, x, search="none"), 3)
     count = sum(p.size for p in net.params.values())
-    grown = peak(lambda: gv.check(net, x, search="none")) / (8 * count)
-    return (f"| NumPy, {2 * depth} leaves, {count:,} parameters | {report.verdict} | {1e3 * unit:.2f} | {1e3 * own:.0f} | "
-            f"{own / unit:.1f} | {grown:.1f} | |")
+    return (f"| NumPy layer, {2 * depth} leaves, {count:,} parameters | {report.verdict} | {1e3 * unit:.2f} | {1e3 * own:.0f} | "
+            f"{own / unit:.1f} | {memory(f'{2 * depth} leaves')} | |")
+
+
+def function_row() -> str:
+    """A function of a million numbers and its gradient."""
+    x = np.random.default_rng(1).standard_normal(1_000_000)
+    value, gradient = (lambda x: np.sum(np.tanh(x) ** 2)), (lambda x: 2 * np.tanh(x) * (1 - np.tanh(x) ** 2))
+    unit = median(lambda: (value(x), gradient(x)), 15)
+    target = gv.function(value, gradient=gradient)
+    report = gv.check(target, x, search="none")
+    own = median(lambda: gv.check(target, x, search="none"))
+    return (f"| NumPy function of {x.size:,} numbers | {report.verdict} | {1e3 * unit:.2f} | {1e3 * own:.0f} | "
+            f"{own / unit:.1f} | | |")
+
+
+def torch_network(act: type[nn.Module]) -> Callable[[int, int, int], tuple[Any, Any]]:
+    """Network and input of a width, depth and batch."""
+    return lambda width, depth, batch: (network(width, depth, act), torch.randn(batch, width, dtype=torch.float64))
+
+
+def numpy_network(width: int, depth: int, batch: int) -> tuple[Any, Any]:
+    """The same in NumPy."""
+    return Perceptron(width, depth), np.random.default_rng(1).standard_normal((batch, width))
+
+
+MEMORY: dict[str, tuple[Callable[[int, int, int], tuple[Any, Any]], tuple[int, int, int]]] = {
+    "ReLU": (torch_network(nn.ReLU), (285, 12, 32)), "Tanh": (torch_network(nn.Tanh), (285, 12, 32)),
+    "10 leaves": (numpy_network, (445, 5, 64)), "200 leaves": (numpy_network, (100, 100, 64)),
+}
 
 
 def main() -> None:
     """Measure, and write the page."""
     lines = ["# What a pass costs", "", "`python benchmarks/cost.py`", "", "CPU time of one thread, medians; a check is `gv.check`",
-             'with `search="none"`, forward mode included. The unit is one forward plus backward.', "",
+             'with `search="none"`, forward mode included. The unit is one forward plus backward; of a function, its value and its',
+             "gradient. Memory: by how much the largest resident set of a fresh process grows while it checks.", "",
              "| network | verdict | unit, ms | check, ms | check / unit | memory, copies of the parameters | gradcheck |",
              "|---|---|---|---|---|---|---|"]
     rows: list[Callable[[], str]] = [
         lambda: torch_row(285, 12, nn.ReLU, 32), lambda: torch_row(285, 12, nn.Tanh, 32),
         lambda: torch_row(31, 10, nn.Tanh, 4, slow=True), lambda: numpy_row(445, 5, 64), lambda: numpy_row(100, 100, 64),
+        function_row,
     ]
     for row in rows:
         lines.append(row())
@@ -151,4 +186,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print_memory(sys.argv[2]) if sys.argv[1:2] == ["--memory"] else main()

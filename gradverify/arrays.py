@@ -120,7 +120,7 @@ def dot(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
 
 def magnitude(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     """``sqrt(sum (a_i b_i)^2)``: the size of `dot` if its terms had random signs."""
-    products = (to_float64(a[n]) * to_float64(b[n]) for n in b if a.get(n) is not None)
+    products = (to_float64(x) * to_float64(b[n]) for n in b if (x := a.get(n)) is not None)
     return math.hypot(*(norm({"": product}) for product in products))  # one at a time: they may be large
 
 
@@ -165,8 +165,18 @@ def one_ulp(array: Any, key: int, eps: float) -> Any:
     if not isinstance(array, np.ndarray) or dtype_name(array) not in EPS:
         return array
     own = max(eps, EPS[dtype_name(array)])
-    mixed = np.asarray(to_float64(array).view(np.uint64) ^ np.uint64(key))
-    np.multiply(mixed, np.uint64(0x9E3779B97F4A7C15), out=mixed)
-    np.right_shift(mixed, np.uint64(63), out=mixed)
-    factors = (mixed * np.float64(-2 * own) + (1 + own)).astype(array.dtype, copy=False)
-    return (array * factors).astype(array.dtype, copy=False)
+    factors = np.asarray(to_float64(array).view(np.uint64) ^ np.uint64(key))
+    np.multiply(factors, np.uint64(0x9E3779B97F4A7C15), out=factors)
+    # The hash's first bit becomes the sign of one unit, in place: over a million numbers a copy costs what a pass does.
+    np.bitwise_and(factors, _SIGN, out=factors)
+    np.bitwise_or(factors, np.float64(own).view(np.uint64), out=factors)
+    moved = factors.view(np.float64)
+    if dtype_name(array) == "longdouble":  # whose unit beside 1.0 is none to float64
+        return array + array * moved
+    np.add(moved, 1.0, out=moved)
+    if array.dtype == np.float64:
+        return np.multiply(array, moved, out=moved)
+    return (array * moved.astype(array.dtype, copy=False)).astype(array.dtype, copy=False)
+
+
+_SIGN = np.uint64(1 << 63)

@@ -254,8 +254,9 @@ def entry_by_entry(trial: Trial, findings: list[Finding], rng: np.random.Generat
     if not findings:
         return []
     gradient, leaves = findings[0].gradient, [f.leaf for f in findings]
+    trial.forget()
     v = equalised(rng, {n: gradient.value[n] for n in leaves}, gradient.noise)
-    estimate = trial.complex_step(findings[0].u, v)
+    estimate = trial.complex_step(findings[0].u, v, runs=0 if trial.large else 1)
     if estimate.reason or not math.isfinite(estimate.error):
         return findings
     value = dot(gradient.value, v)

@@ -88,10 +88,14 @@ class Trial:
         """``t -> f(x + t v)``; of a large point remembered, so that another cotangent costs nothing."""
         if self._line is None or self._line[0] is not v:
             line = self.target.line(self.point, v) if self.target.line is not None and not self.regions else None
-            ask = partial(self._on, line) if line is not None else lambda t: self.forward(self.moved(t, v))
+            ask: Callable[[float], Arrays] = partial(self._on, line) if line is not None else partial(self._afresh, v)
             keep = self.large and sum(map(np.size, self.base.values())) <= self.size / 16
-            self._line = v, cache(ask) if keep else ask
+            # The point itself has been run: of a large one not again.
+            self._line = v, cache(lambda t: ask(t) if t else self.base) if keep else ask
         return self._line[1]
+
+    def _afresh(self, v: Arrays, t: float) -> Arrays:
+        return self.forward(self.moved(t, v))
 
     def _on(self, line: Callable[[float], Arrays], t: float) -> Arrays:
         self.spend()
@@ -133,6 +137,7 @@ class Trial:
             raise TypeError(f"{self.target.name}: claims no reverse mode")
         self.spend(backwards=1)
         outputs, pullback = claim(self.point if point is None else point, perturb)
+        del point  # made for this call: over a million numbers a copy less while the backward runs
         if between is not None:
             self.spend()
             claim(between, None)
@@ -188,9 +193,12 @@ class Trial:
         rng = np.random.default_rng((self.options.seed, seed))
         eps = self.target.eps / 2
         key = int(rng.integers(2**62))
-        near = {n: one_ulp(x, key, eps) if n in self.leaves else x for n, x in self.point.items()}
         nudged = {n: to_float64(y) * (1 + eps * rng.choice([-1.0, 1.0], np.shape(y))) for n, y in u.items()}
-        return _quietly(lambda: self.raw_gradient(nudged, lambda a: one_ulp(a, key, eps), point=near))
+        move = partial(one_ulp, key=key, eps=eps)
+        return _quietly(lambda: self.raw_gradient(nudged, move, point=self._near(move)))
+
+    def _near(self, move: Perturb) -> Arrays:
+        return {n: move(x) if n in self.leaves else x for n, x in self.point.items()}
 
     def _dense(self, gradient: Arrays) -> Arrays:
         dense: Arrays = {}
@@ -214,22 +222,30 @@ class Trial:
     def expected(self, u: Arrays, v: Arrays, need: float | None) -> Opinion:
         """What the oracles say about ``<u, J v>``; `need` is the absolute error that is enough."""
         foreign = self.target.forward if self.target.foreign else None
-        step = partial(self.complex_step, runs=0 if self.large else 2) if self.target.imaginary is not None else None
+        step = partial(self.complex_step, runs=0 if self.large else 2) if self._continues() else None
         return consult(
             phi=self.phi(u, v), forward=self._counted(foreign), point=self.point, u=u, v=v,
             eps=self.eps, need=need, oracle=self.options.oracle, seed=self.options.seed, step=step,
             large=self.large, size=norm({n: y * u[n] for n, y in self.base.items() if n in u}),
         )  # fmt: skip
 
+    def _continues(self) -> bool:
+        return self.target.foreign or self.target.imaginary is not None
+
     def complex_step(self, u: Arrays, v: Arrays, runs: int = 1) -> Estimate:
         """``<u, J v>`` by complex step: the framework's, if the target brings one, with so many runs for its bound."""
         if self.target.imaginary is None:
-            return complex_step(self.forward, self.point, u, v, seed=self.options.seed)
+            known = self.base if self.large else None
+            return complex_step(self.forward, self.point, u, v, seed=self.options.seed, known=known)
         if self._steps is None or self._steps[0] is not v:
-            self._line = self._steps = None  # what was kept of another direction
+            self.forget()
             self._steps = v, self._take_steps(self.target.imaginary, v, runs)
         steps = self._steps[1]
         return steps.estimate(u) if steps is not None else Estimate(np.nan, np.inf, 1, "complex", "unsupported")
+
+    def forget(self) -> None:
+        """Give up what was kept of the last direction."""
+        self._line = self._steps = None
 
     def _take_steps(self, imaginary: Imaginary, v: Arrays, runs: int) -> Steps | None:
         def counted(*question: Any) -> tuple[Arrays, Arrays]:

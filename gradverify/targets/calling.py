@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.arrays import EPS, Arrays, Rebuild, dtype_name, flatten, is_floating
+from gradverify.arrays import EPS, Arrays, Rebuild, dtype_name, flatten, is_floating, to_float64
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Call:
         """The coarsest dtype among the leaves."""
         return max((dtype_name(leaf) for leaf in self.point.values()), key=EPS.__getitem__, default="float64")
 
-    def arguments(self, point: Mapping[str, Any]) -> list[Any]:
-        """The positional arguments at another point: fresh copies, in each leaf's own dtype."""
-        leaves = {name: _fresh(value) for name, value in self.everything.items()}
+    def arguments(self, point: Mapping[str, Any], *, fresh: bool = False) -> list[Any]:
+        """The positional arguments at another point: copies in each leaf's own dtype, unless `fresh` ones come in."""
+        leaves = {name: _fresh(value) for name, value in self.everything.items() if name not in self.point}
         for name, own in self.point.items():
-            leaves[name] = as_leaf(point[name], own.dtype)
+            leaves[name] = point[name] if fresh else as_leaf(point[name], own.dtype)
             if name in self.scalars and isinstance(leaves[name], np.ndarray):
                 leaves[name] = leaves[name][()]
         return list(self.rebuild(leaves))
@@ -74,6 +74,17 @@ def as_leaf(value: Any, dtype: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic, float, int)):
         return np.array(value, dtype=dtype, order="K")
     return value
+
+
+def stepped(point: Mapping[str, Any], v: Mapping[str, Any], t: float, own: Mapping[str, Any]) -> Arrays:
+    """``x + t v``, every leaf a fresh array in the dtype of `own`, nothing copied twice on the way."""
+    return {n: _step(point[n], v[n], t, x.dtype) if n in v else as_leaf(point[n], x.dtype) for n, x in own.items()}
+
+
+def _step(x: Any, dx: Any, t: float, dtype: Any) -> np.ndarray:
+    moved = np.asarray(np.multiply(dx, t, dtype=np.float64))
+    np.add(to_float64(x), moved, out=moved)
+    return moved.astype(dtype, copy=False)
 
 
 def _fresh(value: Any) -> Any:

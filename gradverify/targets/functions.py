@@ -15,6 +15,7 @@ from gradverify.targets.calling import (
     named_outputs,
     overwritten,
     replay,
+    stepped,
     substituted,
 )
 from gradverify.targets.gradients import WrongClaim, as_gradient, assign
@@ -30,12 +31,12 @@ def function_target(spec: FunctionSpec, inputs: tuple[Any, ...], kwargs: Mapping
 
 
 def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any], wrt: Any) -> Target:
-    def run(function: Claim, point: Mapping[str, Any], *directions: Any) -> Any:
+    def run(function: Claim, point: Mapping[str, Any], *directions: Any, fresh: bool = False) -> Any:
         with calm():
-            return function(*call.arguments(point), *directions, **kwargs)
+            return function(*call.arguments(point, fresh=fresh), *directions, **kwargs)
 
-    def forward(point: Arrays) -> Arrays:
-        return named_outputs(run(spec.forward, point))
+    def forward(point: Mapping[str, Any], *, fresh: bool = False) -> Arrays:
+        return named_outputs(run(spec.forward, point, fresh=fresh))
 
     if not call.point:
         raise TypeError(f"nothing to check: no input of {spec.name} is floating (integers and booleans are constants)")
@@ -64,6 +65,7 @@ def _build(spec: FunctionSpec, call: Call, calm: Replay, kwargs: dict[str, Any],
         point=call.point,
         dtype=call.dtype,
         forward=forward,
+        line=lambda point, v: lambda t: forward(stepped(point, v, t, call.point), fresh=True),
         linearize=linearize if name else None,
         pushforward=_pushforward(spec, run, leaves),
         higher=second,

@@ -165,6 +165,7 @@ def unclaimed_notes(point: Arrays, claimed: tuple[str, ...] | None) -> tuple[str
 _SHORT = {"weights": "w", "weight": "w", "biases": "b", "bias": "b", "kernel": "k", "kernels": "k"}
 
 
+@cache
 def plain(name: str) -> str:
     """A name without case, underscores and brackets, to compare spellings."""
     return name.replace("_", "").lower()
@@ -181,10 +182,15 @@ def names_gradient_of(key: str, leaf: str) -> bool:
 
 def decorated(key: str, leaf: str) -> bool:
     """The same, but the bare name of the leaf does not count."""
-    k, n = plain(key), plain(leaf)
-    for stem in {n, _SHORT.get(n, n)}:
-        prefixes = ("d", "grad", "gradient", "delta", "dld", "g", "dj", "grads", "dloss", "gradof")
-        suffixes = ("grad", "gradient", "gradients", "delta", "bar", "grads", "g")
-        if k in {p + stem for p in prefixes} | {stem + s for s in suffixes}:
-            return True
-    return False
+    return plain(key) in spellings(leaf)
+
+
+_PREFIXES = ("d", "grad", "gradient", "delta", "dld", "g", "dj", "grads", "dloss", "gradof")
+_SUFFIXES = ("grad", "gradient", "gradients", "delta", "bar", "grads", "g")
+
+
+@cache
+def spellings(leaf: str) -> frozenset[str]:
+    """What the gradient of a leaf is usually called, as `plain` names: ``dw``, ``wgrad``, ``gradofw`` ..."""
+    stems = {plain(leaf), _SHORT.get(plain(leaf), plain(leaf))}
+    return frozenset({p + stem for stem in stems for p in _PREFIXES} | {stem + s for stem in stems for s in _SUFFIXES})

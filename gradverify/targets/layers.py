@@ -14,11 +14,11 @@ from gradverify.targets.calling import (
     Call,
     Replay,
     State,
-    as_leaf,
     make_call,
     named_outputs,
     overwritten,
     replay,
+    stepped,
     substituted,
 )
 from gradverify.targets.gradients import (
@@ -28,7 +28,8 @@ from gradverify.targets.gradients import (
     named_gradients,
     unclaimed_notes,
 )
-from gradverify.targets.graph import arrays_of, clone, fetch, floating_of
+from gradverify.targets.graph import clone, fetch, floating_of
+from gradverify.targets.instances import Held
 from gradverify.targets.methods import call_backward, method_names, saves_in_cache
 from gradverify.targets.pairs import mirrored, perturbed, returns_pullback
 from gradverify.targets.parameters import find_parameters
@@ -39,10 +40,8 @@ from gradverify.targets.specs import LayerSpec
 
 @dataclass(frozen=True)
 class _Methods:
-    obj: Any
     forward: str
     backward: str
-    params: Mapping[str, str | None]  # parameter path -> path of its gradient
     cached: bool = False  # the forward returns (out, cache)
 
     def outputs(self, result: Any) -> Any:
@@ -50,9 +49,6 @@ class _Methods:
         if not self.cached:
             return result
         return result[0] if len(result) == 2 else result[:-1]
-
-    def leaves(self) -> Arrays:
-        return {path: fetch(self.obj, path) for path in self.params}
 
 
 def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Target:
@@ -63,29 +59,30 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
             f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)"
         )
     call, calm = make_call(getattr(spec.obj, names[0]), inputs), replay()
-    methods, trial, returned = _tried(spec.obj, names, call, kwargs, calm, declared=spec.params is not None)
-    obj, numbers = with_arrays_for_numbers(methods.obj, trial.layer)
+    obj, methods, trial, returned = _tried(spec.obj, names, call, kwargs, calm, declared=spec.params is not None)
+    obj, numbers = with_arrays_for_numbers(obj, trial.layer)
     if numbers:
-        methods, trial, returned = _tried(obj, names, call, kwargs, calm, declared=True)
-    found = {**find_parameters(methods.obj, trial.layer, trial.kept, returned, call.names), **numbers}
+        obj, methods, trial, returned = _tried(obj, names, call, kwargs, calm, declared=True)
+    found = {**find_parameters(obj, trial.layer, trial.kept, returned, call.names), **numbers}
     if spec.params is not None:
         found = {path: found.get(path) for path in spec.params}
     if spec.grads is not None:
         found = dict(zip(found, spec.grads, strict=True))
-    return _build(_Bound(replace(methods, params=found), spec.name, call, calm, dict(kwargs), trial.kept))
+    pulls = returns_pullback(trial.result)
+    return _build(_Bound(Held(obj, found), methods, spec.name, call, calm, dict(kwargs), trial.kept, pulls=pulls))
 
 
 def _tried(
     obj: Any, names: tuple[str, str], call: Call, kwargs: Mapping[str, Any], calm: Replay, *, declared: bool
-) -> tuple[_Methods, _Trial, Any]:
-    """How an object is used, a copy that has run forward and backward once, and what the latter returned."""
+) -> tuple[Any, _Methods, _Trial, Any]:
+    """An object and how it is used, a copy that has run forward and backward once, and what the latter returned."""
     trial = _after_forward(obj, names[0], call, kwargs, calm)
     if not trial.kept and not declared:
         # Parameters may be made by the first forward: an instance that has run once holds them.
         obj = clone(trial.layer, {})
         trial = _after_forward(obj, names[0], call, kwargs, calm)
-    methods = _Methods(obj, *names, {}, saves_in_cache(obj, names[1], trial.result, call.names))
-    return methods, trial, None if returns_pullback(trial.result) else _try_backward(trial, methods, call)
+    methods = _Methods(*names, saves_in_cache(obj, names[1], trial.result, call.names))
+    return obj, methods, trial, None if returns_pullback(trial.result) else _try_backward(trial, methods, call)
 
 
 @dataclass(frozen=True)
@@ -136,50 +133,59 @@ class _Ran:
 class _Bound:
     """A layer together with how it is called: everything its target's closures need."""
 
+    held: Held
     methods: _Methods
     name: str
     call: Call
     calm: Replay
     kwargs: dict[str, Any]
     kept: frozenset[str]
+    pulls: bool  # its forward returns a pullback
 
-    def instance(self, point: Mapping[str, Any]) -> Any:
-        own = self.methods.leaves()
-        replaced = {id(array): as_leaf(point[path], array.dtype) for path, array in own.items()}
-        twin = _written(self.methods.obj, own, replaced)
-        _zero_gradients(twin, self.methods.params)
-        return twin
-
-    def run(self, point: Mapping[str, Any]) -> _Ran:
-        twin, arguments = self.instance(point), self.call.arguments(point)
+    def run(self, point: Mapping[str, Any], *, fresh: bool = False) -> _Ran:
+        twin, arguments = self.held.instance(point, fresh=fresh), self.call.arguments(point, fresh=fresh)
         with self.calm() as left:
             result = getattr(twin, self.methods.forward)(*arguments, **self.kwargs)
         return _Ran(twin, result, arguments, left[0])
 
-    def forward(self, point: Arrays) -> Arrays:
-        result = self.run(point).result
+    def forward(self, point: Mapping[str, Any], *, fresh: bool = False) -> Arrays:
+        result = self.run(point, fresh=fresh).result
         return named_outputs(result[0] if returns_pullback(result) else self.methods.outputs(result))
+
+    def line(self, point: Arrays, v: Arrays) -> Callable[[float], Arrays]:
+        own = {**self.call.point, **self.held.own}
+        return lambda t: self.forward(stepped(point, v, t, own), fresh=True)
 
     def linearize(self, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
         ran = self.run(point)
         result = ran.result
         if returns_pullback(result):
             return named_outputs(result[0]), lambda u: mirrored(result[1](flatten(result[0], "out")[1](u)), self.call)
+        # Copied before any backward: one that writes into a saved output would change the value too.
+        values = {name: np.array(y) for name, y in named_outputs(self.methods.outputs(result)).items()}
         if perturb is not None:
-            _perturb_residuals(ran.layer, perturb)
+            self.held.perturb_residuals(ran.layer, perturb)
             ran = replace(ran, result=_with_perturbed_cache(self.methods, result, perturb))
-        return named_outputs(self.methods.outputs(result)), lambda u: self.pull(ran, clone(ran.layer, {}), u)
+        unused = [ran]
+
+        def pullback(u: Arrays) -> Arrays:
+            # A backward may use up what its forward saved. A copy of that costs as much as the forward: run it again.
+            if not unused:
+                return self.linearize(point, perturb)[1](u)
+            return self.pull(unused[0], unused.pop().layer, u)
+
+        return values, pullback
 
     def pull(self, ran: _Ran, layer: Any, u: Arrays) -> Arrays:
         """One backward of `layer`, as the forward left it."""
-        own, out = self.methods.leaves(), self.methods.outputs(ran.result)
+        own, out = self.held.own, self.methods.outputs(ran.result)
         dout = flatten(out, "out")[1]({**named_outputs(out), **u})
         cache = copy.deepcopy(ran.result[-1]) if self.methods.cached else None
         with self.calm(ran.state):
             returned = call_backward(layer, self.methods.backward, self.call, dout, ran.arguments, cache)
         backward = getattr(layer, self.methods.backward)
         found = named_gradients(backward, returned, {**self.call.point, **own}, self.call.names)
-        return {**found, **_stored(layer, self.methods.params)}
+        return {**found, **_stored(layer, self.held.params)}
 
     def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
         """Two backward passes of one instance; of stored gradients only those that do not accumulate."""
@@ -187,24 +193,24 @@ class _Bound:
         before = {path: np.array(array) for path, array in floating_of(ran.layer).items() if path in self.kept}
         once = self.pull(ran, ran.layer, {n: x.copy() for n, x in u.items()})
         first = {n: np.array(g) for n, g in once.items() if g is not None}
-        if steps_itself(ran.layer, before, self.methods.params):
+        if steps_itself(ran.layer, before, self.held.params):
             return {}, {}  # a second backward sees other parameters: it says nothing
         second = self.pull(ran, ran.layer, u)
-        stored = [n for n in self.methods.params if n in first and second.get(n) is not None]
+        stored = [n for n in self.held.params if n in first and second.get(n) is not None]
         doubled = {n for n in stored if np.allclose(second[n], 2 * first[n])}
         return {n: g for n, g in first.items() if n not in doubled}, second
 
     def overwritten(self, point: Arrays) -> list[tuple[str, Any, Any]]:
-        method = getattr(self.instance(point), self.methods.forward)
+        method = getattr(self.held.instance(point), self.methods.forward)
         return overwritten(method, self.call, point, self.calm, self.kwargs)
 
     def substitute(self, other: Callable[..., Any], dtype: str | None) -> Callable[[Arrays], Arrays]:
         call = self.call.cast(dtype) if dtype else self.call
-        return substituted(other, call, self.calm, self.kwargs, tuple(self.methods.params))
+        return substituted(other, call, self.calm, self.kwargs, tuple(self.held.params))
 
 
 def _build(bound: _Bound) -> Target:
-    own = bound.methods.leaves()
+    own = bound.held.own
     point = {**bound.call.point, **{path: np.array(array) for path, array in own.items()}}
     claimed = claimed_leaves(bound.linearize, point, tuple(own))
     return Target(
@@ -213,35 +219,40 @@ def _build(bound: _Bound) -> Target:
         dtype=_coarsest(bound.call, own),
         claimed=claimed,
         findings=lambda: (*unclaimed_notes(point, claimed), *_unjudged(bound)),
-        twice=None if _returns_pullback(bound) else bound.twice,
+        twice=None if bound.pulls else bound.twice,
         forward=bound.forward,
         linearize=bound.linearize,
         cast=lambda dtype: _cast(bound, dtype),
         substitute=bound.substitute,
         overwritten=bound.overwritten,
+        line=bound.line,
         foreign=True,
     )
 
 
-def _returns_pullback(bound: _Bound) -> bool:
-    return returns_pullback(bound.run(bound.methods.leaves() | bound.call.point).result)
-
-
 def _unjudged(bound: _Bound) -> Iterator[str]:
     """A word on every array of the object that the output depends on and no gradient was found for."""
-    own = bound.methods.leaves()
-    before = bound.forward({**bound.call.point, **own})
-    for path in sorted(bound.kept - set(bound.methods.params)):
-        array = fetch(bound.methods.obj, path)
-        moved = clone(bound.methods.obj, {id(array): array * 1.25 + 0.125})
-        other = replace(bound, methods=replace(bound.methods, obj=moved))
-        try:
-            after = other.forward({**bound.call.point, **own})
-        except Exception:  # noqa: S112 - an array that may not be moved is none to differentiate by
-            continue
-        if any(not np.array_equal(after[n], y) for n, y in before.items()):
+    slots = {*bound.held.params, *bound.held.params.values()}
+    others = sorted(bound.kept - slots)
+    if len(others) > 1 and not _matter(bound, others):
+        return
+    for path in others:
+        if _matter(bound, [path]):
             text = "the output depends on it and no gradient of it was found; name it in gv.layer(obj, params=...)"
             yield f"{path}: {text}"
+
+
+def _matter(bound: _Bound, paths: list[str]) -> bool:
+    """Whether the output is another one where these arrays are moved; what may not be moved is no parameter."""
+    arrays = [fetch(bound.held.obj, path) for path in paths]
+    moved = clone(bound.held.obj, {id(array): array * 1.25 + 0.125 for array in arrays})
+    other = replace(bound, held=replace(bound.held, obj=moved))
+    point = {**bound.call.point, **bound.held.own}
+    try:
+        after = other.forward(point)
+    except Exception:  # of several, one may be to blame
+        return len(paths) > 1
+    return any(not np.array_equal(after[n], y) for n, y in bound.forward(point).items())
 
 
 def _with_perturbed_cache(methods: _Methods, result: Any, perturb: Perturb) -> Any:
@@ -254,42 +265,9 @@ def _coarsest(call: Call, own: Arrays) -> str:
 
 def _cast(bound: _Bound, dtype: str) -> Target:
     # Buffers move along with the parameters: a float32 running mean would cap the twin's precision.
-    wider = {id(a): a.astype(np.dtype(dtype)) for a in floating_of(bound.methods.obj).values()}
-    twin = replace(bound.methods, obj=clone(bound.methods.obj, wider))
-    return _build(replace(bound, methods=twin, call=bound.call.cast(dtype)))
-
-
-def _written(obj: Any, own: Arrays, replaced: Mapping[int, Any]) -> Any:
-    """A copy at the new values.
-
-    Values of the array's own kind are written in place for the moment of the copy, so that views
-    into a parameter see them too; arrays of another arithmetic replace every reference.
-    """
-    native = {k: v for k, v in replaced.items() if isinstance(v, np.ndarray)}
-    foreign = {k: v for k, v in replaced.items() if k not in native}
-    saved = {path: array.copy() for path, array in own.items()}
-    try:
-        for array in own.values():
-            if id(array) in native:
-                array[...] = native[id(array)]
-        return clone(obj, foreign)
-    finally:
-        for path, array in own.items():
-            array[...] = saved[path]
-
-
-def _zero_gradients(layer: Any, params: Mapping[str, str | None]) -> None:
-    # A layer that adds into its gradients starts from zero, as after the user's own zero_grad.
-    present = arrays_of(layer)
-    for slot in params.values():
-        if slot is not None and slot in present and present[slot].flags.writeable:
-            present[slot][...] = 0
-
-
-def _perturb_residuals(layer: Any, perturb: Perturb) -> None:
-    for array in floating_of(layer).values():
-        if array.flags.writeable:
-            array[...] = perturb(array)
+    wider = {id(a): a.astype(np.dtype(dtype)) for a in floating_of(bound.held.obj).values()}
+    twin = replace(bound.held, obj=clone(bound.held.obj, wider))
+    return _build(replace(bound, held=twin, call=bound.call.cast(dtype)))
 
 
 def _stored(layer: Any, params: Mapping[str, str | None]) -> Arrays:

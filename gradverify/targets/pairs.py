@@ -19,6 +19,7 @@ from gradverify.targets.calling import (
     named_outputs,
     overwritten,
     replay,
+    stepped,
     substituted,
 )
 from gradverify.targets.gradients import WrongClaim, claimed_leaves, named_gradients, unclaimed_notes
@@ -34,8 +35,8 @@ def pair_target(spec: PairSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> Target:
-    def run(point: Mapping[str, Any]) -> tuple[Any, Any, State]:
-        arguments = call.arguments(point)
+    def run(point: Mapping[str, Any], *, fresh: bool = False) -> tuple[Any, Any, State]:
+        arguments = call.arguments(point, fresh=fresh)
         with calm() as left:
             result = spec.forward(*arguments, **kwargs)
         if not isinstance(result, tuple):
@@ -73,6 +74,7 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
         findings=lambda: unclaimed_notes(call.point, claimed),
         dtype=call.dtype,
         forward=lambda point: named_outputs(run(point)[0]),
+        line=lambda point, v: lambda t: named_outputs(run(stepped(point, v, t, call.point), fresh=True)[0]),
         linearize=linearize,
         cast=lambda dtype: _build(spec, call.cast(dtype), calm, kwargs),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),
@@ -123,9 +125,9 @@ def pullback_target(
 def _build_pullback(
     function: Callable[..., Any], name: str, call: Call, calm: Replay, kwargs: dict[str, Any]
 ) -> Target:
-    def run(point: Mapping[str, Any]) -> tuple[Any, Any]:
+    def run(point: Mapping[str, Any], *, fresh: bool = False) -> tuple[Any, Any]:
         with calm():
-            result: tuple[Any, Any] = function(*call.arguments(point), **kwargs)
+            result: tuple[Any, Any] = function(*call.arguments(point, fresh=fresh), **kwargs)
         return result
 
     def linearize(point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:
@@ -149,6 +151,7 @@ def _build_pullback(
         findings=lambda: unclaimed_notes(call.point, claimed),
         dtype=call.dtype,
         forward=lambda point: named_outputs(run(point)[0]),
+        line=lambda point, v: lambda t: named_outputs(run(stepped(point, v, t, call.point), fresh=True)[0]),
         linearize=linearize,
         cast=lambda dtype: _build_pullback(function, name, call.cast(dtype), calm, kwargs),
         substitute=lambda other, dtype: substituted(other, call.cast(dtype) if dtype else call, calm, kwargs),

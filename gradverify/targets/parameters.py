@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradverify.arrays import Arrays
-from gradverify.targets.gradients import USUAL_PARAMETERS, decorated, flat, names_gradient_of, plain
+from gradverify.targets.gradients import USUAL_PARAMETERS, flat, names_gradient_of, plain, spellings
 from gradverify.targets.graph import floating_of, paths_of
 
 _CONTAINERS = ("params", "parameters", "weights", "p", "theta")
@@ -29,7 +30,7 @@ def find_parameters(obj: Any, trial: Any, kept: frozenset[str], returned: Any, i
     (``params[...]``), and a bias whose weight has a gradient, are parameters even without one.
     """
     before = {path: array for path, array in floating_of(obj).items() if path in kept}
-    after, aliases = paths_with_aliases(trial), paths_of(obj)
+    after, aliases = places(paths_with_aliases(trial)), paths_of(obj)
     names = {path: sorted(aliases[id(array)], key=len) for path, array in before.items()}
     slots: Slots = {path: slot for path in before if (slot := _first_slot(names[path], after)) is not None}
     slots |= {path: slot for path, slot in _from_methods(trial).items() if path in before and path not in slots}
@@ -90,8 +91,39 @@ def paths_with_aliases(obj: Any) -> tuple[str, ...]:
     return tuple(path for paths in paths_of(obj).values() for path in paths)
 
 
-def _first_slot(names: list[str], paths: Sequence[str]) -> str | None:
-    return next((slot for name in names if (slot := slot_of(name, paths)) is not None), None)
+Named = dict[str, list[str]]  # the plain last name of a path -> the paths that end in it
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where gradients may be: every path with its rank, by head, and by its way with a box of gradients left open."""
+
+    rank: dict[str, int]
+    beside: dict[str, Named]
+    boxed: dict[tuple[str | None, ...], Named]
+
+    def first(self, named: Named, names: Iterable[str], but: str = "") -> str | None:
+        """The first path that ends in one of these; not `but`, which is the array itself."""
+        found = (path for name in names for path in named.get(name, ()) if path != but)
+        return min(found, key=self.rank.__getitem__, default=None)
+
+
+def places(paths: Iterable[str]) -> Places:
+    """An index of paths, so that two hundred parameters are not each compared with every array there is."""
+    made = Places({path: i for i, path in enumerate(paths)}, {}, {})
+    for path in made.rank:
+        head, last = _split(path)
+        made.beside.setdefault(head, {}).setdefault(plain(last), []).append(path)
+        *way, name = _tokens(path) or [""]
+        for i, token in enumerate(way):
+            if plain(token) in _GRADIENT_BOXES:
+                opened = (*way[:i], None, *way[i + 1 :])
+                made.boxed.setdefault(opened, {}).setdefault(plain(name), []).append(path)
+    return made
+
+
+def _first_slot(names: list[str], where: Places) -> str | None:
+    return next((slot for name in names if (slot := slot_of(name, where)) is not None), None)
 
 
 def _in_container(path: str) -> bool:
@@ -107,38 +139,31 @@ def _split(path: str) -> tuple[str, str]:
     return head, name
 
 
-def slot_of(path: str, paths: Sequence[str]) -> str | None:
+def slot_of(path: str, where: Places) -> str | None:
     """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
     head, name = _split(path)
-    sibling = next((p for p in paths if _split(p)[0] == head and _is_sibling(_split(p)[1], name)), None)
+    sibling = where.first(where.beside.get(head, {}), _siblings(name))
     if sibling is not None:
         return sibling
-    own = _tokens(path)
-    found = (p for p in paths if _mirrors(_tokens(p), own))
-    return next(found, f"{path}.grad" if f"{path}.grad" in paths else None)
+    return _mirror(path, where) or (f"{path}.grad" if f"{path}.grad" in where.rank else None)
 
 
 def _tokens(path: str) -> list[str]:
     return re.findall(r"[^.\[\]]+|\[\d+\]", path)
 
 
-def _mirrors(other: list[str], own: list[str]) -> bool:
+def _mirror(path: str, where: Places) -> str | None:
     """``grads.W[0]`` mirrors ``params.W[0]``: the same way through a box of gradients; or ``grads.W`` mirrors ``W``."""
-    for i, token in enumerate(own):
-        if token.lower() in _CONTAINERS and len(other) == len(own):
-            boxed = other[:i] == own[:i] and plain(other[i]) in _GRADIENT_BOXES and other[i] != token
-            if boxed and other[i + 1 : -1] == own[i + 1 : -1] and _same_name(other[-1], own[-1]):
-                return True
-    *head, name = own
-    in_box = len(other) == len(own) + 1 and other[:-2] == head and plain(other[-2]) in _GRADIENT_BOXES
-    return in_box and not name.startswith("[") and _same_name(other[-1], name)
+    *way, name = _tokens(path) or [""]
+    index = name.startswith("[")
+    inside = [i for i, token in enumerate(way) if token.lower() in _CONTAINERS]
+    ways = [(*way[:i], None, *way[i + 1 :]) for i in inside] + ([] if index else [(*way, None)])
+    names = (plain(name),) if index else (plain(name), *spellings(name))
+    found = (where.first(where.boxed.get(opened, {}), names, but=path) for opened in ways)
+    return min((p for p in found if p), key=where.rank.__getitem__, default=None)
 
 
-def _same_name(key: str, name: str) -> bool:
-    return plain(key) == plain(name) or (not name.startswith("[") and decorated(key, name))
-
-
-def _is_sibling(key: str, name: str) -> bool:
+def _siblings(name: str) -> tuple[str, ...]:
     if name.startswith("["):
-        return False
-    return decorated(key, name) or (plain(name) in _VALUES and plain(key) in _GRADIENTS)
+        return ()
+    return (*spellings(name), *(_GRADIENTS if plain(name) in _VALUES else ()))

@@ -11,7 +11,7 @@ import numpy as np
 from gradverify.targets.gradients import USUAL_PARAMETERS, plain
 from gradverify.targets.graph import fetch, floating_of, members_of
 from gradverify.targets.methods import RATES
-from gradverify.targets.parameters import paths_with_aliases, slot_of
+from gradverify.targets.parameters import paths_with_aliases, places, slot_of
 
 
 def with_arrays_for_numbers(obj: Any, trial: Any) -> tuple[Any, dict[str, str]]:
@@ -22,8 +22,8 @@ def with_arrays_for_numbers(obj: Any, trial: Any) -> tuple[Any, dict[str, str]]:
     """
     own, after = dict(_numbers(obj)), dict(_numbers(trial))
     lone = {p: a for p, a in floating_of(trial).items() if a.size == 1}
-    paths = (*after, *(p for p in paths_with_aliases(trial) if p in lone))
-    slots = {path: slot for path in own if (slot := slot_of(path, paths)) is not None}
+    where = places((*after, *(p for p in paths_with_aliases(trial) if p in lone)))
+    slots = {path: slot for path in own if (slot := slot_of(path, where)) is not None}
     fresh = {path: slot for path, slot in slots.items() if own.get(slot) != after.get(slot, np.nan)}
     found = {path: slot for path, slot in fresh.items() if path not in fresh.values()}
     if not found:

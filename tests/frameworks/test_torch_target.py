@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -693,3 +694,32 @@ def test_a_gradient_known_to_be_zero_is_an_array_of_zeros() -> None:
 
 def test_rounding_in_the_residuals_leaves_the_largest_the_largest() -> None:
     assert gradients(target_of(torch.max, drawn(5)), ulps(1.0))["x"].sum() == 1.0
+
+
+def test_the_point_of_a_large_tensor_is_the_tensors_own_memory_and_cannot_be_written_to() -> None:
+    w = torch.randn(80, 80, dtype=torch.float64)
+    target = target_of(torch.sin, w)
+    (x,) = target.point.values()
+    assert np.shares_memory(x, w.numpy())
+    with pytest.raises(ValueError, match="read-only"):
+        x[0, 0] = 1.0
+
+
+def test_along_a_line_of_a_large_tensor_the_users_own_numbers_stay_as_they_are() -> None:
+    w = torch.randn(80, 80, dtype=torch.float64)
+    before = w.clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        target = target_of(lambda w: w.mul_(2.0), w)
+        (name,) = target.point
+        along = target.line(target.point, {name: np.ones((80, 80))})
+        found = along(1.0)["out"]
+    assert np.array_equal(found, 2.0 * (before + 1.0).numpy())
+    assert torch.equal(w, before)
+
+
+def test_what_a_forward_writes_into_a_leaf_that_stands_still_does_not_reach_the_next_run_along_a_line() -> None:
+    target = target_of(lambda x, w: x.mul_(2.0) @ w, drawn(3, 3), drawn(3, 3))
+    _, w = target.point
+    along = target.line(target.point, {w: np.ones((3, 3))})
+    assert np.array_equal(along(0.5)["out"], along(0.5)["out"])

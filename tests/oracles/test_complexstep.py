@@ -168,3 +168,26 @@ def test_the_step_follows_the_scale_of_the_point(scale):
 ])
 def test_what_underflows_beside_the_real_part_widens_the_bound(f, x, truth):
     assert ask(f, [x]).covers(truth)
+
+
+def test_a_tangent_in_float32_moves_its_leaf_too():
+    x, v = np.linspace(0.1, 1.0, 10), np.ones(10, np.float32)
+    estimate = complex_step(lambda p: {"y": np.sin(p["x"])}, {"x": x}, {"y": np.ones(10)}, {"x": v})
+    assert estimate.covers(float(np.sum(np.cos(x))))
+
+
+def _briefly(f, x):
+    forward = lambda p: {"y": f(p["x"])}  # noqa: E731
+    return complex_step(forward, {"x": x}, {"y": np.ones_like(x)}, {"x": np.ones_like(x)}, known=forward({"x": x}))
+
+
+def test_where_the_outputs_are_known_one_run_does():
+    x = np.linspace(0.1, 1.0, 10)
+    estimate = _briefly(np.sin, x)
+    assert estimate.evaluations == 1
+    assert estimate.covers(float(np.sum(np.cos(x))))
+
+
+@pytest.mark.parametrize("f", [np.abs, lambda x: np.exp(-600.0 - x)], ids=["a tie", "faint numbers"])
+def test_what_one_run_cannot_settle_is_asked_in_full(f):
+    assert _briefly(f, np.zeros(3)).evaluations > 1

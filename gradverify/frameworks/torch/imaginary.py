@@ -21,7 +21,7 @@ from gradverify.arrays import Arrays, flatten
 from gradverify.frameworks.torch.analytic import AS_IT_IS, COMPARISONS, LINEAR, ON_REAL_PARTS, linear, re
 from gradverify.frameworks.torch.analyticlayers import RULES
 from gradverify.frameworks.torch.program import Program
-from gradverify.frameworks.torch.tensors import floating, from_host, to_host64
+from gradverify.frameworks.torch.tensors import floating, from_host, to_host64, unmoved
 
 EPS = 2.0**-52
 RANDOM = ("bernoulli", "uniform", "normal", "exponential")
@@ -151,6 +151,6 @@ def _continued_leaf(program: Program, name: str, point: Arrays, v: Arrays, h: fl
     if name not in v:
         return from_host(point[name], kept.dtype, kept.device, kept.stride())
     z = torch.empty(kept.shape, dtype=torch.complex128)
-    z.real.copy_(torch.as_tensor(np.asarray(point[name])))
+    z.real.copy_(unmoved(point[name], kept))
     torch.mul(torch.as_tensor(np.asarray(v[name], np.float64)), h, out=z.imag)
     return z

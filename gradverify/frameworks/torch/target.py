@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,22 +13,28 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gradverify.arrays import EPS, Arrays, dtype_name, flatten
-from gradverify.frameworks.torch.complexparts import joined, part_names, parted, split
+from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.torch.complexparts import part_names
+from gradverify.frameworks.torch.forwards import (
+    forward,
+    given_to,
+    line,
+    make_leaves,
+    outputs_of,
+    point_of,
+    running,
+    settled,
+)
 from gradverify.frameworks.torch.imaginary import imaginary_step
 from gradverify.frameworks.torch.narrowing import Narrowing
 from gradverify.frameworks.torch.program import Program, Tensors, make_program
 from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
-from gradverify.frameworks.torch.state import frozen
 from gradverify.frameworks.torch.substitute import make_substitute
 from gradverify.frameworks.torch.tensors import (
-    floating,
     from_host,
     host_strides,
     lowest,
     real_name,
-    refuse_unsupported,
-    relaid,
     to_host,
     to_host64,
 )
@@ -50,11 +55,11 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     program = make_program(obj, inputs, dict(options.kwargs or {}), options.seed)
     if not program.leaves:
         raise TypeError(f"nothing to check: {program.name} has no floating input and no parameter")
-    return _target(*_settled(program), options)
+    return _target(*settled(program), options)
 
 
 def _target(program: Program, outputs: Tensors, options: Options) -> Target:
-    point = _point(program)
+    point = point_of(program)
     dual, higher = partial(_pushforward, program), _unclaimed_if_it_raises(partial(_higher, program))
     highest = highest_order(higher, point, outputs, options.order)
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
@@ -63,7 +68,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         name=program.name,
         point=point,
         dtype=lowest([real_name(tensor) for tensor in tensors]),
-        forward=partial(_forward, program),
+        forward=partial(forward, program),
         linearize=partial(_linearize, program),
         pushforward=_if_it_works(dual, point, once=_is_large(point)) if options.mode != "reverse" else None,
         higher=higher if highest > 1 else None,
@@ -72,8 +77,8 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         substitute=partial(_substituted, program),
         subset=subset,
         counterpart=partial(_counterpart, program),
-        line=partial(_line, program),
-        imaginary=partial(imaginary_step, program, _running) if _continues(program) else None,
+        line=partial(line, program),
+        imaginary=partial(imaginary_step, program, running) if _continues(program) else None,
     )
 
 
@@ -83,130 +88,12 @@ def _continues(program: Program) -> bool:
     return not program.graph and all(t.dtype == torch.float64 and t.device.type == "cpu" for t in kept)
 
 
-def _point(program: Program) -> Arrays:
-    return {name: to_host(x) for name, x in split({n: program.tensors[n] for n in program.leaves}).items()}
-
-
-def _settled(program: Program) -> tuple[Program, Tensors]:
-    """The program with `graph` decided: plain forwards stay unrecorded if that changes no bit."""
-    program = _differentiable(program)
-    recorded, point = replace(program, graph=True), _point(program)
-    outputs = _evaluate(recorded, point)
-    try:
-        plain = _evaluate(program, point)
-    except Exception:  # code that differentiates inside raises what it likes
-        return recorded, outputs
-    same = outputs.keys() == plain.keys() and all(_same_bits(plain[name], outputs[name]) for name in outputs)
-    return (program if same else recorded), outputs
-
-
-def _differentiable(program: Program) -> Program:
-    """The program without the leaves that its operators do not differentiate by: the class weights of a loss.
-
-    PyTorch says so by raising as soon as such a leaf asks for a gradient.
-    """
-    if _records(program, program.leaves):
-        return program
-    able = tuple(name for name in program.leaves if _records(program, (name,)))
-    return replace(program, leaves=able) if able and _records(program, able) else program
-
-
-def _records(program: Program, leaves: tuple[str, ...]) -> bool:
-    part = replace(program, leaves=leaves, graph=True)
-    try:
-        _evaluate(part, _point(part))
-    except RuntimeError as error:
-        return "not differentiable with respect to" not in str(error)
-    except Exception:  # raised again where it is not in the way
-        return True
-    return True
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and np.array_equal(to_host(a), to_host(b), equal_nan=True)
-
-
-@contextmanager
-def _running(program: Program, *, graph: bool) -> Iterator[None]:
-    """The user's code runs here: in a mode of its own, from one seed, leaving no trace."""
-    # set_grad_enabled acts when it is made: made before the other is entered, that would put back what it set.
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(graph), frozen(program.seed, program.undos):
-        yield
-
-
-def _leaves(program: Program, point: Mapping[str, Any]) -> Tensors:
-    kept = split({name: program.tensors[name] for name in program.leaves})
-    return {name: from_host(point[name], t.dtype, t.device, t.stride()) for name, t in kept.items()}
-
-
-def _given(program: Program, leaves: Tensors) -> Tensors:
-    """What the code is called on: copies of inputs and constants, which it may write to."""
-    constants = {n: t.clone() for n, t in program.tensors.items() if n not in program.leaves}
-    whole = {n: joined(n, program.tensors[n], leaves) for n in program.leaves}
-    copied = program.inputs & leaves.keys()
-    writable = {n: relaid(t) if n in copied and t.requires_grad else t for n, t in whole.items()}
-    return {**constants, **writable}
-
-
-def _outputs(program: Program, given: Tensors) -> Tensors:
-    result = program.within(given, partial(program.call, given))
-    found = {path: y for path, y in flatten(result, "out")[0].items() if isinstance(y, Tensor)}
-    for path, y in found.items():
-        refuse_unsupported(path, y)
-    outputs = {path: y for path, y in found.items() if floating(y)}
-    if not outputs:
-        kinds = ", ".join(f"{path} is {dtype_name(y)}" for path, y in found.items())
-        what = kinds or f"it returns {type(result).__name__}, not a tensor"
-        raise TypeError(f"nothing to check: {program.name} has no floating output ({what})")
-    return parted(outputs)
-
-
-def _evaluate(program: Program, point: Arrays) -> Tensors:
-    with _running(program, graph=program.graph):
-        leaves = _leaves(program, point)
-        for leaf in leaves.values():
-            leaf.requires_grad_(program.graph)
-        return _outputs(program, _given(program, leaves))
-
-
-def _line(program: Program, point: Arrays, v: Arrays) -> Callable[[float], Arrays] | None:
-    """``t -> f(x + t v)``, with every leaf moved in its place."""
-    kept = split({name: program.tensors[name] for name in program.leaves})
-    plain = all(t.device.type == "cpu" and t.is_contiguous() and t.dtype in _STEPPED for t in kept.values())
-    if program.graph or not plain:
-        return None
-    leaves = {name: from_host(point[name], t.dtype, t.device, t.stride()) for name, t in kept.items()}
-    ways = {n: (leaves[n], torch.as_tensor(np.asarray(point[n])), torch.as_tensor(np.asarray(v[n]))) for n in v}
-
-    def outputs(t: float) -> Arrays:
-        with _running(program, graph=False):
-            for x, start, way in ways.values():
-                _move(x, start, way, t)
-            return {name: to_host64(y) for name, y in _outputs(program, _given(program, leaves)).items()}
-
-    return outputs
-
-
-def _move(x: Tensor, start: Tensor, way: Tensor, t: float) -> None:
-    if x.dtype == torch.float64:
-        torch.add(start, way, alpha=t, out=x)
-    else:
-        x.copy_(start.double() + t * way.double())
-
-
-_STEPPED = (torch.float64, torch.float32)  # which `copy_` rounds to once
-
-
-def _forward(program: Program, point: Arrays) -> Arrays:
-    return {name: to_host64(y) for name, y in _evaluate(program, point).items()}
-
-
 def _substituted(program: Program, function: Any, dtype: str | None) -> Callable[[Arrays], Arrays]:
     """The forward of `function` at points of `program`."""
     other, twins = make_substitute(program, function, dtype)
     other = replace(other, graph=True)
     parts = {own: part for name, twin in twins.items() for own, part in _paired(other, name, program, twin)}
-    return lambda point: _forward(other, {own: point[part] for own, part in parts.items()})
+    return lambda point: forward(other, {own: point[part] for own, part in parts.items()})
 
 
 def _counterpart(program: Program, function: Any, dtype: str) -> Linearize:
@@ -232,10 +119,10 @@ def _linearize(
 
     With `wrt` these leaves alone ask for a gradient, and the others are constants to the code.
     """
-    with _running(program, graph=True):
-        every = _leaves(program, point)
+    with running(program, graph=True):
+        every = make_leaves(program, point)
         leaves = {name: leaf.requires_grad_() for name, leaf in every.items() if wrt is None or name in wrt}
-        given = _given(program, every)
+        given = given_to(program, every)
         outputs = _recorded(program, given, perturb)
         live = {name: y for name, y in outputs.items() if y.requires_grad}
         if perturb is not None:
@@ -252,16 +139,16 @@ def _subset(program: Program, point: Arrays, u: Arrays, wrt: Container[str]) -> 
 
 def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tensors:
     if perturb is None:
-        return _outputs(program, given)
+        return outputs_of(program, given)
     try:
         # Leaves that are saved too are moved a second time: what is compared with them has to meet its equal.
         with torch.autograd.graph.saved_tensors_hooks(partial(perturb_tensor, perturb), lambda saved: saved):
-            return _outputs(program, given)
+            return outputs_of(program, given)
     except RuntimeError as error:
         # Code that calls torch.func.grad inside forbids such hooks; its residuals stay as they are.
         if "saved tensor hooks" not in str(error):
             raise
-    return _outputs(program, given)
+    return outputs_of(program, given)
 
 
 def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors, u: Arrays) -> Arrays:
@@ -269,7 +156,7 @@ def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors,
     asked = {name: y for name, y in live.items() if u.get(name) is not None}
     if not asked:
         return dict.fromkeys(leaves)
-    with _running(program, graph=True):
+    with running(program, graph=True):
         seeds = [from_host(u[n], y.dtype, y.device, host_strides(np.asarray(u[n]))) for n, y in asked.items()]
         sent = [to_host(seed) for seed in seeds]
         ask = partial(torch.autograd.grad, tuple(asked.values()), tuple(leaves.values()), seeds,
@@ -290,13 +177,13 @@ def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
 
 def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
     """``J v`` by dual numbers; a leaf without a tangent stands still."""
-    with _running(program, graph=program.graph), forward_ad.dual_level():
-        leaves = _leaves(program, point)
+    with running(program, graph=program.graph), forward_ad.dual_level():
+        leaves = make_leaves(program, point)
         for name, dx in v.items():
             x = leaves[name].requires_grad_(program.graph)
             dual = from_host(dx, x.dtype, x.device, x.stride())
             leaves[name] = forward_ad.make_dual(x, dual)
-        outputs = _outputs(program, _given(program, leaves))
+        outputs = outputs_of(program, given_to(program, leaves))
         return {name: _tangent(y) for name, y in outputs.items()}
 
 
@@ -307,10 +194,10 @@ def _tangent(y: Tensor) -> np.ndarray:
 
 def _higher(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
     """``<u, f>`` differentiated along each direction, and then by the leaves: one backward through another."""
-    with _running(program, graph=True):
-        leaves = {name: leaf.requires_grad_() for name, leaf in _leaves(program, point).items()}
+    with running(program, graph=True):
+        leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
         # A cotangent that asks for a gradient: only then does `once_differentiable` put its error into the graph.
-        kept, slope = tuple(leaves.values()), _contracted(_outputs(program, _given(program, leaves)), u, ask=True)
+        kept, slope = tuple(leaves.values()), _contracted(outputs_of(program, given_to(program, leaves)), u, ask=True)
         for v in directions:
             if slope is None:
                 return dict.fromkeys(leaves)
@@ -382,7 +269,7 @@ def _cast(program: Program, options: Options, dtype: str) -> Target | None:
     moved = program.in_dtype(getattr(torch, dtype))
     try:
         with Narrowing() as watch:
-            moved, outputs = _settled(moved)
+            moved, outputs = settled(moved)
         if watch.seen or {dtype_name(y) for y in outputs.values()} != {dtype}:
             return None
         return _target(moved, outputs, options)

@@ -49,6 +49,26 @@ def to_host(tensor: Tensor) -> np.ndarray:
     return np.array(wide.numpy(force=True))  # forced: a gradient known to be zero has no memory
 
 
+_MANY = 2**12
+
+
+def seen_from_host(tensor: Tensor) -> np.ndarray:
+    """The numbers of a tensor, of many a view that cannot be written to, where NumPy has the dtype; else a copy."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16
+    if tensor.numel() < _MANY or not plain or not tensor.is_contiguous() or tensor.is_neg():
+        return to_host(tensor)
+    view: np.ndarray = tensor.detach().numpy()
+    view.flags.writeable = False
+    return view
+
+
+def unmoved(array: Any, kept: Tensor) -> Tensor:
+    """An array of the host as a tensor, nothing copied: `kept` itself where the array is a view of it."""
+    host = np.asarray(array)
+    own = not host.flags.writeable and host.ctypes.data == kept.data_ptr() and host.shape == tuple(kept.shape)
+    return kept.detach() if own else torch.as_tensor(host)
+
+
 def to_host64(tensor: Tensor) -> np.ndarray:
     """The same numbers as a new float64 array."""
     return to_host(tensor).astype(np.float64, copy=False)
