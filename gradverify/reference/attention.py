@@ -62,10 +62,7 @@ class Attention:
 
         return p @ value, pullback
 
-    def pushforward(
-        self, params: Params, x: Mapping[str, Array], dparams: Params, dx: Any
-    ) -> tuple[Array, Array]:
-        return push_forward(self, params, x, dparams, dx)
+    pushforward = push_forward
 
     def _allowed(self, x: Mapping[str, Array]) -> np.ndarray:
         q, k = shape_of(x["query"]), shape_of(x["key"])
@@ -124,8 +121,7 @@ class MultiHeadAttention:
 
         return y, pullback
 
-    def pushforward(self, params: Params, x: Any, dparams: Params, dx: Any) -> tuple[Array, Array]:
-        return push_forward(self, params, x, dparams, dx)
+    pushforward = push_forward
 
     @property
     def _dense(self) -> Dense:

@@ -103,8 +103,7 @@ class CTC:
         values, pull = _surprise(paths, log_p)
         return reduced((values, lambda dl: (None, log_pullback(pull(dl)[1])[1])), self.reduction, y_true)
 
-    def pushforward(self, y_true: Any, y_pred: Array, dy_true: Params, dy_pred: Array) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
     def _paths(self, truth: Any, shape: tuple[int, ...]) -> _Paths:
         labels, steps = (truth["labels"], truth["steps"]) if isinstance(truth, Mapping) else (truth, None)

@@ -198,7 +198,10 @@ def push(function: Callable[..., Any], point: tuple[Any, ...], tangent: tuple[An
 
 
 def push_forward(layer: Layer | Loss, params: Params, x: Array, dparams: Params, dx: Array) -> tuple[Array, Array]:
-    """The pushforward of a layer or loss by running its forward on duals."""
+    """The pushforward of a layer or loss by running its forward on duals; in a class, its method.
+
+    ``pushforward = push_forward`` is written by every layer whose forward mode has nothing to teach.
+    """
     return push(lambda p, a: layer.forward(p, a)[0], (params, x), (dparams, dx))
 
 

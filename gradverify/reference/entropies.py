@@ -20,15 +20,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from gradverify.reference.activations import softplus
+from gradverify.reference.activations import identity, softplus
 from gradverify.reference.duals import push_forward
 from gradverify.reference.elementary import constants_like, expit, log1p
 from gradverify.reference.layer import Array, Pullback, shape_of
 from gradverify.reference.reductions import Terms, has_slope, reduced, require_reduction, require_same, truth_of
 from gradverify.reference.softmax import LogSoftmax
+
+Slope: TypeAlias = Callable[[Array], Array]  # a product with the slope of log p
 
 
 def require_smoothing(eps: float) -> None:
@@ -58,20 +61,13 @@ class CrossEntropy:
         require_reduction(self.reduction)
 
     def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
-        t, total = _rows(truth_of(y_true), y_pred, self.class_weights)
-        log_p, log_pullback = LogSoftmax().forward({}, y_pred)
-        values, pull = _surprise(t, log_p, self.smoothing, self.class_weights)
+        return _of_classes(self, y_true, y_pred, self._log_p)
 
-        def through_scores(dl: Array) -> tuple[Array, Array]:
-            dt, dlog_p = pull(dl)
-            return dt if t is truth_of(y_true) else None, log_pullback(dlog_p)[1]
+    pushforward = push_forward
 
-        return reduced((values, through_scores), self.reduction, y_true, total)
-
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    def _log_p(self, t: Array, z: Array) -> tuple[Array, Slope]:  # noqa: ARG002 - the truth changes nothing here
+        log_p, pullback = LogSoftmax().forward({}, z)
+        return log_p, lambda dlog_p: pullback(dlog_p)[1]
 
 
 @dataclass(frozen=True)
@@ -87,14 +83,9 @@ class NLL:
         require_reduction(self.reduction)
 
     def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
-        t, total = _rows(truth_of(y_true), y_pred, self.class_weights)
-        values, pull = _surprise(t, y_pred, self.smoothing, self.class_weights)
-        return reduced((values, _as_labels(pull, t, y_true)), self.reduction, y_true, total)
+        return _of_classes(self, y_true, y_pred, lambda _, y: identity(y))
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -113,27 +104,33 @@ class CategoricalCrossEntropy:
         require_reduction(self.reduction)
 
     def forward(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
-        t, total = _rows(truth_of(y_true), y_pred, self.class_weights)
+        return _of_classes(self, y_true, y_pred, self._log_p)
+
+    pushforward = push_forward
+
+    def _log_p(self, t: Array, y_pred: Array) -> tuple[Array, Slope]:
         p = y_pred if self.smoothing else np.where((t != 0) | (y_pred > 0), y_pred, 1)
-        values, pull = _surprise(t, np.log(p), self.smoothing, self.class_weights)
-
-        def through_log(dl: Array) -> tuple[Array, Array]:
-            dt, dlog_p = pull(dl)
-            return dt if t is truth_of(y_true) else None, dlog_p / p
-
-        return reduced((values, through_log), self.reduction, y_true, total)
-
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+        return np.log(p), lambda dlog_p: dlog_p / p
 
 
-def _as_labels(
-    pull: Callable[[Array], tuple[Array, Array]], t: Array, y_true: Array
-) -> Callable[[Array], tuple[Array, Array]]:
-    """The pullback of terms whose truth, a class number, has no derivative."""
-    return pull if t is truth_of(y_true) else lambda dl: (None, pull(dl)[1])
+def _of_classes(
+    loss: CrossEntropy | NLL | CategoricalCrossEntropy, y_true: Array, y_pred: Array,
+    log_p_of: Callable[[Array, Array], tuple[Array, Slope]],
+) -> tuple[Array, Pullback]:
+    """The surprise -sum_c t_c log p_c, whatever the prediction says log p with.
+
+    A truth given as class numbers has no derivative.
+    """
+    truth = truth_of(y_true)
+    t, total = _rows(truth, y_pred, loss.class_weights)
+    log_p, through = log_p_of(t, y_pred)
+    values, pull = _surprise(t, log_p, loss.smoothing, loss.class_weights)
+
+    def pull_through(dl: Array) -> tuple[Array, Array]:
+        dt, dlog_p = pull(dl)
+        return dt if t is truth else None, through(dlog_p)
+
+    return reduced((values, pull_through), loss.reduction, y_true, total)
 
 
 def _surprise(t: Array, log_p: Array, smoothing: float, class_weights: tuple[float, ...] | None) -> Terms:
@@ -197,10 +194,7 @@ class KL:
 
         return reduced((values, pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -234,10 +228,7 @@ class BinaryCrossEntropy:
 
         return reduced((w * t * yes + (1 - t) * no, pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 def _sides(t: Array, z: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

@@ -59,10 +59,7 @@ class MSE:
 
         return reduced((error * error, pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,7 @@ class MAE:
 
         return reduced((_size(error), pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -118,10 +112,7 @@ class Huber:
         values = np.where(near, error * error / 2, delta * (size - delta / 2))
         return reduced((values, pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -143,10 +134,7 @@ class Poisson:
         require_same(t, y_pred)
         return reduced(self._terms(t, y_pred), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
     def _terms(self, t: Array, y: Array) -> Terms:
         if self.log_input:
@@ -181,10 +169,7 @@ class Hinge:
 
         return reduced((np.maximum(slack, 0), pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -218,10 +203,7 @@ class Cosine:
 
         return reduced((values[..., 0], pull), self.reduction, y_true)
 
-    def pushforward(
-        self, y_true: Array, y_pred: Array, dy_true: Array, dy_pred: Array
-    ) -> tuple[Array, Array]:
-        return push_forward(self, y_true, y_pred, dy_true, dy_pred)
+    pushforward = push_forward
 
     def _unit(self, a: Array) -> tuple[Array, Array, Array]:
         square = _dot(a, a)

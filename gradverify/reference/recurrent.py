@@ -234,8 +234,7 @@ class RNN:
         scan = _Scan(elman_cell(self.activation), ("h",), self.units, self.output)
         return scan.forward(params, _checked(self, x))
 
-    def pushforward(self, params: Params, x: Any, dparams: Params, dx: Any) -> tuple[Any, Any]:
-        return push_forward(self, params, x, dparams, dx)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -261,8 +260,7 @@ class LSTM:
     def forward(self, params: Params, x: Any) -> tuple[Any, Pullback]:
         return _Scan(lstm_cell, ("h", "c"), self.units, self.output).forward(params, _checked(self, x))
 
-    def pushforward(self, params: Params, x: Any, dparams: Params, dx: Any) -> tuple[Any, Any]:
-        return push_forward(self, params, x, dparams, dx)
+    pushforward = push_forward
 
 
 @dataclass(frozen=True)
@@ -287,5 +285,4 @@ class GRU:
     def forward(self, params: Params, x: Any) -> tuple[Any, Pullback]:
         return _Scan(gru_cell, ("h",), self.units, self.output).forward(params, _checked(self, x))
 
-    def pushforward(self, params: Params, x: Any, dparams: Params, dx: Any) -> tuple[Any, Any]:
-        return push_forward(self, params, x, dparams, dx)
+    pushforward = push_forward

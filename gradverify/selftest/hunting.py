@@ -24,7 +24,7 @@ from gradverify.selftest.planting import planted
 from gradverify.selftest.record import Counterexample, Hunt
 from gradverify.strategies import Case, cases, explore, parts_of
 
-TRIED = 300  # cases of the pool that a mutant is run on
+TRIED = 1000  # cases of the pool that a mutant is run on before it is called equivalent
 APART = 1e-9  # relative; what the oracle then has to confirm
 
 

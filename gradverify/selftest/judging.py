@@ -115,6 +115,8 @@ def judge(case: Case) -> Judgement:
         misshapen = [name for name, leaf in moving.items() if not _fits(gradient.get(name), leaf)]
         if misshapen:
             return Judgement(Verdict.FAIL, f"gradient of another shape: {', '.join(misshapen)}")
+        if not _holds_padding(case, gradient):
+            return Judgement(Verdict.FAIL, "the row of the padding has a gradient, and is a constant")
         return _compared(subject, gradient, moving)
 
 
@@ -176,11 +178,24 @@ def _directions(case: Case, gradient: Arrays, moving: Arrays) -> Arrays:
 
 def _with_padding_held(case: Case, v: Arrays) -> Arrays:
     """The row of an embedding that is a constant by contract does not move."""
-    first = case.architecture.layers[0]
-    if isinstance(first, Embedding) and first.padding is not None:
-        table = next(name for name in v if name.endswith(".W"))
-        v[table][first.padding] = 0.0
+    row = _padding_of(case)
+    if row is not None:
+        v[_table_of(v)][row] = 0.0
     return v
+
+
+def _padding_of(case: Case) -> int | None:
+    first = case.architecture.layers[0]
+    return first.padding if isinstance(first, Embedding) else None
+
+
+def _table_of(leaves: Arrays) -> str:
+    return next(name for name in leaves if name.endswith(".W"))
+
+
+def _holds_padding(case: Case, gradient: Arrays) -> bool:
+    row = _padding_of(case)
+    return row is None or (table := gradient[_table_of(gradient)]) is None or not np.any(table[row])
 
 
 def _largest(gradient: Any) -> float:

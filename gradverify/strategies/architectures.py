@@ -108,6 +108,16 @@ def _some(draw: Draw, named: dict[str, Shape]) -> Beside:
     return tuple((name, shape) for name, shape in named.items() if draw(choice(0, 1)))
 
 
+def _recurrent(draw: Draw) -> Start:
+    start: Callable[[Draw], Start] = draw(choice(_stateful, _stateful, _embedded))
+    return start(draw)
+
+
+def _transformer(draw: Draw) -> Start:
+    start: Callable[[Draw], Start] = draw(choice(_attending, _attending, _embedded))
+    return start(draw)
+
+
 def _anything(draw: Draw) -> Start:
     start: Callable[[Draw], Start] = draw(choice(_features, _image, _sequence, _embedded, _stateful, _attending))
     return start(draw)
@@ -116,8 +126,8 @@ def _anything(draw: Draw) -> Start:
 FAMILIES: dict[str, Family] = {
     "mlp": Family(_features, {"features": MENUS["features"][:-1]}),
     "convolutional": Family(_image, MENUS),
-    "recurrent": Family(_stateful, MENUS),
-    "attention": Family(_attending, MENUS),
+    "recurrent": Family(_recurrent, MENUS),
+    "attention": Family(_transformer, MENUS),
     "mixed": Family(_anything, MENUS),
 }
 

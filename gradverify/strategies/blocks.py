@@ -29,6 +29,7 @@ from gradverify.strategies.makers import (
     channel_norm,
     choice,
     dense,
+    gated,
     last_axes_norm,
 )
 
@@ -78,6 +79,14 @@ def joined(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
     together = list(flow.shape)
     together[axis] += after.shape[axis]
     return Graph({**node, "y": Node(Concatenate(axis), ("x", "body"), "")}, "y"), flow.of(*together[1:])
+
+
+def branches(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
+    """Two to four functions of one input side by side: as in an Inception block, but along the last axis."""
+    parts = [draw(choice(activation, gated))(draw, flow) for _ in range(draw(between(2, 4)))]
+    nodes = {f"b{k}": Node(layer, ("x",)) for k, (layer, _) in enumerate(parts)}
+    y = Node(Concatenate(len(flow.shape) - 1), tuple(nodes), "")
+    return Graph({**nodes, "y": y}, "y"), flow.ending(sum(after.shape[-1] for _, after in parts))
 
 
 def shared(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:

@@ -28,6 +28,7 @@ from gradverify.reference.reductions import Weighted
 
 Shape = tuple[int, ...]
 CONSTANT = ("mean", "variance")  # parameters that no layer claims a gradient for
+_EVEN = 0.25  # of the rows
 LAYOUTS = ("plain", "reversed", "strided", "transposed", "expanded")
 
 
@@ -113,8 +114,8 @@ def count_layers(layer: Layer) -> int:
 class Point:
     """Values of parameters and input: normal from a seed, or `entries` dealt out at random in between.
 
-    `scale` multiplies the input. `entries` replace about half of all values, those of parameters too;
-    being few, they tie.
+    `scale` multiplies the input. `entries` replace about half of all values, those of parameters too; being few,
+    they tie. Of several rows, one in four becomes all zeros, as if masked, or all one of the entries: no variance.
     """
 
     seed: int = 0
@@ -131,7 +132,13 @@ class Point:
         if not self.entries:
             return x
         dealt = rng.choice(np.array(self.entries), x.shape)
-        return np.asarray(np.where(rng.random(x.shape) < 0.5, dealt, x))
+        mixed = np.asarray(np.where(rng.random(x.shape) < 0.5, dealt, x))
+        return self._with_even_rows(mixed, rng) if mixed.ndim > 1 else mixed
+
+    def _with_even_rows(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows = (*x.shape[:-1], 1)
+        even = rng.choice(np.array((0.0, *self.entries)), rows)
+        return np.asarray(np.where(rng.random(rows) < _EVEN, even, x))
 
     def __repr__(self) -> str:
         return f"Point({', '.join(_keywords(self))})"

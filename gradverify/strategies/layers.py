@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from hypothesis import strategies as st
 
 from gradverify.reference import INITIALISERS, Embedding, Layer
-from gradverify.strategies.blocks import joined, residual, shared
+from gradverify.strategies.blocks import branches, joined, residual, shared
 from gradverify.strategies.description import Shape
 from gradverify.strategies.makers import (
     WIDTHS,
@@ -23,6 +23,7 @@ from gradverify.strategies.makers import (
     dense,
     dropout,
     flatten,
+    gated,
     global_pool,
     joining,
     last_axes_norm,
@@ -33,16 +34,16 @@ from gradverify.strategies.makers import (
     softmax,
 )
 
-# Activations stand three times: there are more of them than of all other layers together.
+# What there is more of stands more often: there are more activations, alone and as gates, than all other layers.
+# What every kind of flow has stands at the same place, so that a shrink may change the kind and keep the layer.
+_EVERYWHERE = (branches, activation, gated, joining, residual, joined, last_axes_norm, dropout)
 MENUS: dict[str, tuple[Maker, ...]] = {
-    "features": (activation, dense, activation, activation, joining, softmax, last_axes_norm, channel_norm, residual,
-                 joined, shared, dropout, reshape),
-    "image": (activation, conv, pool, channel_norm, conv_transposed, conv, joining, global_pool, residual, joined,
-              flatten, last_axes_norm, dropout),
-    "sequence": (activation, dense, recurrent, attention, recurrent, activation, positions, joining, softmax,
-                 last_axes_norm, residual, joined, flatten, dropout),
+    "features": (activation, dense, *_EVERYWHERE, softmax, channel_norm, shared, activation, branches, reshape),
+    "image": (activation, conv, *_EVERYWHERE, pool, channel_norm, conv_transposed, conv, pool, global_pool, flatten),
+    "sequence": (activation, dense, *_EVERYWHERE, softmax, recurrent, attention, recurrent, positions, positions,
+                 flatten),
 }
-GROWING = (conv, conv_transposed, joined)
+GROWING = (conv, conv_transposed, joined, branches)
 
 
 @lru_cache(4096)

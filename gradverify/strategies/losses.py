@@ -70,7 +70,8 @@ def _divergence(draw: Draw, flow: Flow) -> Ending:
     return Ending(KL(draw(REDUCTIONS)), (LogSoftmax(),), weighted=not often(draw))
 
 
-_ENDINGS = (_plain, _classes, _binary, _poisson, _divergence, _plain, _classes)
+# Of plain losses there are five, of those of classes three, of each other kind one.
+_ENDINGS = (_plain, _classes, _binary, _plain, _classes, _poisson, _plain, _divergence, _plain, _classes, _plain)
 
 
 @st.composite

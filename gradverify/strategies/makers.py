@@ -42,6 +42,7 @@ from gradverify.reference import (
     RotaryPositions,
     SinusoidalPositions,
     Softmax,
+    sequential,
 )
 from gradverify.reference.activations import FUNCTIONS, SETTABLE
 from gradverify.strategies.description import Shape
@@ -107,15 +108,21 @@ def activation(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
 
 
 def joining(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
-    """`PReLU`, or where the last axis allows, `GLU` or `Maxout`."""
+    """`PReLU` or `Maxout`."""
     last = flow.shape[-1]
-    kind = draw(choice("prelu", *(("glu",) if last % 2 == 0 else ()), "maxout"))
-    if kind == "prelu":
+    if draw(choice("prelu", "maxout")) == "prelu":
         return PReLU(draw(choice(1, flow.shape[1]))), flow
-    if kind == "glu":
-        return GLU(draw(choice("sigmoid", *FUNCTIONS))), flow.ending(last // 2)
     pieces = divisor(draw, last)
     return Maxout(pieces), flow.ending(last // pieces)
+
+
+def gated(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
+    """`GLU`, with a `Dense` before it where the last axis is odd: of a gate the value counts, not the slope alone."""
+    last, gate = flow.shape[-1], GLU(draw(choice("sigmoid", *FUNCTIONS)))
+    if last % 2 == 0:
+        return gate, flow.ending(last // 2)
+    units = draw(choice(1, 2))
+    return sequential(Dense(last, 2 * units), gate), flow.ending(units)
 
 
 def softmax(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
@@ -203,7 +210,7 @@ def global_pool(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
 
 def recurrent(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
     """`RNN`, `GRU` or `LSTM`: all of its outputs, or the last."""
-    kind, inputs, units = draw(choice(RNN, GRU, LSTM)), flow.shape[-1], draw(FEW)
+    kind, inputs, units = draw(choice(RNN, GRU, LSTM, RNN)), flow.shape[-1], draw(FEW)
     output = draw(choice("sequence", "sequence", "last"))
     options = {"activation": draw(choice("tanh", *FUNCTIONS))} if kind is RNN else {}
     after = flow.ending(units) if output == "sequence" else flow.of(units, kind="features")
@@ -220,5 +227,5 @@ def positions(draw: Draw, flow: Flow) -> tuple[Layer, Flow]:
     """Learned places, or where the last axis is even, waves or rotations."""
     steps, units = flow.shape[1:]
     learned = LearnedPositions(steps + draw(between(0, 1)), units)
-    waves = (SinusoidalPositions(), RotaryPositions()) if units % 2 == 0 else ()
+    waves = (SinusoidalPositions(), RotaryPositions(), RotaryPositions()) if units % 2 == 0 else ()
     return draw(choice(learned, *waves)), flow
