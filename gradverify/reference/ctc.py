@@ -23,7 +23,7 @@ import numpy as np
 
 from gradverify.reference.duals import push_forward
 from gradverify.reference.elementary import largest_first
-from gradverify.reference.layer import Array, Params, Pullback, shape_of
+from gradverify.reference.layer import Array, Pullback, shape_of
 from gradverify.reference.reductions import Terms, reduced, require_reduction, truth_of
 from gradverify.reference.softmax import LogSoftmax
 
