@@ -58,7 +58,8 @@ def catalogue(given):
         for name in rivals.RIVALS:
             counts[name, kind, "cannot" if case is None else rivals.ask(name, case)] += 1
     total = {kind: sum(n for (who, k, _), n in counts.items() if who == "gradverify" and k == kind) for kind in ("wrong", "right")}
-    lines = [f"{total['wrong']} wrong gradients, {total['right']} right ones.", "",
+    lines = [(f"{total['wrong']} wrong gradients, {total['right']} right ones. A checker that takes longer than {rivals.MOST_SECONDS} s, or goes entry by entry "
+             f"and meets more than {rivals.MOST_ENTRIES:,}, counts as undecided."), "",
              "| checker | wrong: caught | passed | undecided or cannot | right: passed | failed | undecided or cannot |", "|---|---|---|---|---|---|---|"]
     for who in ("gradverify", *rivals.RIVALS):
         cell = lambda kind, verdict, who=who: counts[who, kind, verdict]  # noqa: E731

@@ -89,6 +89,8 @@ def run_doctest(block, page, names):
     runner = doctest.DocTestRunner(optionflags=flags)
     runner.run(test, out=said.append, clear_globs=False)
     names.update(test.globs)
+    if absent := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", "".join(said)):
+        raise ModuleNotFoundError(absent[0], name=absent[1])
     assert not runner.failures, f"{page}:{block.line}\n{''.join(said)}"
 
 
@@ -128,7 +130,7 @@ def environment(folder):
     commands = folder / ".commands"
     commands.mkdir(exist_ok=True)
     start = f'#!/bin/sh\nexec "{sys.executable}" '
-    for name, rest in (("gradverify", '-c "from gradverify.cli import main; main()"'), ("python", ""), ("python3", ""),
+    for name, rest in (("gradverify", "-m gradverify"), ("python", ""), ("python3", ""),
                        ("pytest", "-m pytest")):
         (commands / name).write_text(f'{start}{rest} "$@"\n')
         (commands / name).chmod(0o755)

@@ -44,6 +44,7 @@ WRONG = [
     ("```python\nassert 1 == 2\n```", AssertionError),
     ("```python\n>>> 1 + 1\n3\n\n```", AssertionError),
     ("```python\ndef test_nothing():\n    raise KeyError\n```", KeyError),
+    ("```python\n>>> import no_such_module\n\n```", ModuleNotFoundError),
     ("```sh\nfalse\n```", AssertionError),
     ("```sh\necho one\n```\n\n```text\ntwo\n```", AssertionError),
     ("```toml\n[a\n```", ValueError),
