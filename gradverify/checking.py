@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradverify import events, limits
-from gradverify.arrays import all_finite, to_float64
+from gradverify.arrays import EPS, all_finite, to_float64
 from gradverify.elsewhere import Elsewhere, is_blurred, look_elsewhere
 from gradverify.limits import BudgetSpent
 from gradverify.precision import judge_implementation, judge_tiles, wide_twin
@@ -130,7 +130,7 @@ def _check_target(target: Target, options: Options, counts: Counts) -> list[Chec
         return [_outside(trial)]
     checks = compare_values(target, judged, trial) if judged is not target else []
     twin = wide_twin(judged)
-    wide = trial if twin is None else Trial(twin, options, dict(twin.point), counts)
+    wide = trial if twin is None else Trial(twin, _rounded_constants(options), dict(twin.point), counts)
     checks += _first_order(trial, wide)
     if judged.trusted is not None and all(c.verdict is not Verdict.FAIL for c in checks):
         tiles = rows_of(trial, lambda: judge_tiles(trial, options.seed), regime="implementation")
@@ -142,6 +142,11 @@ def _check_target(target: Target, options: Options, counts: Counts) -> list[Chec
     if not checks:
         raise ValueError(f"mode={options.mode!r}: {target.name} claims no derivative in this mode")
     return checks
+
+
+def _rounded_constants(options: Options) -> Options:
+    """The options for the formula of a coarse target: constants rounded to single precision are no mistake there."""
+    return replace(options, tolerate=max(options.tolerate, 2 * EPS["float32"]))
 
 
 def _require_finite(trial: Trial) -> None:

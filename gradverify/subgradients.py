@@ -39,7 +39,9 @@ def at_kink(trial: Trial, finding: Finding, seed: int) -> Finding:
     """The finding of one leaf whose joint probe met a kink, decided by what can be decided there."""
     rng, slopes = np.random.default_rng((seed, 7)), finding.opinion.native.slopes
     sloped = slopes is not None and bool(np.all(np.isfinite(slopes)))
-    if sloped and not np.all(np.isfinite(finding.gradient.value[finding.leaf])):
+    if not np.all(np.isfinite(finding.gradient.value[finding.leaf])):
+        if not sloped or finding.decision.reason == "jump":  # NaN is an honest answer where the forward jumps
+            return finding
         # NaN lies between no two slopes.
         return replace(finding, decision=replace(finding.decision, verdict=Verdict.FAIL, reason="nonfinite"))
     nearby = _judge_nearby(trial, finding, rng)

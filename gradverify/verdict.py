@@ -59,8 +59,9 @@ def decide(
 
     if not math.isfinite(computed):
         sloped = expected.slopes is not None and all(map(math.isfinite, expected.slopes))
-        wrong = sloped or (math.isfinite(expected.error) and expected.reason != "domain")
-        return outcome(Verdict.FAIL, "nonfinite") if wrong else outcome(Verdict.INCONCLUSIVE, "domain")
+        known = sloped or math.isfinite(expected.error)
+        absent = expected.reason if expected.reason in ("domain", "jump") else "" if known else "domain"
+        return outcome(Verdict.INCONCLUSIVE if absent else Verdict.FAIL, absent or "nonfinite")
     if expected.reason in _BROKEN:
         if expected.reason == "staircase" and abs(computed) <= NOISE_FACTOR * noise:
             # On a flat piece there is nothing to resolve: zero is the derivative.

@@ -24,6 +24,9 @@ REASONS = {
     "kink": (
         "the forward has a kink here, where only one-sided slopes exist",
         "move the point off the kink; if a certain subgradient is meant, say so: surrogate="),
+    "jump": (
+        "the forward jumps here: there is no derivative to compare with",
+        "move the point off the jump"),
     "staircase": (
         "the forward is a staircase here, the computed gradient is not zero",
         "if a straight-through gradient is meant, say so: surrogate=identity"),

@@ -103,6 +103,8 @@ class AnswersInFloat32:
 
 
 CASES = [
+    Wrong("float32 tanh, a millionth too large",
+          fn(np.tanh, lambda x: (1 - np.tanh(x) ** 2) * np.float32(1 + 1e-6)), X32, "x", "factor"),
     Right("float64 in, float32 inside and out", AnswersInFloat32(), X),
     Wrong("float64 in, float32 out: 1 - y for 1 - y^2", AnswersInFloat32(power=1), X, "x", "unexplained"),
     Wrong("the upstream gradient rounded to float32 on the way",

@@ -270,6 +270,8 @@ SATURATED = np.array([5.0, -12.0, 20.0, -40.0, 300.0])
 NET = (RNG.normal(size=(2, 3)), RNG.normal(size=(3, 6)), RNG.normal(size=(6, 2)))
 KINK = "a composition of kinks need not have a gradient between its one-sided slopes"
 
+ARCTAN2 = gv.function(np.arctan2, vjp=lambda y, x, u: (u * x / (x * x + y * y), -u * y / (x * x + y * y)))
+
 CASES = [
     # exact kinks and ties
     Right("a relu network at the origin", gv.pair(relu_net, relu_net_back), (np.zeros((2, 3)), *NET[1:]), may=KINK),
@@ -287,6 +289,12 @@ CASES = [
     Right("floor", fn(np.floor, np.zeros_like), X),
     Right("relu6 on its corners", fn(lambda x: np.clip(x, 0, 6), lambda x: ((x > 0) & (x < 6)) * 1.0),
           np.array([0.0, 6.0, 3.0, 7.0, -1.0])),
+    Right("arctan2, NaN only where it jumps", ARCTAN2, (RNG.normal(size=4), RNG.normal(size=4)), QUICK),
+    Right("arctan2, NaN at the jump given", ARCTAN2, (np.array([0.0, 1.0]), np.array([0.0, 1.0])),
+          may="the forward jumps there"),
+    Right("a third rounded to single precision",
+          fn(lambda x: x / x.dtype.type(3), lambda x: np.full_like(x, 1 / np.float32(3))),
+          X.astype(np.float32)),
     Right("sinc through zero", fn(np.sinc, sinc_d), np.array([0.0, 1e-9, 0.3, -2.0])),
     # scales
     Right("values 1e-12", fn(lambda x: 1e-12 * np.sin(x), lambda x: 1e-12 * np.cos(x)), X),
