@@ -95,7 +95,7 @@ def page(found, seeds, seconds, counts, open_ones, faulty):
     sums = {key: sum(row[key] for _, _, row in found) for key in ("found", "peers", "false", "false peers")}
     lines = [
         "# Faulty training programs and optimizers", "",
-        f"`python benchmarks/training.py --seeds {' '.join(map(str, seeds))}` makes this page ({seconds:.0f} s).", "",
+        f"`python benchmarks/training.py --seeds {' '.join(map(str, seeds))}` makes this page ({seconds:.0f} s of processor time).", "",
         "## Training programs", "",
         (f"{len(found)} families, {len(seeds)} programs of each and as many right twins. Found under the right name: "
         f"{sums['found']} of {total} ({sums['found'] / total:.0%}); right programs with a finding: {sums['false']} of {total} "
@@ -112,9 +112,8 @@ def page(found, seeds, seconds, counts, open_ones, faulty):
         *[f"| {library} | {passed} | {known} | {total} |" for library, (passed, known, total) in counts.items()], "",
         "Those that do not pass:", "",
         *([f"- {library} `{name}`: {why}" for library, name, why in open_ones] or ["- none"]), "",
-        ("optax's yogi starts both moments at 1e-6, so that it moves where the gradient is zero. Keras' Ftrl computes its weights "
-         "anew from sums that start at zero and does not keep those it is given. Both are as their authors meant them; the facts "
-         "say what follows from it."), "",
+        ("optax's yogi starts both moments at 1e-6: what moves without a gradient dies out. Keras' Ftrl computes its weights anew "
+         "from sums that start at zero: it is held against dual averaging."), "",
         "Not tried: optimizers that ask for the loss again within a step (LBFGS), that take sparse gradients only, or that add noise.", ""]
     return "\n".join(lines)
 
