@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradverify.convergence.training import TrainingReport, check_training
     from gradverify.deriving import derivative
     from gradverify.flow.checking import check_flow
+    from gradverify.flow.monitoring import FlowHistory, monitor_flow
     from gradverify.flow.record import FlowReport, FlowVerdict
     from gradverify.pytest_plugin.cases import cases
     from gradverify.records import (
@@ -46,6 +47,7 @@ _HOME = {
     "Cause": "gradverify.records",
     "Check": "gradverify.records",
     "Estimate": "gradverify.records",
+    "FlowHistory": "gradverify.flow.monitoring",
     "FlowReport": "gradverify.flow.record",
     "FlowVerdict": "gradverify.flow.record",
     "GradientInconclusive": "gradverify.records",
@@ -58,6 +60,7 @@ _HOME = {
     "Verdict": "gradverify.records",
     "function": "gradverify.targets.specs",
     "layer": "gradverify.targets.specs",
+    "monitor_flow": "gradverify.flow.monitoring",
     "pair": "gradverify.targets.specs",
 }
 
@@ -65,6 +68,7 @@ __all__ = [
     "Cause",
     "Check",
     "Estimate",
+    "FlowHistory",
     "FlowReport",
     "FlowVerdict",
     "GradientInconclusive",
@@ -87,6 +91,7 @@ __all__ = [
     "derivative",
     "function",
     "layer",
+    "monitor_flow",
     "pair",
 ]
 
