@@ -58,6 +58,7 @@ def test_more_steps_than_wait_on_the_device_are_all_there_and_no_hook_is_left():
 
 def test_a_rate_that_explodes_is_seen_at_its_step():
     history = trained(nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 3)), 60, rate=50.0)
+    assert history.delta.shape == (60, 2)  # steps of NaN are steps
     assert history.verdict == "nonfinite"
     assert history.verdicts[0] == "healthy"
     assert "the first that is not healthy" in str(history)

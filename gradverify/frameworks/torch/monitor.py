@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gradverify.frameworks.torch.flow import WHOLE
 from gradverify.frameworks.torch.tensors import floating
 
+MISSING = -1.0  # no size is negative; NaN is what a broken step has
 FLUSHED = 64  # steps that wait on the device: a few numbers a layer each
 
 
@@ -58,18 +59,17 @@ class Steps:
         """The layers and both tables, of the steps whose backward pass has begun."""
         parts = [*self.done, (self._host(self.activation), self._host(self.delta))]
         activation, delta = (np.concatenate(tables) for tables in zip(*parts, strict=True))
-        seen = ~np.isnan(delta).all(axis=1)
-        used = ~np.isnan(activation).all(axis=0)
+        seen, used = (delta != MISSING).any(axis=1), (activation != MISSING).any(axis=0)
         names = tuple(name for name, there in zip(self.layers, used, strict=True) if there)
-        return names, activation[seen][:, used], np.nan_to_num(delta[seen][:, used], nan=0.0, posinf=np.inf)
+        return names, *(np.where(table == MISSING, 0.0, table)[seen][:, used] for table in (activation, delta))
 
     def _host(self, rows: list[Row]) -> np.ndarray:
-        """Root mean squares, NaN where a layer was not called: one transfer for all of them."""
+        """Root mean squares, or that a layer had no part in a step: one transfer for all of them."""
         waiting = [norm for row in rows for sizes in row.values() for norm, _ in sizes]
         values = iter(torch.stack(waiting).tolist() if waiting else ())
-        found = [{name: math.sqrt(sum(next(values) ** 2 / count for _, count in sizes)) for name, sizes in row.items()}
+        found = [{name: math.hypot(*(next(values) / math.sqrt(n) for _, n in sizes)) for name, sizes in row.items()}
                  for row in rows]
-        table = [[row.get(name, math.nan) for name in self.layers] for row in found]
+        table = [[row.get(name, MISSING) for name in self.layers] for row in found]
         return np.array(table).reshape(-1, len(self.layers))
 
 
