@@ -156,15 +156,15 @@ def draw_signs(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 20)
     return np.asarray((sizes.view(np.uint64) | sign).view(np.float64))
 
 
-def one_ulp(array: Any, key: int, eps: float) -> Any:
-    """The array with every entry moved by one rounding unit of its own size, up or down.
+def one_ulp(array: Any, key: int, eps: float, times: float = 1.0) -> Any:
+    """The array with every entry moved by one rounding unit of its own size, or `times` that, up or down.
 
     The sign is a hash of the value: equal values move alike, in every array that gets the same
     key, so that ties and comparisons with a saved maximum stay what they were.
     """
     if not isinstance(array, np.ndarray) or dtype_name(array) not in EPS:
         return array
-    own = max(eps, EPS[dtype_name(array)])
+    own = times * max(eps, EPS[dtype_name(array)])
     factors = np.asarray(to_float64(array).view(np.uint64) ^ np.uint64(key))
     np.multiply(factors, np.uint64(0x9E3779B97F4A7C15), out=factors)
     # The hash's first bit becomes the sign of one unit, in place: over a million numbers a copy costs what a pass does.

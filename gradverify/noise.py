@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -58,6 +59,36 @@ def differences(run: Arrays, value: Arrays, *, narrow: bool) -> Arrays:
 
 def _difference(run: np.ndarray, g: np.ndarray, *, narrow: bool) -> np.ndarray:
     gap = np.asarray(run - g)
-    largest = float(np.max(np.abs(gap), initial=0.0))
+    largest = _largest(gap)
     fits = narrow and (largest == 0.0 or _NARROW[0] <= largest <= _NARROW[1])
     return gap.astype(np.float32) if fits else gap
+
+
+LEAP = 8.0  # times the rounding unit: a rounding grows as much with it, a branch is taken or not
+_GREW = 2.0
+_QUIET = 2.0**-10
+
+
+def sudden(step: Arrays, value: Arrays, eps: float) -> bool:
+    """Whether moving by one rounding changed a gradient by more than any rounding of it, unless its terms cancel."""
+    return any(_largest(x) > math.sqrt(eps) * _largest(value[n]) for n, x in step.items())
+
+
+def without_branches(step: Arrays, wide: Arrays, quiet: Arrays) -> Arrays:
+    """The differences of a run, but where a saved result that was moved led to another branch.
+
+    ``g * (out != low)`` compares what was saved exactly: half a unit beside `low` another gradient comes
+    out, and no rounding of the real run does that. It shows in no `quiet` run, whose residuals follow from
+    the moved inputs, and it is the same size in a `wide` one, which moved everything `LEAP` times as far.
+    Cancellation among residuals (1 - tanh^2 in saturation) is quiet too, but grows with the move.
+    """
+    return {n: np.where(_branched(x, wide[n], quiet[n]), quiet[n], x) for n, x in step.items()}
+
+
+def _branched(step: np.ndarray, wide: np.ndarray, quiet: np.ndarray) -> np.ndarray:
+    size = np.abs(step)
+    return np.asarray((np.abs(wide) < _GREW * size) & (np.abs(quiet) < _QUIET * size))
+
+
+def _largest(x: np.ndarray) -> float:
+    return float(np.max(np.abs(x), initial=0.0))

@@ -13,7 +13,7 @@ from gradverify import limits
 from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, norm, one_ulp, select, to_float64
 from gradverify.domains import Region, move, project
 from gradverify.limits import BudgetSpent
-from gradverify.noise import Gradient, Noise, differences
+from gradverify.noise import LEAP, Gradient, Noise, differences, sudden, without_branches
 from gradverify.oracles.complexstep import Imaginary, Steps, complex_step, take_steps
 from gradverify.oracles.opinion import Opinion, consult
 from gradverify.records import Estimate, Options
@@ -169,18 +169,26 @@ class Trial:
 
     def _perturbed(self, u: Arrays, value: Arrays) -> Iterator[Arrays]:
         """By how much the gradient differs where everything was moved by one rounding."""
-        for run in self._runs(u):
-            dense = self._dense(run)
-            run.clear()
-            if all_finite(dense):
-                yield differences(dense, value, narrow=self.large)
-
-    def _runs(self, u: Arrays) -> Iterator[Arrays]:
         # Over many entries one run has seen as many roundings as three over few.
         for seed in range(1 if self.large else _NOISE_RUNS):
-            yield from self._jittered(u, seed)
+            yield from (self._rounded(u, value, seed, found) for found in self._jittered(u, value, seed))
         if self.target.dtype == "float64" and EPS["longdouble"] < EPS["float64"] and self.size <= _WIDE:
-            yield from _quietly(lambda: self._wider_gradient(u))
+            yield from self._differing(lambda: self._wider_gradient(u), value)
+
+    def _rounded(self, u: Arrays, value: Arrays, seed: int, found: Arrays) -> Arrays:
+        """What a run found, without the branches that moved residuals alone have taken."""
+        if not sudden(found, value, self.target.eps):
+            return found
+        wide = self._jittered(u, value, seed, times=LEAP)
+        quiet = self._jittered(u, value, seed, residuals=False)
+        return without_branches(found, wide[0], quiet[0]) if wide and quiet else found
+
+    def _differing(self, run: Callable[[], Arrays], value: Arrays) -> list[Arrays]:
+        for found in _quietly(run):
+            dense = self._dense(found)
+            found.clear()
+            return [differences(dense, value, narrow=self.large)] if all_finite(dense) else []
+        return []
 
     def _wider_gradient(self, u: Arrays) -> Arrays:
         """The target's own derivative code with eleven more bits: what it rounds away shows directly."""
@@ -189,13 +197,18 @@ class Trial:
             raise TypeError(f"{self.target.name}: does not run in longdouble")
         return self.raw_gradient(u, target=twin)
 
-    def _jittered(self, u: Arrays, seed: int) -> list[Arrays]:
+    def _jittered(
+        self, u: Arrays, value: Arrays, seed: int, *, times: float = 1.0, residuals: bool = True
+    ) -> list[Arrays]:
+        """The difference that moving by so many rounding units makes, or nothing where it is not finite."""
         rng = np.random.default_rng((self.options.seed, seed))
         eps = self.target.eps / 2
         key = int(rng.integers(2**62))
-        nudged = {n: to_float64(y) * (1 + eps * rng.choice([-1.0, 1.0], np.shape(y))) for n, y in u.items()}
-        move = partial(one_ulp, key=key, eps=eps)
-        return _quietly(lambda: self.raw_gradient(nudged, move, point=self._near(move)))
+        signs = {n: times * eps * rng.choice([-1.0, 1.0], np.shape(y)) for n, y in u.items()}
+        nudged = {n: to_float64(y) * (1 + signs[n]) for n, y in u.items()}
+        move = partial(one_ulp, key=key, eps=eps, times=times)
+        saved = move if residuals else None
+        return self._differing(lambda: self.raw_gradient(nudged, saved, point=self._near(move)), value)
 
     def _near(self, move: Perturb) -> Arrays:
         return {n: move(x) if n in self.leaves else x for n, x in self.point.items()}

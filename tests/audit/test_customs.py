@@ -85,6 +85,8 @@ TRIED = [
     ("torch", MODULE, "Layer", Verdict.PASS),
     ("jax", JAX.replace("3 * g", "2 * g"), "cube", Verdict.FAIL),
     ("autograd", PRIMITIVE.replace("2 * g", "g"), "square", Verdict.FAIL),
+    ("tensorflow", TENSORFLOW, "cube", Verdict.PASS),
+    ("tensorflow", TENSORFLOW.replace("3 * g", "2 * g"), "cube", Verdict.FAIL),
 ]
 
 
