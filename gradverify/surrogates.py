@@ -25,7 +25,7 @@ def with_surrogate(target: Target, surrogate: Any) -> Target:
         twin = cast(dtype) if cast is not None else None
         return with_surrogate(twin, surrogate) if twin is not None else None
 
-    return replace(target, forward=forward, cast=recast)
+    return replace(target, forward=forward, cast=recast, line=None, imaginary=None)
 
 
 def with_reference(target: Target, reference: Any) -> Target:

@@ -150,7 +150,7 @@ def _continued_leaf(program: Program, name: str, point: Arrays, v: Arrays, h: fl
         return kept.clone()
     if name not in v:
         return from_host(point[name], kept.dtype, kept.device, kept.stride())
-    z = torch.empty(kept.shape, dtype=torch.complex128)
+    z = torch.empty_like(kept, dtype=torch.complex128)
     z.real.copy_(unmoved(point[name], kept))
     torch.mul(torch.as_tensor(np.asarray(v[name], np.float64)), h, out=z.imag)
     return z

@@ -1,4 +1,4 @@
-"""Whether code computes in a lower precision inside than its inputs and outputs have."""
+"""What code does inside, seen operator by operator: coarser dtypes, operators that are not PyTorch's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from gradverify.arrays import EPS
 from gradverify.frameworks.torch.tensors import floating, real_name
+from gradverify.targets.gradients import NotClaimed
 
 
 class Narrowing(TorchDispatchMode):
@@ -37,3 +38,18 @@ class Narrowing(TorchDispatchMode):
         after = [EPS[real_name(t)] for t in tree_leaves(result) if floating(t)]
         self.seen = self.seen or bool(before and after and min(before) < max(after))
         return result
+
+
+class OwnOperators(TorchDispatchMode):
+    """Refuses operators of other libraries: they have no forward derivative, and tangents end there unseen."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, _types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func.namespace not in ("aten", "prim", "prims"):
+            raise NotClaimed(f"{func} has no forward derivative")
+        return func(*args, **(kwargs or {}))

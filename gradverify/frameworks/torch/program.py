@@ -152,6 +152,12 @@ def _modules(obj: Any, given: Mapping[str, Any]) -> dict[str, nn.Module]:
     return found
 
 
+def reached_by(obj: Any, program: Program) -> list[Any]:
+    """What a call of `obj` refers to, and what it was given."""
+    inputs, kwargs = program.arguments
+    return [value for _, value in _reached(obj)] + [*inputs, *kwargs.values()]
+
+
 def _reached(obj: Any) -> Iterator[tuple[str, Any]]:
     """What a callable refers to without taking it as an argument."""
     if isinstance(obj, nn.Module):

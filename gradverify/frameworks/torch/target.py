@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from gradverify.arrays import EPS, Arrays, dtype_name
 from gradverify.frameworks.torch.complexparts import part_names
+from gradverify.frameworks.torch.facts import facts
 from gradverify.frameworks.torch.forwards import (
     forward,
     given_to,
@@ -26,8 +27,8 @@ from gradverify.frameworks.torch.forwards import (
     settled,
 )
 from gradverify.frameworks.torch.imaginary import imaginary_step
-from gradverify.frameworks.torch.narrowing import Narrowing
-from gradverify.frameworks.torch.program import Program, Tensors, make_program
+from gradverify.frameworks.torch.narrowing import Narrowing, OwnOperators
+from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
 from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
 from gradverify.frameworks.torch.substitute import make_substitute
 from gradverify.frameworks.torch.tensors import (
@@ -55,7 +56,10 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     program = make_program(obj, inputs, dict(options.kwargs or {}), options.seed)
     if not program.leaves:
         raise TypeError(f"nothing to check: {program.name} has no floating input and no parameter")
-    return _target(*settled(program), options)
+    program, outputs = settled(program)
+    leaves = {name: program.tensors[name] for name in program.leaves}
+    known = facts(reached_by(obj, program), leaves, outputs)
+    return replace(_target(program, outputs, options), findings=lambda: known)
 
 
 def _target(program: Program, outputs: Tensors, options: Options) -> Target:
@@ -177,7 +181,7 @@ def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
 
 def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
     """``J v`` by dual numbers; a leaf without a tangent stands still."""
-    with running(program, graph=program.graph), forward_ad.dual_level():
+    with running(program, graph=program.graph), forward_ad.dual_level(), OwnOperators():
         leaves = make_leaves(program, point)
         for name, dx in v.items():
             x = leaves[name].requires_grad_(program.graph)

@@ -1,0 +1,124 @@
+"""Kinds of PyTorch code as they are met: hooks, custom operators, layouts, records, autocast, scaled losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import gradverify as gv
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from gradverify.frameworks.torch.facts import on_device  # noqa: E402
+
+X = torch.linspace(-1.3, 1.7, 12, dtype=torch.float64).reshape(3, 4)
+
+
+def cube_operator(factor: float) -> Any:
+    """A custom operator whose registered backward has this factor."""
+
+    @torch.library.custom_op(f"gradverify_tests::cube{int(factor)}", mutates_args=())
+    def cube(x: torch.Tensor) -> torch.Tensor:
+        return x**3
+
+    def keep(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    cube.register_autograd(lambda ctx, g: factor * g * ctx.saved_tensors[0] ** 2, setup_context=keep)
+    return cube
+
+
+CUBES = {factor: cube_operator(factor) for factor in (3.0, 2.0)}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(3.0, "pass"), (2.0, "fail")])
+def test_a_custom_operator_is_judged_in_the_mode_it_has(factor, verdict):
+    report = gv.check(CUBES[factor], X, search="none")
+    assert report.verdict == verdict
+    assert {c.mode for c in report.checks} == {"reverse"}
+
+
+def test_a_forward_mode_that_a_custom_operator_would_silently_drop_is_not_claimed():
+    report = gv.check(lambda x: CUBES[3.0](x) + x, X, search="none")
+    assert report.ok
+    assert {c.mode for c in report.checks} == {"reverse"}
+
+
+@pytest.mark.parametrize(("hook", "verdict"), [
+    (lambda m: m[0].register_forward_hook(lambda m, i, y: 2 * y), "pass"),
+    (lambda m: m[0].register_full_backward_hook(lambda m, dx, dy: tuple(2 * g for g in dx)), "fail"),
+], ids=["a forward hook is part of the forward", "a backward hook that changes the gradient is wrong"])
+def test_hooks_of_a_module_run(hook, verdict):
+    net = nn.Sequential(nn.Linear(4, 3), nn.Tanh()).double()
+    hook(net)
+    assert gv.check(net, X, search="none").verdict == verdict
+
+
+def test_channels_last_inputs_keep_their_layout():
+    seen = []
+
+    def conv(x: Any) -> Any:
+        seen.append(x.is_contiguous(memory_format=torch.channels_last))
+        return nn.functional.conv2d(x, torch.ones(1, 2, 2, 2, dtype=x.dtype)).sin()
+
+    x = torch.linspace(0, 1, 36, dtype=torch.float64).reshape(2, 2, 3, 3).to(memory_format=torch.channels_last)
+    assert gv.check(conv, x, search="none").ok
+    assert all(seen)
+
+
+@dataclass
+class Pair:
+    a: Any
+    b: Any
+
+
+def test_dataclasses_go_in_and_come_out():
+    report = gv.check(lambda p: Pair(p.a * p.b, p.a.sin()), Pair(X, X + 1), search="none")
+    assert report.ok
+    assert {c.wrt for c in report.checks} == {"p.a", "p.b"}
+
+
+def test_a_surrogate_is_what_differences_follow_too():
+    wrong = gv.check(lambda x: x * 1.0, X, surrogate=lambda x: -0.5 * x, search="none")
+    assert wrong.verdict == "fail"
+
+
+def test_autocast_around_the_check_is_named():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        report = gv.check(nn.Linear(4, 3), X.float(), search="none")
+    assert any("autocast to bfloat16 is on" in note for note in report.notes)
+
+
+def test_an_output_coarser_than_its_leaves_is_named():
+    report = gv.check(lambda x: x.sin().to(torch.bfloat16), X.float(), search="none")
+    assert any("out is bfloat16 where the leaves are float32" in note for note in report.notes)
+
+
+def test_a_scaled_loss_is_named():
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    report = gv.check(lambda x: scaler.scale((x**2).sum()), X, search="none")
+    assert report.ok
+    assert any("scaled by 8" in note for note in report.notes)
+
+
+def test_plain_code_on_the_host_needs_no_words():
+    assert gv.check(torch.sin, X, search="none").notes == ()
+
+
+@pytest.mark.parametrize(("setting", "word"), [(True, "on"), (False, "off")])
+def test_a_device_says_its_name_and_what_tensorfloat_does(monkeypatch, setting, word):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = setting
+        assert f"cuda:0 (Some GPU); TensorFloat-32 is {word} in matrix products" in on_device("cuda:0")
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_another_device_is_named():
+    assert "mps" in on_device("mps:0")
