@@ -26,15 +26,15 @@ from gradverify.selftest.hunting import TRIED
 
 REPORT = Path(__file__).parents[1] / "reports" / "selftest.md"
 EXAMPLES = 200
-POOL = 4000  # networks of the pool that decides whether a mutant is a bug at all
+POOL = 2500  # networks of the pool that decides whether a mutant is a bug at all
 
 
 Planted = tuple[list[Hunt], "Counter[str]"]
 
 
-def fuzz(count: int, seed: int, store: Path) -> None:
+def fuzz(count: int, seed: int, seconds: float | None, store: Path) -> None:
     """Random networks, judged."""
-    report = selftest(count, seed)
+    report = selftest(count, seed, seconds)
     print(report, flush=True)
     (store / f"networks-{seed}.pickle").write_bytes(pickle.dumps(report))
 
@@ -97,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("networks", "bugs", "page"))
     parser.add_argument("--count", type=int, default=24_000, help="examples drawn; one in nine is drawn twice")
+    parser.add_argument("--time", type=float, help="stop drawing networks after so many seconds")
     parser.add_argument("--first", type=int, default=0, help="of the mutants")
     parser.add_argument("--last", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
@@ -105,7 +106,7 @@ def main() -> None:
     given.store.mkdir(exist_ok=True)
     all_mutants()  # read before anything runs, so that an edit meanwhile does not part source and code
     if given.part == "networks":
-        fuzz(given.count, given.seed, given.store)
+        fuzz(given.count, given.seed, given.time, given.store)
     elif given.part == "bugs":
         plant(given.first, given.last, given.seed, given.store)
     else:

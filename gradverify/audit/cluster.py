@@ -62,4 +62,18 @@ def try_remotely(
         worker.stop()
 
 
+def each(function: Callable[[Any], Any], arguments: Sequence[Any], address: Any) -> Iterator[Any]:
+    """``function(argument)`` for each, as they end; where a worker of the cluster dies, another does its tasks."""
+    from distributed import Client, as_completed
+
+    client = address if isinstance(address, Client) else Client(address)
+    futures = [client.submit(function, argument, retries=_RETRIES, pure=False) for argument in arguments]
+    try:
+        yield from (future.result() for future in as_completed(futures))
+    finally:
+        client.cancel(futures)
+        if client is not address:
+            client.close()
+
+
 Runner = Callable[[Sequence[int]], Iterator[tuple[int, AuditEntry]]]

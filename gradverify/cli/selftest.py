@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradverify.cli import options as given
+from gradverify.cli.outcome import Sinks, deliver, leave
+
 if TYPE_CHECKING:
     from gradverify.selftest import Tally
 
@@ -21,7 +24,7 @@ and all gradients compared pair by pair.
 
   gradverify selftest --examples 2000
 
-  gradverify selftest --time 60 --seed 7
+  gradverify selftest --time 60 --seed 7 --jobs 4 --json selftest.json
 
   gradverify selftest --mutate --seed 3
 
@@ -37,6 +40,10 @@ def selftest(
     time: Annotated[float | None, typer.Option(min=0.1, help="Stop after so many seconds.")] = None,
     mutate: Annotated[bool, typer.Option("--mutate", help="Plant a bug, find it and shrink it.")] = False,
     against: Annotated[list[str] | None, typer.Option(help="torch, jax, keras: compare with it; repeatable.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster.")] = None,
+    json: given.Json = None,
+    html: given.Html = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Run it, print what was seen, and leave with 1 where something failed."""
@@ -46,10 +53,11 @@ def selftest(
         raise typer.Exit(0 if _hunted(min(examples, 200), seed) else 1)
     from gradverify import selftest as reference_on_trial
 
-    with _progress(examples, shown=not quiet) as tick:
-        report = reference_on_trial.selftest(examples, seed, time, tick)
-    typer.echo(str(report))
-    raise typer.Exit(0 if report.failure is None else 1)
+    sinks = Sinks(json, html, quiet)
+    with _progress(examples, shown=sinks.progress) as tick:
+        report = reference_on_trial.selftest(examples, seed, time, tick, jobs=jobs, dask=dask)
+    deliver(report, sinks, lambda: typer.echo(str(report)))
+    leave(failed=report.failure is not None)
 
 
 def _agreed(against: list[str], examples: int, seed: int, *, shown: bool) -> bool:

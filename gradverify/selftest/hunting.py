@@ -39,11 +39,16 @@ class Known:
 def hunt(mutant: Mutant, examples: int = 200, seed: int = 0) -> Hunt:
     """Plant the bug, draw networks until one fails, and shrink it."""
     started = time.perf_counter()
-    with planted(mutant):
-        found = explore(cases(), lambda case: judge(case).verdict is Verdict.FAIL, examples, key=seed)
+    with planted(mutant) as touched:
+        found = explore(cases(), lambda case: _fails(case, touched), examples, key=seed)
         failure = None if found is None else Counterexample(found.example, judge(found.example))
     drawn, ran = (examples, examples) if found is None else (found.drawn, found.ran)
     return Hunt(mutant, failure, drawn, ran, time.perf_counter() - started)
+
+
+def _fails(case: Case, touched: tuple[type, ...]) -> bool:
+    """Whether the case gives the bug away; without a part that the bug may reach it is the reference's own."""
+    return _contains(case, touched) and judge(case, only_failures=True).verdict is Verdict.FAIL
 
 
 def shuffled(seed: int) -> list[Mutant]:
@@ -90,8 +95,12 @@ def status(mutant: Mutant, pool: Sequence[Known]) -> str:
 
 
 def _containing(pool: Sequence[Known], touched: tuple[type, ...]) -> Iterator[Known]:
-    chosen = (known for known in pool if any(isinstance(part, touched) for part in _everything(known.case)))
+    chosen = (known for known in pool if _contains(known.case, touched))
     return (known for known, _ in zip(chosen, range(TRIED), strict=False))
+
+
+def _contains(case: Case, touched: tuple[type, ...]) -> bool:
+    return any(isinstance(part, touched) for part in _everything(case))
 
 
 def _everything(case: Case) -> list[Any]:

@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from gradverify.records import Verdict
+from gradverify import sheets
+from gradverify.records import Cause, Sheet, Verdict
 from gradverify.selftest.judging import Judgement
 from gradverify.selftest.mutants import Mutant
 from gradverify.strategies import Case
@@ -43,8 +44,10 @@ class Tally:
     worst: Judgement | None = None
     worst_case: Case | None = None
 
-    def add(self, case: Case, judgement: Judgement) -> None:
-        """One more."""
+    def add(self, case: Case, judgement: Judgement, whole: str = "") -> None:
+        """One more; `whole` is the verdict of `check` where that was asked."""
+        if whole:
+            self.checked[whole] += 1
         reason = f": {judgement.reason}" if judgement.verdict is Verdict.INCONCLUSIVE else ""
         self.verdicts[f"{judgement.verdict}{reason}"] += 1
         self.events.update(events_of(case))
@@ -76,6 +79,7 @@ class SelftestReport:
     seconds: float
     tally: Tally
     failure: Counterexample | None = None
+    interrupted: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -92,11 +96,43 @@ class SelftestReport:
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
+    def sheet(self) -> Sheet:
+        """Every count as a row, the counterexample as a finding; what files and pages are made from."""
+        tally = self.tally
+        counts = (("verdict", tally.verdicts), ("check", tally.checked), ("event", tally.events))
+        rows = tuple((what, name, count) for what, some in counts for name, count in some.most_common())
+        return Sheet("selftest", "reference", str(self.verdict), self.ok, _headline(self), ("what", "name", "count"),
+                     rows, _findings(self), notes=_notes(self))
+
+    frame = sheets.frame
+    to_json = sheets.to_json
+    to_html = sheets.to_html
+    _repr_html_ = sheets.fragment
+
+
+def _headline(report: SelftestReport) -> str:
+    networks = report.tally.networks
+    rate = networks / report.seconds if report.seconds else 0.0
+    return f"{networks} networks in {report.seconds:.1f} s ({rate:.0f} a second, seed {report.seed})"
+
+
+def _findings(report: SelftestReport) -> tuple[Cause, ...]:
+    if report.failure is None:
+        return ()
+    return (Cause("counterexample", "the reference's gradient is another", str(report.failure)),)
+
+
+def _notes(report: SelftestReport) -> tuple[str, ...]:
+    tally, notes = report.tally, ["interrupted: what was judged until then"] if report.interrupted else []
+    if tally.worst is not None:
+        notes.append(f"worst agreement of a pass {tally.worst.agreement:.1e}, its bar {tally.worst.bar:.1e}: "
+                     f"{tally.worst_case!r}")
+    return tuple(notes)
+
 
 def _lines(report: SelftestReport) -> list[str]:
-    tally = report.tally
-    rate = tally.networks / report.seconds if report.seconds else 0.0
-    lines = [f"{tally.networks} networks in {report.seconds:.1f} s ({rate:.0f} a second, seed {report.seed})"]
+    tally, lines = report.tally, [_headline(report)]
+    lines += ["  interrupted: what was judged until then"] if report.interrupted else []
     lines += _counts("verdicts", tally.verdicts) + _counts("check", tally.checked) + _counts("events", tally.events)
     if tally.worst is not None:
         lines.append(f"  worst agreement of a pass: {tally.worst.agreement:.1e} (its bar {tally.worst.bar:.1e})")

@@ -9,6 +9,7 @@ import warnings
 import pytest
 
 from gradverify.audit import audit
+from gradverify.selftest import selftest
 
 distributed = pytest.importorskip("distributed")
 
@@ -45,3 +46,15 @@ def test_the_report_is_the_same_with_a_worker_killed_in_the_middle(folder):
         there = audit(folder, dask=client, progress=kill_one)
     assert outcomes(there) == outcomes(here)
     assert len(there.failed) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_selftest_on_a_cluster_sees_what_one_process_sees():
+    here = selftest(20, seed=3)
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        there = selftest(20, seed=3, dask=client)
+    assert there.tally.verdicts == here.tally.verdicts
+    assert there.tally.events == here.tally.events

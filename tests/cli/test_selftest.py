@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from typer.testing import CliRunner
 from gradverify import selftest as package
 from gradverify.cli import app
 from gradverify.records import Check, Report, Verdict
-from gradverify.reference import MSE, Activation, BatchNorm, Dense, Embedding, Softmax
-from gradverify.selftest import all_mutants, hunt, judge, make_pool, planted, selftest, shuffled, status
+from gradverify.reference import MSE, Activation, BatchNorm, CategoricalCrossEntropy, Dense, Embedding, Softmax
+from gradverify.selftest import all_mutants, batches, hunt, judge, make_pool, planted, selftest, shuffled, status
 from gradverify.strategies import Architecture, Case, Point, Upstream
 
 DENSE = Case(Architecture((2, 2), (Dense(2, 2),)))
@@ -83,21 +84,64 @@ def test_the_same_seed_sees_the_same_networks():
     assert first.tally.worst_case == second.tally.worst_case
 
 
-@pytest.mark.parametrize("options", [{"examples": 0}, {"seconds": 0.0}])
+def test_two_processes_see_what_one_sees(monkeypatch):
+    monkeypatch.setattr(batches, "BATCH", 8)
+    one, two = selftest(16, seed=4), selftest(16, seed=4, jobs=2)
+    assert two.tally.verdicts == one.tally.verdicts
+    assert two.tally.events == one.tally.events
+
+
+def test_an_interrupted_run_reports_what_it_judged(monkeypatch):
+    def stop(tally):
+        if tally.networks == 5:
+            raise KeyboardInterrupt
+
+    report = selftest(50, progress=stop)
+    assert (report.interrupted, report.tally.networks) == (True, 5)
+    assert "interrupted" in str(report)
+
+
+def test_the_report_is_a_frame_and_a_file(tmp_path):
+    report = selftest(10)
+    frame = report.frame()
+    assert frame["count"][frame["what"] == "verdict"].sum() == report.tally.networks
+    report.to_html(tmp_path / "page.html")
+    assert "networks in" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_json_on_standard_output_takes_the_place_of_the_report():
+    content = json.loads(run("--examples", "10", "--json", "-").stdout)
+    assert (content["kind"], content["verdict"], content["schema_version"]) == ("selftest", "pass", 1)
+
+
+def test_a_padding_row_with_a_gradient_fails(monkeypatch):
+    right = Embedding._summed
+    monkeypatch.setattr(Embedding, "_summed", lambda self, x, dy: right(self, x, dy) + 1)
+    case = Case(Architecture((2, 3), (Embedding(2, 2, padding=1),), rows=2))
+    assert "row of the padding" in str(judge(case))
+
+
+def test_a_padding_row_below_a_loss_that_is_infinite_is_not_judged():
+    layers = Embedding(1, 3, padding=0), Dense(3, 2), Softmax()
+    case = Case(Architecture((1, 1), layers, rows=1), Point(entries=(40.0,)), loss=CategoricalCrossEntropy())
+    assert (judge(case).verdict, judge(case).reason) == ("inconclusive", "domain")
+
+
+@pytest.mark.parametrize("options", [{"examples": 0}, {"seconds": 0.0}, {"jobs": 0}])
 def test_arguments_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}="):
         selftest(**options)
 
 
 def test_every_so_many_networks_the_whole_check_is_run(monkeypatch):
-    monkeypatch.setattr(package, "CHECKED", 1)
+    monkeypatch.setattr(batches, "CHECKED", 1)
     assert sum(selftest(2).tally.checked.values()) == 2
 
 
 def test_what_only_the_whole_check_sees_is_a_failure_too(monkeypatch):
     failed = Report("Network", (Check("Network", "x", "y", Verdict.FAIL),))
-    monkeypatch.setattr(package, "CHECKED", 1)
-    monkeypatch.setattr(package, "check", lambda *args, **options: failed)
+    monkeypatch.setattr(batches, "CHECKED", 1)
+    monkeypatch.setattr(batches, "check", lambda *args, **options: failed)
     report = selftest(2)
     assert (report.verdict, report.ok) == ("fail", False)
     assert "check found what the probe did not" in str(report)

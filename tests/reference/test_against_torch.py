@@ -48,6 +48,7 @@ from gradverify.reference import (
     evaluating,
 )
 from tests.naming import stable
+from tests.reference.agreement import noted
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -61,6 +62,7 @@ def tensor(array):
 
 def close(computed, expected):
     expected = expected.detach().numpy()
+    noted("PyTorch", computed, expected)
     np.testing.assert_allclose(computed, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max(initial=0))
 
 

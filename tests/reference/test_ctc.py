@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradverify.reference import CTC, Weighted
-from tests.reference.agreement import assert_derivatives, assert_gradient, assert_second_derivatives
+from tests.reference.agreement import assert_derivatives, assert_gradient, assert_second_derivatives, noted
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(size=(4, 5, 3))
@@ -82,8 +82,8 @@ def test_ctc_equals_that_of_torch(reduction, steps):
     value, pullback = CTC(reduction=reduction).forward({"labels": LABELS, "steps": np.array(steps)}, SCORES)
     u = RNG.normal(size=np.shape(value))
     expected.backward(torch.tensor(u))
-    np.testing.assert_allclose(value, expected.detach(), rtol=1e-12)
-    np.testing.assert_allclose(pullback(u)[1], z.grad, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(*noted("PyTorch", value, expected.detach()), rtol=1e-12)
+    np.testing.assert_allclose(*noted("PyTorch", pullback(u)[1], z.grad), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(("y_true", "message"), [

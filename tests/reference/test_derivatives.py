@@ -22,6 +22,7 @@ from gradverify.reference import (
     sequential,
 )
 from gradverify.reference.activations import FUNCTIONS, tanh
+from tests.reference.agreement import noted
 
 H = 1e-30
 ORDINARY = np.linspace(-2.9, 2.9, 12).reshape(3, 4)
@@ -68,7 +69,8 @@ def agreement(layer, params, x, seed=1):
     expected = complex_step(layer, params, x, dparams, dx)
     u = random_like(y, rng)
     du = layer.forward(params, x)[1](u)
-    return (dy, expected), (inner(du, (dparams, dx)), inner(u, expected))
+    return (noted("complex step", dy, expected),
+            noted("complex step", inner(du, (dparams, dx)), inner(u, expected)))
 
 
 @pytest.mark.parametrize("x", POINTS.values(), ids=POINTS)
