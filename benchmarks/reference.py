@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[0] = str(ROOT)  # not this folder: its html.py would stand in for the library's
+sys.path[0] = str(ROOT)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

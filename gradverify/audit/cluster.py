@@ -63,13 +63,13 @@ def try_remotely(
 
 
 def each(function: Callable[[Any], Any], arguments: Sequence[Any], address: Any) -> Iterator[Any]:
-    """``function(argument)`` for each, as they end; where a worker of the cluster dies, another does its tasks."""
-    from distributed import Client, as_completed
+    """``function(argument)`` for each, in their order; where a worker of the cluster dies, another does its tasks."""
+    from distributed import Client
 
     client = address if isinstance(address, Client) else Client(address)
     futures = [client.submit(function, argument, retries=_RETRIES, pure=False) for argument in arguments]
     try:
-        yield from (future.result() for future in as_completed(futures))
+        yield from (future.result() for future in futures)
     finally:
         client.cancel(futures)
         if client is not address:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,41 +52,53 @@ def fuzz(
         float | None, typer.Option("--time", min=0.1, help="Start no round after so many seconds.")
     ] = None,
     seed: given.Seed = 0,
+    jobs: given.Jobs = 1,
+    dask: given.Dask = None,
     json: given.Json = None,
     html: given.Html = None,
     strict: given.Strict = False,
     quiet: given.Quiet = False,
 ) -> None:
     """Search, show what was found or how far it came, and leave by the verdict."""
-    from gradverify.cli.single import judge
-
     claims = {"derivative": derivative, "gradient": gradient, "jacobian": jacobian, "backward": backward}
     chosen = {"wrt": wrt or None, "order": order, "mode": mode, "require": require, "search": "deep"}
 
-    def one(number: int) -> Report:
-        return judge(target, inputs or [], claims, {**chosen, "seed": seed + number})
-
+    one = partial(_judged, target, tuple(inputs or ()), claims, chosen, seed)
     sinks = Sinks(json, html, quiet)
     with refusing(), _progress(rounds, shown=sinks.progress) as tick:
-        report = search(one, rounds, seconds, tick)
+        report = search(one, rounds, seconds, tick, jobs, dask)
     finish(report, sinks, strict=strict)
 
 
-def search(judge: Judge, rounds: int, seconds: float | None, tick: Tick) -> Report:
+def _judged(
+    target: str, inputs: tuple[str, ...], claims: dict[str, str | None], chosen: dict[str, Any], seed: int, number: int
+) -> Report:
+    from gradverify.cli.single import judge
+
+    return judge(target, inputs, claims, {**chosen, "seed": seed + number})
+
+
+def search(
+    judge: Judge, rounds: int, seconds: float | None, tick: Tick, jobs: int = 1, dask: str | None = None
+) -> Report:
     """The first failure, or all rounds in one report: each check as bad as it ever was.
 
     Only the first round is at inputs that the user described down to their seed; where a later one
     leaves the domain or decides nothing it is counted as skipped.
     """
+    from gradverify.sharing import each
+
     started, whole = time.monotonic(), judge(0)
-    done = 1
+    done, later = 1, each(partial(_again, judge), range(1, rounds), jobs, dask)
     try:
         while done < rounds and _may_go_on(whole, started, seconds):
             tick(done)
-            whole = _with(whole, _again(judge, done), done)
+            whole = _with(whole, next(later), done)
             done += 1
     except KeyboardInterrupt:
         return replace(whole, notes=(*whole.notes, f"interrupted after {done} of {rounds} rounds"))
+    finally:
+        later.close()
     return replace(whole, notes=(*whole.notes, f"a deep search of {done} of {rounds} rounds"))
 
 

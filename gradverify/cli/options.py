@@ -29,3 +29,5 @@ Wrt = Annotated[list[str] | None, typer.Option(metavar="LEAF", help="Only these 
 Order = Annotated[int, typer.Option(help="1, 2 or 3: the highest derivative.")]
 Mode = Annotated[str, typer.Option(help="auto, reverse, forward or both.")]
 Require = Annotated[float | None, typer.Option(help="The relative error that a pass must exclude.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")]
+Dask = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster.")]

@@ -7,20 +7,17 @@ whoever puts the batches together.
 from __future__ import annotations
 
 import math
-import signal
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from multiprocessing import get_context
 from typing import Any
 
 from gradverify.checking import check
 from gradverify.records import Report, Verdict
 from gradverify.reference import Embedding
 from gradverify.selftest.judging import Judgement, judge
+from gradverify.sharing import each
 from gradverify.strategies import FRESH, Case, cases, climb, explore
 
 CHECKED = 100  # one network in so many goes through the whole of `check`
@@ -119,25 +116,11 @@ def whole(case: Case) -> Report:
 def outcomes(
     todo: Sequence[Batch], tell: Tell, jobs: int = 1, dask: Any = None
 ) -> Generator[Outcome, None, None]:
-    """The outcome of every batch as it ends: here, in worker processes, or on a Dask cluster."""
+    """The outcome of every batch: made here case by case, or elsewhere and told when it is whole."""
     if dask is None and jobs == 1:
         yield from (run_batch(batch, tell) for batch in todo)
         return
-    # By name: Dask is imported where somebody asks for it, and only in `audit`.
-    elsewhere = _in_processes(todo, jobs) if dask is None else import_module("gradverify.audit.cluster").each(
-        run_batch, todo, dask)
-    for outcome in elsewhere:
+    for outcome in each(run_batch, todo, jobs, dask):
         for seen in outcome.judged:
             tell(seen)
         yield outcome
-
-
-def _in_processes(todo: Sequence[Batch], jobs: int) -> Iterator[Outcome]:
-    # Ctrl-C reaches the whole terminal: the workers leave it to the parent.
-    ignoring = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), **ignoring)
-    try:
-        futures = [pool.submit(run_batch, batch) for batch in todo]
-        yield from (future.result() for future in as_completed(futures))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

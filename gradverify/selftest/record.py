@@ -119,7 +119,8 @@ def _headline(report: SelftestReport) -> str:
 def _findings(report: SelftestReport) -> tuple[Cause, ...]:
     if report.failure is None:
         return ()
-    return (Cause("counterexample", "the reference's gradient is another", str(report.failure)),)
+    return (Cause("counterexample", "a gradient of the reference is not that of its forward", str(report.failure),
+                  "run the lines of the evidence: they judge this network alone", 1.0),)
 
 
 def _notes(report: SelftestReport) -> tuple[str, ...]:

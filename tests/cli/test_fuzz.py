@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
 
 from gradverify.cli import app
-from gradverify.cli.fuzz import search
+from gradverify.cli.fuzz import _judged, search
 from gradverify.cli.outcome import UsageError
 from gradverify.records import Check, Report, Verdict
 
@@ -93,3 +94,13 @@ def test_an_interrupted_search_keeps_what_it_has():
 
 def test_time_ends_it():
     assert "1 of 5 rounds" in search(lambda number: report(PASS), 5, 0.0, lambda done: None).notes[0]
+
+
+@pytest.mark.parametrize("name", ["relu", "rare"])
+def test_two_processes_report_what_one_reports(name):
+    chosen = {"wrt": None, "order": 1, "mode": "auto", "require": None, "search": "none"}
+    one = partial(_judged, f"fuzzed:{name}", ("x=float64[6]",), {"derivative": f"{name}_prime"}, chosen, 0)
+    alone, shared = (search(one, 4, None, lambda done: None, jobs) for jobs in (1, 2))
+    assert shared.notes == alone.notes
+    assert [(c.wrt, c.verdict, c.resolution) for c in shared.checks] == \
+        [(c.wrt, c.verdict, c.resolution) for c in alone.checks]

@@ -13,7 +13,21 @@ from gradverify import selftest as package
 from gradverify.cli import app
 from gradverify.records import Check, Report, Verdict
 from gradverify.reference import MSE, Activation, BatchNorm, CategoricalCrossEntropy, Dense, Embedding, Softmax
-from gradverify.selftest import all_mutants, batches, hunt, judge, make_pool, planted, selftest, shuffled, status
+from gradverify.selftest import (
+    Counterexample,
+    Judgement,
+    SelftestReport,
+    Tally,
+    all_mutants,
+    batches,
+    hunt,
+    judge,
+    make_pool,
+    planted,
+    selftest,
+    shuffled,
+    status,
+)
 from gradverify.strategies import Architecture, Case, Point, Upstream
 
 DENSE = Case(Architecture((2, 2), (Dense(2, 2),)))
@@ -107,6 +121,12 @@ def test_the_report_is_a_frame_and_a_file(tmp_path):
     assert frame["count"][frame["what"] == "verdict"].sum() == report.tally.networks
     report.to_html(tmp_path / "page.html")
     assert "networks in" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_counterexample_is_in_the_file():
+    failed = SelftestReport(0, 1.0, Tally(), Counterexample(DENSE, Judgement(Verdict.FAIL)))
+    assert "Dense(2, 2)" in failed.sheet().findings[0].evidence
+    assert failed.sheet().verdict == "fail"
 
 
 def test_json_on_standard_output_takes_the_place_of_the_report():

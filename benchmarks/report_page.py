@@ -1,6 +1,6 @@
 """The page: its size, and how soon a browser lets a person use it. Beside it pytest-html, with as many tests.
 
-    python benchmarks/html.py
+    python benchmarks/report_page.py
 
 Writes reports/html.md. Needs Chromium, its driver and selenium; pytest-html for the last rows.
 """
@@ -111,7 +111,7 @@ def write_theirs(failures: int, path: Path) -> None:
 def page(rows: list[tuple[str, ...]], version: str) -> str:
     head = ("page of", "wrong of 500", "kB", "with figures", "s to write (CPU)", "ms of CPU to load", "ms to interactive, median",
             "best", "ms to filter")
-    lines = ["# The page of 500 checks", "", "`python benchmarks/html.py`", "",
+    lines = ["# The page of 500 checks", "", "`python benchmarks/report_page.py`", "",
              f"Asked: under 1000 kB, interactive in under 1000 ms. Chromium {version} without a GPU, {LOADS} loads each. Every",
              "failure has 64 wrong entries. Interactive: `domInteractive` of the browser's own clock; pytest-html fills its",
              f"table by a script after that. Load of the machine meanwhile: {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores;",
