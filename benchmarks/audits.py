@@ -25,7 +25,7 @@ import gradverify as gv
 
 ROOT = Path(__file__).parents[1]
 KEPT, REPORT = ROOT / "build/audits", ROOT / "reports/audits/README.md"
-SECONDS, JOBS, TIMEOUT = 400, 2, 60
+SECONDS, JOBS, TIMEOUT = 240, 2, 120
 
 # Reasons for not trying, by what they say.
 REASONS = (

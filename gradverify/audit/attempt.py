@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from gradverify.arrays import is_floating
 from gradverify.audit.conventions import in_conventions
 from gradverify.audit.customtrials import custom_trials
@@ -56,9 +58,17 @@ class _Tried:
         """Whether every parameter that matters has a gradient."""
         return not any("no gradient of it was found" in note for note in self.report.notes)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it passed, or is known to be right for something else."""
+        unsure = {c.reason for c in self.report.checks if c.verdict is not Verdict.PASS}
+        return unsure <= {"convention"}
+
     def is_better_than(self, other: _Tried) -> bool:
         """Whether it settles more, and says nothing about fewer leaves than an answer that settles anything."""
         mine, others = ({c.wrt for c in tried.report.checks} for tried in (self, other))
+        if self.rank == other.rank == 0:
+            return mine > others
         return self.rank < other.rank and (other.rank >= _ERRORS - 1 or mine >= others)
 
     @property
@@ -84,11 +94,26 @@ def _judge(candidate: Candidate, seed: int) -> _Tried:
             break
     if found:
         best = min(found, key=lambda tried: (tried.rank >= _ERRORS - 1, not tried.is_whole, tried.rank))
+        _raise_if_unread(best, candidate)
         return _as_convention(candidate, last, best, seed) if last is not None else best
     complaint = f"no inputs found that {candidate.forward} accepts ({search.complaint})"
     if search.backward:
         complaint = f"the forward runs and its derivative cannot be asked: {search.backward}"
     raise NotTriable(complaint, advice(candidate))
+
+
+def _raise_if_unread(tried: _Tried, candidate: Candidate) -> None:
+    """What only ever raised, or returned something else than gradients of its leaves, was not tried."""
+    if tried.rank < _ERRORS - 1:
+        return
+    check = next((c for c in tried.report.checks if c.verdict is not Verdict.PASS), tried.report.checks[0])
+    if tried.rank == _ERRORS:
+        last = next((line for line in reversed(check.detail.splitlines()) if line.strip()), check.detail).strip()
+        raise NotTriable(f"the forward runs and its derivative raises: {last[:160]}", advice(candidate))
+    cause = check.causes[0]
+    text = cause.text or check.detail
+    if check.reason == "dtype" or "gradients were returned for" in text:
+        raise NotTriable(f"it could not be told whose gradients it returns: {text}", advice(candidate))
 
 
 def _trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
@@ -104,11 +129,32 @@ def _settle(trial: Trial, search: Search, seed: int, found: list[_Tried]) -> _Tr
         # Where other inputs raised, those that fail may not be the right ones either.
         astray = tried.rank > 0 and any(other.rank >= _ERRORS - 1 for other in found)
         found.append(tried)
-        if astray and len(found) < _POINTS:
+        if (astray and len(found) < _POINTS) or _may_be_the_labels(tried, found):
             continue
         if tried.rank < _ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS * 2):
-            return tried
+            return tried if tried.is_settled else _first_labelled(found) or tried
     return None
+
+
+def _may_be_the_labels(tried: _Tried, found: list[_Tried]) -> bool:
+    """Whether a failure came with one kind of labels (classes, one-hot ...), and the next inputs may hold another."""
+    if tried.is_settled or tried.arguments is None or not tried.arguments.label:
+        return False
+    kinds = [_labels_of(other) for other in found if other.rank < _ERRORS - 1]
+    return len(kinds) < _LABELLINGS and len(set(kinds)) == len(kinds)
+
+
+_LABELLINGS = 6  # kinds and shapes of labels with which a loss may fail before that is the result
+
+
+def _labels_of(tried: _Tried) -> tuple[Any, ...]:
+    arguments = tried.arguments
+    return (arguments.label, *map(np.shape, arguments.inputs)) if arguments is not None else ()
+
+
+def _first_labelled(found: list[_Tried]) -> _Tried | None:
+    """No kind of labels passes: the likeliest kind speaks."""
+    return next((t for t in found if t.rank < _ERRORS - 1 and t.arguments is not None and t.arguments.label), None)
 
 
 def _as_convention(candidate: Candidate, trial: Trial, tried: _Tried, seed: int) -> _Tried:
@@ -165,16 +211,45 @@ def _failures_at(trial: Trial, reading: int, seed: int, regime: str) -> list[Che
 def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[_Tried]:
     accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
     most = _POINTS * (3 if trial.own_loss else 1)
+    until = time.process_time() + _PATIENCE
     for arguments in islice((a for found in accepted for a in trial.extend(found)), most):
+        if time.process_time() > until:
+            return
         best: _Tried | None = None
         for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
             tried = _check(trial, number, arguments, seed, search)
             if tried is not None and (best is None or tried.is_better_than(best)):
                 best = tried
-            if best is not None and best.rank == 0:
+            if best is not None and best.rank == 0 and best.is_whole:
                 break
+        if best is not None and best.rank == _ERRORS - 1:
+            best = _at_told_shapes(trial, best, seed, search) or best
         if best is not None:
             yield _told_apart(best) if trial.own_loss else best
+
+
+def _at_told_shapes(trial: Trial, tried: _Tried, seed: int, search: Search) -> _Tried | None:
+    """The same reading where arguments have their gradients' shapes: b of (3,) that was given as (3, 3)."""
+    arguments = tried.arguments
+    if arguments is None:
+        return None
+    options = Options(kwargs=dict(arguments.kwargs))
+    try:
+        target = make_targets(trial.readings[tried.reading].build(arguments), arguments.inputs, options)[0]
+        y, pullback = target.linearize(target.point, None)  # type: ignore[misc]
+        shapes = {n: np.shape(g) for n, g in pullback({n: np.ones(np.shape(v)) for n, v in y.items()}).items()}
+        names = argument_names(trial.forward, len(arguments.inputs))
+        inputs = tuple(_smaller(x, shapes.get(n, np.shape(x))) for n, x in zip(names, arguments.inputs, strict=True))
+        again = _check(trial, tried.reading, replace(arguments, inputs=inputs), seed, search)
+    except Exception:  # shapes that the forward does not take
+        return None
+    return again if again is not None and again.rank < _ERRORS - 1 else None
+
+
+def _smaller(x: Any, shape: tuple[int, ...]) -> Any:
+    """The first entries of an array in another shape that does not hold more."""
+    fits = is_floating(x) and int(np.prod(shape)) <= np.size(x)
+    return np.resize(x, shape) if fits else x
 
 
 def _told_apart(tried: _Tried) -> _Tried:
@@ -252,7 +327,7 @@ def _only_errors(report: Report) -> bool:
 
 def _is_shape(report: Report) -> bool:
     failed = [c for c in report.checks if c.verdict is Verdict.FAIL]
-    return any(c.causes and c.causes[0].name == "shape" for c in failed)
+    return any(c.reason in ("shape", "dtype") for c in failed)
 
 
 def advice(candidate: Candidate) -> str:

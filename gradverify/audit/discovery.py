@@ -141,10 +141,15 @@ def _returned_gradient(node: Function) -> str:
         return ""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Tuple) and len(inner.value.elts) > 1:
-            first, *rest = ["gradients" if isinstance(e, ast.Dict) else ast.unparse(e) for e in inner.value.elts]
+            first, *rest = ["gradients" if _holds_gradients(e) else ast.unparse(e) for e in inner.value.elts]
             if not GRADIENT_WORD.match(first) and all(GRADIENT_WORD.match(word) for word in rest):
                 return ", ".join(rest)
     return ""
+
+
+def _holds_gradients(node: ast.expr) -> bool:
+    """A dictionary written out, not an empty one."""
+    return isinstance(node, ast.Dict) and bool(node.keys)
 
 
 def _kind(forward: Function, derivative: Function) -> str:
@@ -161,6 +166,7 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
     node = file.classes[name]
     if not is_layer_name(name):
         return
+    whole = {n: f for n, f in whole.items() if not _leaves_to_subclasses(file, name, f, methods)}
     found = _by_methods(file.source, name, whole, node.lineno)
     candidates = [found] if found is not None else list(_by_name(file.source, name, whole))
     candidates += _second_order(file.source, name, whole, node.lineno)
@@ -225,6 +231,18 @@ def _is_abstract(node: Function) -> bool:
     if any("abstract" in ast.unparse(d) for d in node.decorator_list):
         return True
     return all(_does_nothing(statement) for statement in node.body)
+
+
+def _leaves_to_subclasses(file: _File, name: str, node: Function, methods: Methods) -> bool:
+    """Whether a method calls one of its own that only classes derived from this one have, or that is abstract here."""
+    derived = [n for n, c in file.classes.items() if name in map(ast.unparse, c.bases)]
+    theirs = {m for n in derived for m in _functions(file.classes[n].body)}
+    called = {
+        n.func.attr for n in ast.walk(node)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and ast.unparse(n.func.value) == "self"
+    }  # fmt: skip
+    missing = {m for m in called if m not in methods or _is_abstract(methods[m])}
+    return bool(missing & theirs)
 
 
 def _does_nothing(node: ast.stmt) -> bool:

@@ -39,8 +39,8 @@ _CONFIG: dict[str, Any] = {
     "seed": 0, "momentum": 0.9,
 }  # fmt: skip
 
-_COUNT = r"(n|num|d|dim|fan|c)?_?"
-_UNITS = r"_?(features?|dims?|size|units|nodes|neurons|n)?"
+_COUNT = r"(n|num|number_of|d|dim|fan|c)?_?"
+_UNITS = r"_?(features?|dim\w*|size|units|nodes|neurons|n|len(gth)?|count|num)?"
 
 
 def _arrays(*shapes: tuple[int, ...]) -> Maker:
@@ -81,8 +81,8 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(_CONFIG), (), None]),
     (r"(in(put)?|x|data)_?shape|shape", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
     (r"(n|num)?_?(dims?|features?)|normalized_?shape|d_?model|size|width|embed\w*|d|n|length", _always(IN)),
-    (r"w\d?|weights?|kernels?", _arrays((IN, OUT), (FILTERS, CHANNELS, 3, 3))),
-    (r"b\d?|bias(es)?", _arrays((OUT,), (FILTERS,))),
+    (r"w\d?|(weights?|kernels?)(_?(array|matrix|mat))?", _arrays((IN, OUT), (OUT, IN), (FILTERS, CHANNELS, 3, 3))),
+    (r"b\d?|bias(es)?(_?(array|vector|vec))?", _arrays((OUT,), (OUT, 1), (FILTERS,))),
     (r"axis|dim", _always(-1, 1)),
     (r"name|label", _always("layer")),
     (r"act\w*|optimi[sz]er|init\w*|regulari[sz]er|\w*_init|\w*fn|cache", _always(None, "relu")),
@@ -103,7 +103,7 @@ def settings_for(parameter: inspect.Parameter, rng: np.random.Generator) -> list
         else getattr(parameter.annotation, "__name__", "")
     )
     named = next(
-        (maker(rng) for pattern, maker in _SETTINGS if pattern.fullmatch(parameter.name.strip("_"))), None
+        (maker(rng) for pattern, maker in _SETTINGS if pattern.fullmatch(snake(parameter.name))), None
     )
     typed = _BY_ANNOTATION.get(annotation)
     if typed is None:
@@ -111,6 +111,11 @@ def settings_for(parameter: inspect.Parameter, rng: np.random.Generator) -> list
     kinds = tuple(type(value) for value in typed)
     fitting = [value for value in named or [] if isinstance(value, kinds)]
     return fitting or typed
+
+
+def snake(name: str) -> str:
+    """A name as Python's style has it: ``weightArray`` as ``weight_array``, ``nIn`` as ``n_in``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip("_"))
 
 
 def functions_for(name: str, others: Sequence[str]) -> list[Callable[..., Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import collections
 import collections.abc
+import contextlib
 import importlib.machinery
 import importlib.util
 import sys
@@ -61,6 +62,9 @@ class Absent:
         return Absent()
 
     def __call__(self, *args: Any, **_: Any) -> Any:
+        if not FINDER.importing and any(isinstance(a, np.ndarray) for a in args):
+            missing = ", ".join(sorted(FINDER.absent))
+            raise NotImplementedError(f"it computes with what is not installed or not compiled: {missing}")
         passes = args and (callable(args[0]) or isinstance(args[0], (Sequence, Iterator))) and args[0] != ""
         return args[0] if passes and not isinstance(args[0], str) else Absent()
 
@@ -111,6 +115,16 @@ class Finder:
     def __init__(self) -> None:
         self.folders: list[Path] = []
         self.absent: set[str] = set()
+        self.importing = False  # scripts may do what they like with absent packages until they are asked for numbers
+
+    @contextlib.contextmanager
+    def lenient(self) -> Iterator[None]:
+        """While a module is imported, calls of what is absent return nothing of use; later they raise."""
+        self.importing = True
+        try:
+            yield
+        finally:
+            self.importing = False
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, _: Any = None) -> ModuleSpec | None:
         """The spec of a module that the ordinary finders do not find; None if nothing here helps."""

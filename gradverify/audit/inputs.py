@@ -35,10 +35,10 @@ _USUAL: tuple[Scheme, ...] = (
         "recurrent": (OUT, OUT),
         "bias": (OUT,),
         "state": (BATCH, OUT),
-        "scale": (IN,),
+        "scale": (OUT,),
     },
     {"data": (BATCH, IN), "weight": (IN,), "bias": (IN,), "state": (BATCH, IN), "scale": (IN,)},
-    {"data": (CHANNELS, IN, _H, _W), "weight": (FILTERS, IN, 3, 3), "bias": (FILTERS,), "scale": (IN,)},
+    {"data": (CHANNELS, IN, _H, _W), "weight": (FILTERS, IN, 3, 3), "bias": (FILTERS,), "scale": (FILTERS,)},
     {"data": (CHANNELS, IN, _H, _W), "weight": (IN,), "bias": (IN,), "scale": (IN,)},
     {
         "data": (CHANNELS, BATCH, IN),
@@ -95,6 +95,7 @@ class Proposal:
     integers: bool = False
     unit: bool = False
     dtype: str = "float64"
+    width: int | None = None  # of the labels, where the data's own does not fit: a network's number of outputs
     second: Shape | None = None  # of the second array, where the usual schemes do not fit
 
     @property
@@ -109,6 +110,7 @@ class Arguments:
 
     inputs: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    label: str = ""  # the kind of labels among them
 
 
 def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[Shape] = ()) -> list[Proposal]:
@@ -116,16 +118,20 @@ def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[S
     roles = roles_of(required_names(function))
     schemes = [*({"data": data} for shape in stated for data in ((2, *shape), shape)), *_implied(held), *_USUAL]
     labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
+    if "label" in roles and _is_about(function, "sigmoid", "binary", "bce", "logistic"):
+        schemes, labels = [{"data": (BATCH,)}, *schemes], ("binary", "onehot", "class", "real")
     kinds = [(False, False), (True, False), (False, True)]
+    widths = [*dict.fromkeys(a.shape[1] for a in reversed(held) if a.ndim == 2)][:2] if "label" in roles else []
     found = [
-        Proposal(s, label, integers, unit)
+        Proposal(s, label, integers, unit, width=width)
         for integers, unit in kinds
-        for s, label in product(schemes, labels)
+        for s, label, width in product(schemes, labels, [*widths, None])
     ]
     if sum(role not in ("label", "setting") for role in roles) == 2:  # hs and a, x and w ...
         found += [Proposal({"data": base}, labels[-1], second=part) for base in _BASES for part in _parts(base)]
-    looks_up, rank = _looks_up(function), stated_rank(function)
-    return sorted(found, key=lambda p: (p.integers != looks_up, rank not in (0, p.rank)))
+    looks_up, rank = _is_about(function, "embed", "lookup", "onehot", "one_hot"), stated_rank(function)
+    likely = "label" in roles and _is_about(function, "entropy", "bce", "nll", "log_loss", "logloss", "kl_div", "kldiv")
+    return sorted(found, key=lambda p: (p.integers != looks_up, likely and not p.unit, rank not in (0, p.rank)))
 
 
 _BASES: tuple[Shape, ...] = ((BATCH, IN), (2, BATCH, IN), (2, CHANNELS, _H, _W))
@@ -145,10 +151,11 @@ def stated_rank(function: Function) -> int:
     return next((rank for name in data if (rank := unpacked_rank(function, name))), 0)
 
 
-def _looks_up(function: Function) -> bool:
+def _is_about(function: Function, *words: str) -> bool:
+    """Whether the class of a method, or a function, has one of some words in its name."""
     owner = getattr(function, "__self__", None)
     name = type(owner).__name__ if owner is not None else getattr(function, "__name__", "")
-    return any(word in name.lower() for word in ("embed", "lookup", "onehot", "one_hot"))
+    return any(word in name.lower() for word in words)
 
 
 def _implied(held: Sequence[np.ndarray]) -> Iterator[Scheme]:
@@ -233,7 +240,8 @@ def make_arguments(
     ]
     kwargs |= {p.name: settings_for(p, rng)[0] for p in keywords if p.default is inspect.Parameter.empty}
     kwargs |= _in_training(function)
-    return Arguments(tuple(_cast(value, proposal.dtype) for value in inputs), kwargs)
+    label = proposal.label if "label" in roles else ""
+    return Arguments(tuple(_cast(value, proposal.dtype) for value in inputs), kwargs, label)
 
 
 def _in_training(function: Function) -> dict[str, bool]:
@@ -253,7 +261,8 @@ def _array(
     if role == "label" and proposal.integers:  # a token for each token
         return rng.integers(0, min((a.shape[0] for a in held if a.ndim == 2), default=3), data)
     if role == "label":
-        return _labels(proposal.label, data, rng)
+        outputs = (*data[:-1], proposal.width) if proposal.width is not None and data else data
+        return _labels(proposal.label, outputs, rng)
     if role == "index" or (role == "data" and proposal.integers):
         rows = min((a.shape[0] for a in held if a.ndim == 2), default=3)
         return rng.integers(0, rows, data)

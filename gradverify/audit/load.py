@@ -45,7 +45,7 @@ def load(source: Source) -> ModuleType:
     _prepare_path(source)
     for _ in range(_MOST_ABSENT):
         try:
-            with silence():
+            with silence(), FINDER.lenient():
                 return _import(source)
         except (Exception, SystemExit) as error:
             missing = missing_in(error)

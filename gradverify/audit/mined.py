@@ -118,16 +118,31 @@ def _tree_of(code: Any) -> ast.AST:
 
 def unpacked_length(code: Any, name: str) -> int:
     """How many names ``a, b, c = name`` gives its parts; 0 if the code has no such line."""
-    return next((n for value, n in _unpackings(code) if value == name), 0)
+    return len(unpacked_names(code, name))
+
+
+def unpacked_names(code: Any, name: str) -> tuple[str, ...]:
+    """The names that ``a, b, c = name`` gives the parts; none if the code has no such line."""
+    return next((names for value, names in _unpackings(code) if value == name), ())
+
+
+def returns_function(code: Any) -> bool:
+    """Whether all that a function returns is a function: a lambda, or one that it defines."""
+    own = next((n for n in getattr(_tree_of(code), "body", []) if isinstance(n, ast.FunctionDef)), None)
+    if own is None:
+        return False
+    inner = {n.name for n in own.body if isinstance(n, ast.FunctionDef)}
+    values = [n.value for n in own.body if isinstance(n, ast.Return)]
+    return bool(values) and all(isinstance(v, ast.Lambda) or getattr(v, "id", None) in inner for v in values)
 
 
 def unpacked_rank(code: Any, name: str) -> int:
     """The number of axes that ``N, C, H, W = name.shape`` says an argument has; 0 if there is no such line."""
-    return next((n for value, n in _unpackings(code) if value in (f"{name}.shape", f"np.shape({name})")), 0)
+    return next((len(n) for value, n in _unpackings(code) if value in (f"{name}.shape", f"np.shape({name})")), 0)
 
 
 @cache
-def _unpackings(code: Any) -> tuple[tuple[str, int], ...]:
+def _unpackings(code: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     assigned = [n for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Assign)]
     pairs = [(n.targets[0], n.value) for n in assigned]
     for node in assigned:
@@ -135,7 +150,7 @@ def _unpackings(code: Any) -> tuple[tuple[str, int], ...]:
             pairs += list(zip(node.targets[0].elts, node.value.elts, strict=False))
     tuples = [(target.elts, value) for target, value in pairs if isinstance(target, ast.Tuple)]
     return tuple(
-        (ast.unparse(value), len(names))
+        (ast.unparse(value), tuple(ast.unparse(name) for name in names))
         for names, value in tuples
         if not any(isinstance(name, ast.Starred) for name in names)
     )

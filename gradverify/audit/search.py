@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ class Search:
     complaint: str = "it takes no inputs"
     tried: int = 0
     depth: tuple[int, int] = (-1, -1)
+    asked: list[Proposal] = field(default_factory=list)  # what errors asked for by its size
     backward: str = ""  # what a derivative said that could not be asked at all
 
     def accepted(
@@ -57,6 +58,8 @@ class Search:
                     self.complaint, self.depth = problem, depth
                 if wish is not None:
                     waiting.sort(key=lambda p: not wish(p))
+                waiting[:0] = [p for p in _asked_for(problem, proposal) if p not in self.asked]
+                self.asked += waiting[:1]
 
 
 def _attempt(run: Callable[[Arguments], Any], arguments: Arguments) -> tuple[str | None, Wish | None, tuple[int, int]]:
@@ -69,6 +72,15 @@ def _attempt(run: Callable[[Arguments], Any], arguments: Arguments) -> tuple[str
     problem, wish = judge_output(result)
     narrow = problem is None and _dtype_of(result) == "float32" and _dtype_of(list(arguments.inputs)) == "float64"
     return (_NARROW, None, _FAR) if narrow else (problem, wish, _FAR)
+
+
+def _asked_for(problem: str, proposal: Proposal) -> list[Proposal]:
+    """What ``cannot reshape array of size 15 into shape (5,4,2)`` wants: five samples of eight numbers."""
+    match = re.search(r"cannot reshape array of size \d+ into shape \((\d+(?:,\d+)+),?\)", problem)
+    if match is None:
+        return []
+    first, *rest = (int(n) for n in match[1].split(","))
+    return [replace(proposal, scheme={**proposal.scheme, "data": (first, int(np.prod(rest)))})]
 
 
 _FAR = (99, 0)
@@ -140,4 +152,6 @@ _READINGS: tuple[tuple[str, Callable[..., Wish]], ...] = (
     (r"tuple index out of range", lambda: lambda p: p.rank > 2),
     (r"of integer \(or boolean\) type", lambda: lambda p: p.integers or p.label == "class"),
     (r"only integer", lambda: lambda p: p.integers),
+    (r"original->remapped\]: \((\d+),2\)", lambda n: lambda p: p.rank == n),  # of np.pad: a pair for each axis
+    (r"list of axes|repeated axis", lambda: lambda p: p.rank > 2),
 )

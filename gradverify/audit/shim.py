@@ -19,6 +19,7 @@ import numpy as np
 from gradverify.arrays import flatten, is_floating
 from gradverify.audit.losses import LOSSES
 from gradverify.audit.roles import required_parameters, roles_of_backward
+from gradverify.targets.calling import random_state, set_random_state
 from gradverify.targets.gradients import names_gradient_of, plain
 from gradverify.targets.graph import fetch, floating_of
 from gradverify.targets.parameters import find_parameters
@@ -285,11 +286,12 @@ def shimmed(obj: Any, plan: Plan) -> Any:
 
 def _subclass(cls: type, plan: Plan) -> type:
     def forward(self: Any, *arguments: Any, **settings: Any) -> Any:
+        drawn = random_state() if plan.point else None
         result = _call_forward(self, plan, arguments, settings)
         y = output_of(self, result, plan)
         if plan.loss:
             y = LOSSES[plan.loss](y, arguments[-1])
-        object.__setattr__(self, "_audited_call", (arguments, result))
+        object.__setattr__(self, "_audited_call", (arguments, result, drawn))
         return y
 
     def backward(self: Any, u: Any) -> Any:
@@ -345,7 +347,9 @@ def _scaled(g: Any, u: Any) -> Any:
 
 def _ask(layer: Any, plan: Plan, u: Any) -> tuple[list[Any], list[Any]]:
     twin: Any = deepcopy(layer) if plan.cotangent == "onehot" else layer
-    arguments, result = vars(twin)["_audited_call"]
+    arguments, result, drawn = vars(twin)["_audited_call"]
+    if drawn is not None:  # a gradient that runs the forward itself draws what the forward drew
+        set_random_state(random_state(), drawn)
     old = {path: fetch(twin, path).copy() for path, (how, _) in plan.of_params if how == "moved"}
     returned = _call_backward(twin, plan, u, arguments, result)
     inputs = [None if where is None else _take(where, returned, twin, old) for where in plan.of_input]

@@ -19,6 +19,7 @@ from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence, twin_call
 from gradverify.audit.shim import Plan, make_plan, output_of, shimmed
+from gradverify.audit.signatures import built, normalised, parts_of
 from gradverify.targets import function, layer, pair
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
@@ -104,7 +105,8 @@ def _of_made(candidate: Candidate, made: Made, seed: int) -> Trial:
         yield from (of_object(candidate, other.obj) for other in made.again(name, value, seed))
 
     told: list[Any] = [made.shape, getattr(made.obj, "input_shape", None)]
-    shapes = tuple(shape for shape in told if _is_shape(shape))
+    told += [value for value in made.settings.values() if isinstance(value, tuple) and len(value) > 1]
+    shapes = tuple(dict.fromkeys(shape for shape in told if _is_shape(shape)))
     return replace(trial, settings=made.settings, varied=varied, code=type(made.obj), stated=shapes)
 
 
@@ -228,12 +230,22 @@ def _run(obj: Any, plan: Plan, arguments: Arguments) -> Any:
 def _of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple[np.ndarray, ...]) -> Trial:
     forward = fetch(candidate.forward)
     backward = forward if candidate.kind in ("joint", "flag") else fetch(candidate.backward)
+    if getattr(forward, "__self__", None) is None:
+        forward, backward = _normalised(forward, backward, candidate.kind)
     makers = {"pair": _pair_readings, "joint": _joint_readings, "flag": _flag_readings}
     readings = makers.get(candidate.kind, _point_readings)(forward, backward, candidate)
     run = partial(twin_call, forward)
     if candidate.kind == "joint":
         return Trial(forward, held, readings, lambda arguments: run(arguments)[0])
     return Trial(forward, held, readings, run)
+
+
+def _normalised(forward: Function, backward: Function, kind: str) -> tuple[Function, Function]:
+    if forward is not backward:
+        forward, backward = built({"forward": forward, "backward": backward}, 0).values()
+    parts = parts_of(forward)
+    backward = normalised(backward, parts) if parts or kind == "point" else backward
+    return normalised(forward, parts), backward
 
 
 def _pair_readings(forward: Function, backward: Function, _: Candidate) -> tuple[Reading, ...]:

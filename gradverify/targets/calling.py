@@ -144,20 +144,22 @@ class Replay:
         What is yielded holds the state that the code left behind once it has run: a backward goes
         on from where its forward stopped, so that a second draw is a second draw.
         """
-        outer, left = _random_state(), list[State]()
-        _set_random_state(outer, start or self.start)
+        outer, left = random_state(), list[State]()
+        set_random_state(outer, start or self.start)
         try:
             yield left
         finally:
-            left.append(_random_state())
-            _set_random_state(left[0], outer)
+            left.append(random_state())
+            set_random_state(left[0], outer)
 
 
-def _random_state() -> State:
+def random_state() -> State:
+    """The state of NumPy's and Python's global generators."""
     return np.random.get_state(), random.getstate()  # noqa: NPY002 - user code uses it
 
 
-def _set_random_state(old: State, new: State) -> None:
+def set_random_state(old: State, new: State) -> None:
+    """Put the state `new` in the place of `old`, which is the one of now."""
     # Setting costs ten times what comparing does, and hardly any target draws at all.
     if old[0][2] != new[0][2] or not np.array_equal(old[0][1], new[0][1]):
         np.random.set_state(new[0])  # noqa: NPY002
@@ -167,7 +169,7 @@ def _set_random_state(old: State, new: State) -> None:
 
 def replay() -> Replay:
     """A `Replay` that starts every call from the random state of now."""
-    return Replay(_random_state())
+    return Replay(random_state())
 
 
 @contextlib.contextmanager
