@@ -13,7 +13,7 @@ import numpy as np
 
 from gradverify.arrays import Arrays, flatten
 from gradverify.flow import rules
-from gradverify.flow.sites import Backward, Passage, Rule, Site
+from gradverify.flow.sites import Backward, Change, Passage, Rule, Site
 from gradverify.reference import (
     GRU,
     LSTM,
@@ -188,12 +188,34 @@ def _push(network: Layer, params: Params, x: Array, dx: np.ndarray) -> np.ndarra
     return np.asarray(network.pushforward(params, x, still, dx)[1])
 
 
-def _altered(network: Layer, params: Params, x: Array, scales: Mapping[str, float], activation: str | None) -> Passage:
-    """A copy with other weights and activations, watched."""
+def _altered(network: Layer, params: Params, x: Array, change: Change) -> Passage | None:
+    """A copy with other weights, activations or normalisations, watched."""
+    if change.normalised:
+        own = _normalised(network, params)
+        return None if own is None else record(own[0], (own[1], x))
+    scales, activation = change.scales, change.activation
     leaves, rebuild = flatten(params, "")
     others = {name: w if w is None or np.ndim(w) < 2 else _times(w, scales.get(name.rpartition(".")[0], 1.0))
               for name, w in leaves.items()}
     return record(network if activation is None else _with(network, activation), (rebuild(others), x))
+
+
+def _normalised(network: Layer, params: Params) -> tuple[Network, Params] | None:
+    """A normalisation behind every dense layer of a sequence but the last one."""
+    if not isinstance(network, Network):
+        return None
+    parts = list(zip(network.layers, params, strict=True))
+    last = max((k for k, (layer, _) in enumerate(parts) if isinstance(layer, Dense)), default=0)
+    found: list[tuple[Layer, Params]] = []
+    for k, (layer, own) in enumerate(parts):
+        if isinstance(layer, Residual) and (body := _normalised(layer.body, own["body"])) is not None:
+            layer, own = dataclasses.replace(layer, body=body[0]), {**own, "body": body[1]}  # noqa: PLW2901
+        found.append((layer, own))
+        if isinstance(layer, Dense) and k < last:
+            norm = LayerNorm((layer.units,))
+            plain = norm.init(np.random.default_rng(0))
+            found.append((norm, {name: v.astype(own["W"].dtype) for name, v in plain.items()}))
+    return Network(tuple(layer for layer, _ in found)), tuple(own for _, own in found)
 
 
 def _times(w: np.ndarray, scale: float) -> np.ndarray:

@@ -3,7 +3,8 @@
 Weights rescaled: each layer's weights are divided by the root of what it and the activation below it do to the
 gradient's mean square, a few times over, since other weights meet the activation elsewhere (Mishkin and Matas, *All
 you need is a good init*, 2016, do so forwards). Another activation: ReLU, whose slopes do not depend on the scale of
-what it meets. Branches scaled: those of n residual blocks divided by the root of n (`Residual.depth`).
+what it meets. Normalisation: each layer's sums brought to mean 0 and variance 1 (Ba et al., *Layer normalization*,
+2016). Branches scaled: those of n residual blocks divided by the root of n (`Residual.depth`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from gradverify.flow.record import FlowReport, FlowVerdict, Trial
-from gradverify.flow.sites import Passage, Site, settled
+from gradverify.flow.sites import Change, Passage, Site, settled
 
 ROUNDS = 4
 FURTHEST = 1e3  # a factor beyond this comes from dead or infinite layers, and scaling by it helps nobody
@@ -27,6 +28,7 @@ def tried(report: FlowReport, passage: Passage, measure: Callable[[Passage], Flo
     copies = {
         "weights rescaled layer by layer": rescaled(passage),
         "ReLU for every activation, weights rescaled": rescaled(passage, "relu"),
+        "layer normalisation behind every layer": passage.altered(Change(normalised=True)),
         f"branches divided by sqrt({len(blocks)})": branches_scaled(passage, len(blocks)) if len(blocks) > 1 else None,
     }
     after = {name: measure(copy) for name, copy in copies.items() if copy is not None}
@@ -34,23 +36,25 @@ def tried(report: FlowReport, passage: Passage, measure: Callable[[Passage], Flo
     return tuple(sorted(trials, key=lambda t: (t.verdict is not FlowVerdict.HEALTHY, abs(t.decades))))
 
 
-def rescaled(passage: Passage, activation: str | None = None) -> Passage:
+def rescaled(passage: Passage, activation: str | None = None) -> Passage | None:
     """A copy whose layers each keep the gradient's size, as far as scaling weights can do that."""
     assert passage.altered is not None
     scales: dict[str, float] = {}
-    copy = passage if activation is None else passage.altered({}, activation)
+    copy = passage if activation is None else passage.altered(Change({}, activation))
     for _ in range(ROUNDS):
+        if copy is None:
+            return None
         for name, scale in _wanted(settled(copy.sites)).items():
             scales[name] = scales.get(name, 1.0) * scale
-        copy = passage.altered(scales, activation)
+        copy = passage.altered(Change(dict(scales), activation))
     return copy
 
 
-def branches_scaled(passage: Passage, blocks: int) -> Passage:
+def branches_scaled(passage: Passage, blocks: int) -> Passage | None:
     """A copy with the weights within residual blocks divided by the root of their number."""
     assert passage.altered is not None
     last = {site.inside: site.name for site in passage.sites if site.inside and site.weights}
-    return passage.altered(dict.fromkeys(last.values(), 1 / math.sqrt(blocks)), None)
+    return passage.altered(Change(dict.fromkeys(last.values(), 1 / math.sqrt(blocks))))
 
 
 def _wanted(sites: Sequence[Site]) -> Mapping[str, float]:

@@ -74,12 +74,24 @@ class Backward:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a remedy changes in a copy: weights multiplied, by site; another activation everywhere; sums normalised.
+
+    `normalised` puts a layer normalisation without parameters behind every layer with weights but the last.
+    """
+
+    scales: Mapping[str, float] = field(default_factory=dict)
+    activation: str | None = None
+    normalised: bool = False
+
+
+@dataclass(frozen=True)
 class Passage:
     """One forward pass of a network, ready to be pulled back as often as asked.
 
     `pull` takes a cotangent of `output`. `cotangent` differentiates a loss of the output: its value and dL/doutput.
     `x` is the input, `push` the tangent of the output for one of the input, `forward` the output at another input.
-    `altered` watches a copy whose weights are multiplied, by site, and whose activations are others.
+    `altered` watches a copy with a change; None where the adapter cannot make it.
     """
 
     name: str
@@ -90,7 +102,7 @@ class Passage:
     x: np.ndarray | None = None
     push: Callable[[np.ndarray], np.ndarray] | None = None
     forward: Callable[[np.ndarray], np.ndarray] | None = None
-    altered: Callable[[Mapping[str, float], str | None], Passage] | None = None
+    altered: Callable[[Change], Passage | None] | None = None
 
 
 def settled(sites: Sequence[Site], seed: int = 0) -> tuple[Site, ...]:

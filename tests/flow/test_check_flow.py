@@ -110,6 +110,12 @@ def test_the_first_remedy_was_tried_and_helps(activation, variance):
     assert all(np.array_equal(W, own["W"]) for W, own in zip(before, params[::2], strict=True))
 
 
+@pytest.mark.parametrize(("activation", "variance"), [("relu", 8.0), ("tanh", 0.2), ("relu", 1 / 3)])
+def test_normalisation_was_tried_and_helps(activation, variance):
+    trials = {t.remedy: t for t in gv.check_flow(*mlp(activation, variance, 20)).trials}
+    assert trials["layer normalisation behind every layer"].verdict == "healthy"
+
+
 def test_the_branches_of_an_exploding_residual_network_are_scaled():
     rng = np.random.default_rng(0)
     block = Residual(sequential(Activation("relu"), Dense(32, 32, initialiser="he_normal")))

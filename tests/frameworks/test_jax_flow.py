@@ -47,6 +47,14 @@ def test_the_verdict_of_a_known_network(variance, verdict):
     assert report.unexplained == ()
 
 
+def test_weights_are_rescaled_in_a_copy():
+    params = jax.tree.map(jnp.asarray, parameters(16, 0.2))
+    before = np.array(params[0]["W"])
+    trial = gv.check_flow(mlp, params, jnp.asarray(x(20, 32))).trials[0]
+    assert (trial.remedy, trial.verdict) == ("weights rescaled layer by layer", "healthy")
+    assert np.array_equal(before, params[0]["W"])
+
+
 def test_a_wrong_custom_vjp_is_not_explained():
     @jax.custom_vjp
     def tanh(z):

@@ -27,6 +27,14 @@ def test_pytorchs_default_initialisation_vanishes_under_relu():
     assert len(report.layers) == 49
 
 
+def test_remedies_are_tried_on_copies():
+    network = deep(24)
+    report = gv.check_flow(network, x(40, 32))
+    assert {t.remedy for t in report.trials if t.verdict == "healthy"} >= {
+        "weights rescaled layer by layer", "layer normalisation behind every layer"}
+    assert [type(m) for m in network] == [nn.Linear, nn.ReLU] * 24 + [nn.Linear]
+
+
 def test_a_loss_scales_the_sizes_and_not_the_verdict():
     network, labels = deep(10), torch.arange(40) % 4
     reports = [gv.check_flow(network, x(40, 32), loss=lambda y, s=s: s * F.cross_entropy(y, labels)) for s in (1, 1e-8)]

@@ -14,7 +14,7 @@ from jax import numpy as jnp
 from jax import tree_util
 
 from gradverify.flow import rules
-from gradverify.flow.sites import Backward, Passage, Rule, Site
+from gradverify.flow.sites import Backward, Change, Passage, Rule, Site
 from gradverify.frameworks.jax.layers import Key, Layer, Run, Traced, interpreted
 from gradverify.frameworks.jax.program import Program, make_program
 
@@ -69,7 +69,11 @@ def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
     values = program.values(program.point)
     with program.running():
         jaxpr, shape = jax.make_jaxpr(program.call, return_shape=True)(values)
-    watched = Watched(program, jaxpr, tree_util.tree_structure(shape), values, _parameters(program))
+    return _passage(Watched(program, jaxpr, tree_util.tree_structure(shape), values, _parameters(program)))
+
+
+def _passage(watched: Watched) -> Passage:
+    program, values = watched.program, watched.values
     y, layers = watched.first
     data = next((name for name in program.inputs if name not in watched.parameters), None)
     calls = _named(layers)
@@ -78,7 +82,16 @@ def record(network: Any, inputs: tuple[Any, ...]) -> Passage:
         name=program.name, sites=sites, output=np.asarray(_main(y)), pull=partial(_pull, watched, calls, sites, data),
         cotangent=partial(_cotangent, y), x=None if data is None else np.asarray(values[data]),
         push=None if data is None else partial(_push, watched, data),
-        forward=None if data is None else partial(_forward, watched, data))
+        forward=None if data is None else partial(_forward, watched, data), altered=partial(_altered, watched))
+
+
+def _altered(watched: Watched, change: Change) -> Passage | None:
+    """The program with other weights; what is between them is not named in a jaxpr, and stays as it is."""
+    if change.activation is not None or change.normalised:
+        return None
+    values = {name: v * change.scales[name] if name in change.scales and jnp.ndim(v) > 1 else v
+              for name, v in watched.values.items()}
+    return _passage(Watched(watched.program, watched.jaxpr, watched.structure, values, watched.parameters))
 
 
 def _forward(watched: Watched, data: str, x: np.ndarray) -> np.ndarray:

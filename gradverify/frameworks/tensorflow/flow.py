@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,11 +17,11 @@ from keras import layers as kl
 
 from gradverify.arrays import flatten
 from gradverify.flow import rules
-from gradverify.flow.sites import Backward, Passage, Rule, Site
+from gradverify.flow.sites import Backward, Change, Passage, Rule, Site
 from gradverify.frameworks.tensorflow.program import Program, make_program
 from gradverify.frameworks.tensorflow.reached import raw
 from gradverify.frameworks.tensorflow.tensors import floating, from_host, to_host
-from gradverify.frameworks.tensorflow.watching import Call, Watch, changed, watched
+from gradverify.frameworks.tensorflow.watching import Call, Watch, changed, innermost, watched
 from gradverify.reference.activations import Activation
 
 CONVOLUTIONS = (kl.Conv1D, kl.Conv2D, kl.Conv3D)
@@ -37,18 +37,19 @@ class Runner:
     network: Any
     program: Program
     entry: str | None
-    scales: Mapping[str, float] = field(default_factory=dict)
-    activation: str | None = None
+    change: Change = field(default_factory=Change)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """The model's code runs here; all that it changes is put back."""
-        with self.program.state.frozen(), changed(self.network, self.scales):
+        with self.program.state.frozen(), changed(self.network, self.change.scales):
             yield
 
     def outputs(self, watch: Watch, x: Any = None) -> Any:
         """One forward pass, watched, at another input if one is given."""
-        watch.activation = None if self.activation is None else keras.activations.get(self.activation)
+        other = self.change.activation
+        watch.activation = None if other is None else keras.activations.get(other)
+        watch.normalised = _sums(self.network)[:-1] if self.change.normalised else []
         own = {} if x is None or self.entry is None else {self.entry: x}
         with watched(self.network, watch):
             return self.program.call({**self.program.tensors, **own})
@@ -80,8 +81,12 @@ def _passage(runner: Runner) -> Passage:
         forward=None if start is None else partial(_forward, runner, start), altered=partial(_altered, runner))
 
 
-def _altered(runner: Runner, scales: Mapping[str, float], activation: str | None) -> Passage:
-    return _passage(replace(runner, scales=scales, activation=activation))
+def _altered(runner: Runner, change: Change) -> Passage:
+    return _passage(replace(runner, change=change))
+
+
+def _sums(network: Any) -> list[Any]:
+    return [layer for layer in innermost(network) if isinstance(layer, (kl.Dense, *CONVOLUTIONS))]
 
 
 def _forward(runner: Runner, like: Any, x: np.ndarray) -> np.ndarray:

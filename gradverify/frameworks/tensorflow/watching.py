@@ -41,10 +41,11 @@ class Call:
 
 @dataclass
 class Watch:
-    """A run under way: the calls so far, the tape, and the activation to use instead of every one, if any."""
+    """A run under way: its tape and its calls so far, the activation in place of every one, the layers to normalise."""
 
     tape: Any = None
     activation: Callable[[Any], Any] | None = None
+    normalised: list[Any] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -101,13 +102,24 @@ def _called(watch: Watch, layer: Any, name: str, call: Callable[..., Any], *args
         return call(*args, **keywords)
     plain = watch.activation if watch.activation is not None and isinstance(layer, ACTIVATIONS) else None
 
+    normal = any(layer is other for other in watch.normalised)
+
     def forward(x: Any) -> Any:
         return plain(x) if plain is not None else call(x, *args[1:], **keywords)
 
     own = getattr(layer, "activation", None)
     if own is None or own is keras.activations.linear or isinstance(layer, (*ACTIVATIONS, *WHOLE)):
-        return _noted(watch, layer, *watch.named(name), args[0], forward)
-    return _in_two(watch, layer, name, args[0], forward, watch.activation or own)
+        y = _noted(watch, layer, *watch.named(name), args[0], forward)
+        return _noted(watch, None, f"{name} > norm", False, y, _standard) if normal else y
+    own = watch.activation or own
+    return _in_two(watch, layer, name, args[0], forward, (lambda z: own(_standard(z))) if normal else own)
+
+
+def _standard(z: Any) -> Any:
+    """Every example at mean 0 and variance 1."""
+    axes = list(range(1, len(z.shape)))
+    mean, variance = tf.nn.moments(z, axes, keepdims=True)
+    return (z - mean) * tf.math.rsqrt(variance + tf.cast(1e-5, z.dtype))
 
 
 def _noted(watch: Watch, layer: Any, name: str, first: bool, source: Any, forward: Callable[[Any], Any]) -> Any:

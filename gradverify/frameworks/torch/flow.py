@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gradverify.arrays import flatten
 from gradverify.flow import rules
-from gradverify.flow.sites import Backward, Passage, Rule, Site
+from gradverify.flow.sites import Backward, Change, Passage, Rule, Site
 from gradverify.frameworks.torch.state import frozen
 from gradverify.frameworks.torch.tensors import floating, to_host
 from gradverify.reference.activations import Activation
@@ -94,12 +94,10 @@ def _like(a: np.ndarray, t: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(a)).to(t.device, t.dtype)
 
 
-def _altered(
-    network: nn.Module, inputs: tuple[Any, ...], scales: Mapping[str, float], activation: str | None
-) -> Passage:
-    """A copy with other weights and activations, watched."""
+def _altered(network: nn.Module, inputs: tuple[Any, ...], change: Change) -> Passage:
+    """A copy with other weights, activations or normalisations, watched."""
     copy = deepcopy(network)
-    modules = dict(copy.named_modules())
+    modules, scales, activation = dict(copy.named_modules()), change.scales, change.activation
     with torch.no_grad():
         for name, scale in scales.items():
             for p in modules.get(name, copy).parameters():  # one layer alone goes under the name of its class
@@ -108,7 +106,20 @@ def _altered(
         if activation is not None and type(module) in ACTIVATIONS and name:
             parent, _, key = name.rpartition(".")
             setattr(modules[parent], key, nn.ReLU())
+    if change.normalised:
+        _normalise(copy)
     return record(copy, inputs)
+
+
+def _normalise(network: nn.Module) -> None:
+    """A normalisation behind every sum but the last one."""
+    modules = dict(network.named_modules())
+    sums = [(n, m) for n, m in _innermost(network, "") if isinstance(m, (nn.Linear, *CONVOLUTIONS)) and n in modules]
+    for name, module in sums[:-1]:
+        parent, _, key = name.rpartition(".")
+        norm = nn.LayerNorm(module.out_features, elementwise_affine=False) if isinstance(module, nn.Linear) else \
+            nn.GroupNorm(1, module.out_channels, affine=False)
+        setattr(modules[parent], key, nn.Sequential(module, norm))
 
 
 @contextmanager
