@@ -173,11 +173,15 @@ class FlowReport:
             figures=self.figures(), notes=(*self.notes, *_sentences(self)))
 
     def figures(self) -> tuple[Figure, ...]:
-        """The size of the gradient and of the activations through the depth."""
+        """The sizes of gradient and activations through the depth, and each layer's factor beside its prediction."""
         depth = tuple(float(k) for k, _ in enumerate(self.layers))
         curves = tuple(Curve(label, depth, tuple(float(getattr(layer, name)) for layer in self.layers))
                        for label, name in (("gradient dL/d output", "delta"), ("output", "activation")))
-        return (Figure("What flows through the layers", "layer", "root mean square", curves, log_y=True),)
+        names = (("measured", "log_ratio"), ("expected by theory", "predicted"))
+        ratios = tuple(Curve(label, depth, tuple(_finite(getattr(layer, name)) for layer in self.layers), points=True)
+                       for label, name in names)
+        return (Figure("What flows through the layers", "layer", "root mean square", curves, log_y=True),
+                Figure("What each layer does to the gradient", "layer", "ln of the factor of its mean square", ratios))
 
     def frame(self) -> Any:
         """A `pandas.DataFrame`, one row a layer, in the order of the forward pass."""
@@ -188,6 +192,10 @@ class FlowReport:
     to_html = sheets.to_html
     __str__ = sheets.text
     _repr_html_ = sheets.fragment
+
+
+def _finite(x: float) -> float:
+    return x if math.isfinite(x) else math.nan
 
 
 def _cells(layer: LayerFlow, columns: Iterable[str]) -> tuple[Any, ...]:
