@@ -40,9 +40,9 @@ def check_flow(
     """Whether the gradient gets back through a network: vanishing, exploding, dead, saturated, nonfinite or healthy.
 
     `network` is a PyTorch module, a JAX function or module or a Keras model, called as ``network(*inputs)``, or a
-    network of `gradverify.reference`, called as ``network.forward(params, x)``. `loss` is a callable of its output; without one
-    the gradient that is sent back is random, which is all that the verdict needs. `optimizer` is a name or an instance:
-    how many decades between the layers it forgives decides the verdict.
+    network of `gradverify.reference`, called as ``network.forward(params, x)``. `loss` is a callable of its output;
+    without one the gradient that is sent back is random, which is all that the verdict needs. `optimizer` is a name or
+    an instance: how many decades between the layers it forgives decides the verdict.
 
     >>> from gradverify.reference import Activation, Dense, sequential
     >>> layers = [Dense(32, 32, initialiser="lecun_normal"), Activation("sigmoid")] * 12
