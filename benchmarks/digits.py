@@ -100,7 +100,7 @@ def page(runs, epochs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
     runs = {seed: fit(seed, options.epochs) for seed in options.seeds}
     text = page(runs, options.epochs)

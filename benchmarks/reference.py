@@ -20,7 +20,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 REPORT = ROOT / "reports" / "reference.md"
-ORACLES = {"complex step": 1e-13, "fifty digits": 1e-13, "second": 1e-12, "PyTorch": 1e-12}
+ORACLES = {"complex step": 1e-13, "quad": 1e-13, "mpmath": 1e-13, "certified": 1e-13, "fifty digits": 1e-13,
+           "second": 1e-12, "PyTorch": 1e-12}
 KINDS = ("Activations", "Layers", "Losses", "Optimizers")
 NAMELESS = {  # tests whose parameters are functions of PyTorch's, not the layer
     "test_convolution_and_its_transpose": [("Layers", "Conv"), ("Layers", "ConvTransposed")],
@@ -35,7 +36,8 @@ NAMELESS = {  # tests whose parameters are functions of PyTorch's, not the layer
 
 WHAT = """The worst relative disagreement of values and gradients over all rows that tests/reference compares, each on the
 scale of its array's largest entry: ordinary points, saturation, ties, masked rows, zero variance, repeated indices, a
-batch of one. *complex step*: every entry of every gradient, h = 1e-30; *fifty digits*: the same forward, or the formula,
+batch of one. *complex step*: every entry of every gradient, h = 1e-30; *quad*, *mpmath*, *certified*: the slope along
+random signs, the same forward on 113 bits, fifty digits and balls; *fifty digits*: the same forward, or the formula,
 in mpmath; *second*: pushforward of the pullback against a complex step through both; *PyTorch*: the same parameters and
 inputs, value and gradients, or thirty iterates of an optimizer. Blank: not compared there. Where a normalisation is given
 1e4 + x, four digits are gone before it starts: those rows are held to 1e-11."""

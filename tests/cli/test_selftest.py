@@ -12,7 +12,20 @@ from typer.testing import CliRunner
 from gradverify import selftest as package
 from gradverify.cli import app
 from gradverify.records import Check, Report, Verdict
-from gradverify.reference import MSE, Activation, BatchNorm, CategoricalCrossEntropy, Dense, Embedding, Softmax
+from gradverify.reference import (
+    LSTM,
+    MSE,
+    Activation,
+    BatchNorm,
+    CategoricalCrossEntropy,
+    Conv,
+    Dense,
+    Embedding,
+    Reshape,
+    Residual,
+    Softmax,
+    sequential,
+)
 from gradverify.selftest import (
     Counterexample,
     Judgement,
@@ -177,6 +190,14 @@ def test_a_right_gradient_passes_to_the_last_digits(case):
     judgement = judge(case)
     assert judgement.verdict == "pass"
     assert judgement.agreement < 1e-13
+
+
+def test_rounding_that_few_ways_to_move_the_last_bits_show_is_no_failure():
+    """A bias before a normalisation has the gradient zero; what is left of it is rounding within the block."""
+    block = Residual(sequential(Conv(1, 3, (3,), padding=1), BatchNorm(3)), shortcut=Conv(1, 3, (1,)))
+    layers = LSTM(3, 2, output="last"), Activation("tanh"), Reshape((1, 2)), block
+    architecture = Architecture((2, 1, 3), layers, beside=(("mask", (2, 1)),))
+    assert judge(Case(architecture, Point(seed=2745, entries=(20.0,)), loss=MSE())).verdict != "fail"
 
 
 def test_a_kink_is_not_judged():
