@@ -120,7 +120,7 @@ def judge(case: Case, *, only_failures: bool = False) -> Judgement:
         moving = {name: leaf for name, leaf in subject.point.items() if _moves(name, leaf)}
         misshapen = [name for name, leaf in moving.items() if not _fits(gradient.get(name), leaf)]
         if misshapen:
-            return Judgement(Verdict.FAIL, f"gradient of another shape: {', '.join(misshapen)}")
+            return Judgement(Verdict.FAIL, f"gradient of another shape or kind: {', '.join(misshapen)}")
         if not _holds_padding(case, gradient):
             return Judgement(Verdict.FAIL, "the row of the padding has a gradient, and is a constant")
         return _compared(subject, gradient, moving, only_failures)
@@ -152,7 +152,7 @@ def _moves(name: str, leaf: Any) -> bool:
 
 
 def _fits(gradient: Any, leaf: Any) -> bool:
-    return gradient is None or np.shape(gradient) == np.shape(leaf)
+    return gradient is None or (np.shape(gradient) == np.shape(leaf) and np.asarray(gradient).dtype.kind in "fiub")
 
 
 def _compared(subject: Subject, gradient: Arrays, moving: Arrays, only_failures: bool) -> Judgement:

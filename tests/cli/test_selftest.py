@@ -231,6 +231,7 @@ def test_a_small_leaf_does_not_hide_behind_a_large_one(monkeypatch):
 @pytest.mark.parametrize(("wrong", "reason"), [
     (lambda dy: 1 / 0, "raises ZeroDivisionError"),
     (lambda dy: ({}, np.zeros(7)), "another shape"),
+    (lambda dy: ({}, np.array([[None]])), "or kind"),
     (lambda dy: ({}, dy * np.nan), "nonfinite"),
     (lambda dy: ({}, None), ""),
 ])
