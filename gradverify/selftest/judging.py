@@ -2,7 +2,7 @@
 
 The fast judgement behind `selftest`: five forwards, three pullbacks, a few milliseconds. Every leaf of v is scaled
 to contribute alike, so that a small gradient is not hidden by a large one. The bar is that of `check`: what the
-oracle cannot know plus 8 times the measured noise of the pullback; beyond four bars lies a failure.
+oracle cannot know plus 8 times the measured noise of the pullback; far beyond it lies a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from gradverify.arrays import EPS, Arrays, dot, draw_signs, flatten, is_floating, to_float64
 from gradverify.oracles.complexstep import complex_step
-from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Verdict
+from gradverify.records import NOISE_FACTOR, Verdict
 from gradverify.reference import Embedding, Layer, Network
 from gradverify.strategies import Case
 
@@ -25,8 +25,9 @@ Move: TypeAlias = Callable[[Any], Any]
 CONSTANT = ("mean", "variance", "weights")  # running statistics and weights of examples: no claim is made
 RESOLVED = 1e-6  # the relative error that a pass must exclude, as in `check`
 KEYS = (1, 2, 3)  # ways to move every last bit
-MORE_KEYS = tuple(range(4, 24))  # where these do not explain a gap that is not far beyond the bar
-CLOSE = 1e3  # bars; a gradient that is wrong in a formula lies further off
+# Bars beyond which a gap is a failure. Noise is measured between layers, not within blocks, where huge and tied scores
+# were seen to lose digits up to 9 bars away; planted bugs lie 1e4 and more bars off.
+FAR = 1e3
 ULPS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)  # by so much: two equal numbers move alike in all three ways once in 216
 FLOOR = 2.0**-12  # of the largest gradient: below, a leaf may be zero but for rounding, not to be enlarged
 ROUNDING = 16.0  # ulps of the largest gradient that any entry of another may be off by
@@ -164,13 +165,11 @@ def _compared(subject: Subject, gradient: Arrays, moving: Arrays, only_failures:
     if not math.isfinite(estimate.error):
         return Judgement(Verdict.INCONCLUSIVE, estimate.reason)
     gap, scale = abs(computed - estimate.value), max(_terms(gradient, v), abs(estimate.value))
-    if only_failures and gap <= FAIL_FACTOR * estimate.error:
+    if only_failures and gap <= FAR * estimate.error:
         return Judgement(Verdict.INCONCLUSIVE, "cannot fail")
     bar = estimate.error + NOISE_FACTOR * _noise(subject, gradient, v, computed)
-    if FAIL_FACTOR * bar < gap <= CLOSE * bar:
-        bar = estimate.error + NOISE_FACTOR * _noise(subject, gradient, v, computed, MORE_KEYS)
     numbers = (gap / scale if scale else 0.0, computed, estimate.value, bar)
-    if gap > FAIL_FACTOR * bar:
+    if gap > FAR * bar:
         return Judgement(Verdict.FAIL, "", *numbers)
     if bar > RESOLVED * scale and scale > 0:
         return Judgement(Verdict.INCONCLUSIVE, "resolution", *numbers)
@@ -231,16 +230,14 @@ def _terms(gradient: Arrays, v: Arrays) -> float:
                if gradient.get(name) is not None)
 
 
-def _noise(
-    subject: Subject, gradient: Arrays, v: Arrays, computed: float, keys: tuple[int, ...] = KEYS
-) -> float:
+def _noise(subject: Subject, gradient: Arrays, v: Arrays, computed: float) -> float:
     """How far the answer moves when every last bit of the point, of u and of all between layers does.
 
     Each entry moves by an amount of its own: where equal numbers cancel, the rounding errors that are left show only
     if they stop being equal. No entry is taken to be known better than to rounding of the largest gradient.
     """
     spread = 0.0
-    for key in keys:
+    for key in KEYS:
         moved = _mover(key)
         nearby = {name: moved(leaf) for name, leaf in subject.point.items()}
         other = dot(subject.gradient(nearby, subject.u, moved), v)
