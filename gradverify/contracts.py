@@ -41,7 +41,7 @@ def breaches(trial: Trial, u: Arrays, gradient: Gradient, seed: int) -> Iterator
         except Exception:  # noqa: S112 - layouts and zeros are our idea: a refusal is no finding
             continue
         yield from found
-        if any(breach.cause == "nondeterministic" for breach in found):
+        if any(breach.cause in ("nondeterministic", "accumulated") for breach in found):
             return  # whatever is compared from here on differs
 
 
@@ -79,9 +79,23 @@ def _inputs_kept(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Gen
 
 
 def _repeatable(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
-    for _ in range(_REPEATS):
+    calls = [trial.raw_gradient(u) for _ in range(_REPEATS)]
+    grown = [leaf for leaf in trial.leaves if _grows(leaf, calls)]
+    for call in calls:
+        text = "each call adds its gradient to what the calls before it returned"
+        yield from _compare(trial, gradient, call, "accumulated", text, tuple(grown))
         text = "two identical calls give different gradients"
-        yield from _compare(trial, gradient, trial.raw_gradient(u), "nondeterministic", text)
+        others = tuple(leaf for leaf in trial.leaves if leaf not in grown)
+        yield from _compare(trial, gradient, call, "nondeterministic", text, others)
+
+
+def _grows(leaf: str, calls: list[Arrays]) -> bool:
+    """Whether from call to call the gradient grows by the same amount, which is not zero."""
+    found = [to_float64(call[leaf]) for call in calls if call.get(leaf) is not None]
+    if len(found) < _REPEATS or len({g.shape for g in found}) > 1:
+        return False
+    step = found[1] - found[0]
+    return bool(np.any(step)) and np.allclose(found[2] - found[1], step, rtol=1e-6, atol=1e-9 * np.abs(found[2]).max())
 
 
 def _saved_kept(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:

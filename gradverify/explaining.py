@@ -9,7 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from gradverify.arrays import Arrays, to_float64
-from gradverify.diagnosis import MATRIX_EXPLANATIONS, VECTOR_EXPLANATIONS, Case, at_singular_point, diagnose
+from gradverify.diagnosis import (
+    MATRIX_EXPLANATIONS,
+    VECTOR_EXPLANATIONS,
+    Case,
+    at_singular_point,
+    diagnose,
+    explanations_of,
+)
 from gradverify.domains import entries_are_free
 from gradverify.judging import Finding, locate_in
 from gradverify.limits import BudgetSpent
@@ -60,7 +67,7 @@ def _places_and_causes(finding: Finding, known: Check) -> Iterator[Check]:
     elif entries_are_free(trial.regions.get(leaf)):
         located = finding.located or locate_in(trial, finding.u, finding.gradient, leaf, by=finding.opinion.by)
         yield _with_entries(known, located, ())
-        yield _with_entries(known, located, diagnose(make_case(finding, located)))
+        yield from (_with_entries(known, located, causes) for causes in explanations_of(make_case(finding, located)))
 
 
 def _with_entries(known: Check, located: Located, causes: tuple[Cause, ...]) -> Check:

@@ -114,7 +114,7 @@ def ask_along(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays) -> list[Fi
         if decision.verdict is Verdict.FAIL and len(leaves) == 1:
             decision = stand(trial, u, v, noise, decision, opinion)
             numbers_differ = decision.verdict is Verdict.FAIL and decision.reason != "nonfinite"
-            if numbers_differ and not _additive(trial, u, v, opinion.best):
+            if numbers_differ and not _additive(trial, u, v, opinion.best, decision.discrepancy):
                 decision = replace(decision, verdict=Verdict.INCONCLUSIVE, reason="kink")
         if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and len(leaves) == 1:
             decision = _certified_zero(trial, u, v, scales[leaf], decision)
@@ -172,25 +172,28 @@ def _trend_agrees(trial: Trial, u: Arrays, v: Arrays, decision: Decision) -> boo
     return abs(wide - decision.computed) < abs(wide - decision.expected) / 4
 
 
-def _additive(trial: Trial, u: Arrays, v: Arrays, whole: Estimate) -> bool:
+def _additive(trial: Trial, u: Arrays, v: Arrays, whole: Estimate, off: float) -> bool:
     """Whether the slopes along two parts of v add up to that along v, as those of a derivative do, however it is cut.
 
     The median of equal numbers is linear along every line, and yet has no derivative there.
     """
     rng = np.random.default_rng((trial.options.seed, 31))
-    return all(_adds_up(trial, u, v, whole, rng) for _ in range(_CUTS))
+    return all(_adds_up(trial, u, v, whole, off, rng) for _ in range(_CUTS))
 
 
-def _adds_up(trial: Trial, u: Arrays, v: Arrays, whole: Estimate, rng: np.random.Generator) -> bool:
+def _adds_up(
+    trial: Trial, u: Arrays, v: Arrays, whole: Estimate, off: float, rng: np.random.Generator
+) -> bool:
     masks = {n: rng.random(np.shape(x)) < 1 / 2 for n, x in v.items()}
     parts = [{n: np.where(masks[n] == side, x, 0.0) for n, x in v.items()} for side in (True, False)]
     if any(not any(np.any(x) for x in part.values()) for part in parts):
         return True
-    asked = [trial.expected(u, part, 1e-3 * abs(whole.value)).best for part in parts]
+    asked = [trial.expected(u, part, 1e-3 * max(abs(whole.value), off)).best for part in parts]
     if any(e.reason in ("kink", "jump") for e in asked):
         return False
     gap, room = abs(asked[0].value + asked[1].value - whole.value), asked[0].error + asked[1].error + whole.error
-    return gap <= FAIL_FACTOR * room and room <= abs(whole.value) / 2
+    # Beside a slope of zero what counts is that the parts are known better than the claim is off.
+    return gap <= FAIL_FACTOR * room and room <= max(abs(whole.value), off) / 2
 
 
 def finds(computed: float, witness: Estimate, noise: float) -> bool:
@@ -336,6 +339,6 @@ def _single_entries(trial: Trial, finding: Finding, v: Arrays, estimate: Estimat
     scales = Scales(magnitude({leaf: gradient.value[leaf]}, v), finding.decision.bar)
     decision = decide(value, estimate, noise, scales, 1.0, trial.options.tolerate)
     confirmed = bool(located.wrong.any()) and _entry_confirms(trial, finding.u, v, decision)
-    if confirmed and not _additive(trial, finding.u, v, estimate):
+    if confirmed and not _additive(trial, finding.u, v, estimate, decision.discrepancy):
         return replace(finding, decision=replace(decision, verdict=Verdict.INCONCLUSIVE, reason="kink"))
     return replace(finding, decision=decision, v=v, located=located) if confirmed else finding

@@ -15,6 +15,7 @@ Ask = Callable[[np.ndarray], Estimate]  # direction in one leaf -> estimate of <
 
 _EVERY_ENTRY = 64  # up to so many entries each is asked on its own
 _SAMPLE = 24
+_IN_LINE = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def locate(
         complete = True
     else:
         flat = _split(gradient, noise, sizes, ask, rng)
+        flat += [i for found in flat[:1] for i in _in_line_with(found, gradient.shape, rng)]
         flat += [int(i) for i in rng.choice(gradient.size, _SAMPLE, replace=False)]
         indices = [tuple(int(k) for k in np.unravel_index(i, gradient.shape)) for i in dict.fromkeys(flat)]
         complete = False
@@ -75,6 +77,18 @@ def locate(
         ),
         complete and len(known) == len(asked),
     )
+
+
+def _in_line_with(flat: int, shape: tuple[int, ...], rng: np.random.Generator) -> list[int]:
+    """Entries that share all indices but one with a wrong one, and some of its diagonal: a pattern shows in them."""
+    index = np.array(np.unravel_index(flat, shape))
+    lines = [
+        [int(k) if a == axis else int(i) for a, i in enumerate(index)]
+        for axis, n in enumerate(shape) for k in rng.choice(n, min(n, _IN_LINE), replace=False)
+    ]  # fmt: skip
+    if len(shape) == 2 and index[0] == index[1]:
+        lines += [[int(k), int(k)] for k in rng.choice(min(shape), min(*shape, _IN_LINE), replace=False)]
+    return [int(np.ravel_multi_index(line, shape)) for line in lines]
 
 
 def _entry(ask: Ask, shape: tuple[int, ...], sizes: np.ndarray, index: Index) -> Estimate:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gradverify.arrays import Arrays, dtype_name, to_float64
 from gradverify.diagnosis import Case
-from gradverify.judging import Finding, estimator
+from gradverify.judging import Finding, estimator, moved_outputs
 from gradverify.localize import Located
-from gradverify.probes import entry_sizes
+from gradverify.probes import entry_sizes, unit
 from gradverify.trial import Trial
 
 _DIAGONAL = 64
+Answer = TypeVar("Answer")
 
 
 def make_case(finding: Finding, located: Located) -> Case:
@@ -41,14 +42,16 @@ def make_case(finding: Finding, located: Located) -> Case:
         located=located, u=finding.u, outputs=trial.base, sizes=_sizes(trial, leaf),
         gradient_dtype=finding.gradient.dtypes.get(leaf, ""), leaf_dtype=dtype_name(trial.point[leaf]),
         at=_guarded(at), with_u=_guarded(with_u), expect=_guarded(expect), expect_u=_guarded(expect_u),
+        expect_of=_guarded(lambda other, indices: _entries(trial, finding.u, other, indices, by=finding.opinion.by)),
         diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
+        push=_guarded(lambda: _pushed(trial, finding)), moved=_guarded(lambda index: _moved(trial, leaf, index)),
     )  # fmt: skip
 
 
-def _guarded(question: Callable[..., np.ndarray | None]) -> Callable[..., np.ndarray | None]:
+def _guarded(question: Callable[..., Answer | None]) -> Callable[..., Answer | None]:
     """The same question, answered by None where the target will not take it."""
 
-    def asked(*args: Any) -> np.ndarray | None:
+    def asked(*args: Any) -> Answer | None:
         try:
             with np.errstate(all="ignore"):
                 return question(*args)
@@ -82,6 +85,26 @@ def _diagonal(trial: Trial, finding: Finding, located: Located, *, by: str) -> n
     return np.array(values)
 
 
+_STEP = 2.0**-12
+
+
+def _pushed(trial: Trial, finding: Finding) -> np.ndarray | None:
+    """``J u`` by a difference, where the output has the leaf's shape."""
+    (name, y), *more = trial.base.items()
+    if more or y.shape != np.shape(trial.point[finding.leaf]):
+        return None
+    u = finding.u[name]
+    step = _STEP * float(np.max(entry_sizes(trial.point[finding.leaf]))) / float(np.max(np.abs(u)))
+    ahead, behind = (trial.forward(trial.moved(t, {finding.leaf: u}))[name] for t in (step, -step))
+    return np.asarray((to_float64(ahead) - to_float64(behind)) / (2 * step))
+
+
+def _moved(trial: Trial, leaf: str, index: tuple[int, ...]) -> Arrays:
+    """By how much the outputs differ where one entry has moved a little; not at all where it is not read."""
+    moved = moved_outputs(trial, {leaf: unit(trial.point[leaf], index)})
+    return {name: np.where(np.abs(dy) > 2.0**-40 * np.abs(trial.base[name]), dy, 0.0) for name, dy in moved.items()}
+
+
 def _sizes(trial: Trial, leaf: str) -> dict[str, float]:
     """Numbers a forgotten factor is likely to be, by what they are called; the batch first."""
     sizes: dict[str, float] = {}
@@ -95,4 +118,8 @@ def _sizes(trial: Trial, leaf: str) -> dict[str, float]:
     for name, value in trial.point.items():
         if np.size(value) == 1 and name != leaf:
             sizes.setdefault(name, float(np.reshape(to_float64(value), ())))
+    for c in trial.target.constants:
+        sizes.setdefault(f"{c:.9g}", c)
+        if c < 1:
+            sizes.setdefault(f"(1 - {c:.9g})", 1 - c)
     return {name: value for name, value in sizes.items() if value not in (0.0, 1.0)}

@@ -14,7 +14,7 @@ from gradverify.elsewhere import is_blurred
 from gradverify.judging import Finding
 from gradverify.limits import BudgetSpent
 from gradverify.probes import draw_cotangent
-from gradverify.records import Cause, Check, Verdict
+from gradverify.records import Cause, Check, Options, Verdict
 from gradverify.regimes import AT_ZERO, LARGE, special_points
 from gradverify.rows import Row, blank, rows_of
 from gradverify.subgradients import judge_at_point
@@ -25,6 +25,7 @@ _BREACH_ADVICE = {
     "mutated-upstream": "work on a copy: other users of the same array see the change",
     "mutated-saved": "copy what was saved before working on it: a second backward, or another reader, sees the change",
     "stale-cache": "keep what the backward needs in this call's own cache, context or closure, not where all share",
+    "accumulated": "start from zero in each backward, or let the caller add up: dw = ..., not buffer += ...",
     "nondeterministic": "initialise every buffer, fix the random state, or synchronise",
     "upstream-ignored": "multiply by the upstream gradient",
     "nonlinear": "a pullback is linear in its upstream gradient: nothing may be squared, clipped or added to it",
@@ -79,7 +80,7 @@ def _special_check(trial: Trial, name: str, point: Arrays) -> list[Check]:
         spent = trial.counts.forwards + _SPECIAL_BUDGET
         limit = replace(trial.options, budget=min(spent, trial.options.budget or spent))
         there = Trial(trial.target, limit, point, trial.counts)
-        run = partial(_special_findings, there, name)
+        run = partial(_special_findings, there, name, trial.options)
         checks = rows_of(there, run, regime=name) if all_finite(there.base) else []
     except Exception:
         trial.counts.skipped.append(name)
@@ -90,9 +91,11 @@ def _special_check(trial: Trial, name: str, point: Arrays) -> list[Check]:
     return failed
 
 
-def _special_findings(there: Trial, regime: str) -> list[Finding]:
+def _special_findings(there: Trial, regime: str, options: Options) -> list[Finding]:
     """Without the NaN of a derivative that does not exist where all is zero: nobody guards x / |x| there."""
     found = judge_at_point(there, probes=1)
+    for finding in found:
+        finding.trial.options = options  # what failed is explained within the user's own budget
     if regime != AT_ZERO:
         return found
     return [f for f in found if f.decision.reason != "nonfinite" or f.opinion.native.reason not in ("kink", "jump")]

@@ -20,7 +20,7 @@ def raising(*_, **__):
 
 
 @pytest.mark.parametrize(("part", "target"), [
-    ("diagnose", WRONG), ("locate_in", WRONG), ("make_case", WRONG), ("sweep", WRONG), ("explain_forward", JVP),
+    ("explanations_of", WRONG), ("locate_in", WRONG), ("make_case", WRONG), ("sweep", WRONG), ("explain_forward", JVP),
     ("explain_higher", HESSIAN), ("diagnose", HESSIAN),
 ])
 def test_a_failure_stands_when_its_explanation_raises_and_says_so(monkeypatch, part, target):
@@ -33,7 +33,7 @@ def test_a_failure_stands_when_its_explanation_raises_and_says_so(monkeypatch, p
 
 
 def test_entries_that_were_found_are_kept_when_the_causes_cannot_be(monkeypatch):
-    monkeypatch.setattr(explaining, "diagnose", raising)
+    monkeypatch.setattr(explaining, "explanations_of", raising)
     assert gv.check(WRONG, X, search="none").checks[0].worst.index == (1,)
 
 

@@ -6,10 +6,14 @@ within the bars outranks what explains them roughly; of two exact ones the more 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from gradverify.diagnosis.algebra import another_norm, elementwise, logits, skip_path
 from gradverify.diagnosis.case import Case, Explanations
 from gradverify.diagnosis.conjugates import conjugate
+from gradverify.diagnosis.contributions import adjoint, forgotten_output, local_paths, some_contributions, swapped
 from gradverify.diagnosis.formulas import (
     at_activation,
     dtype,
@@ -37,18 +41,31 @@ from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
     nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign, transposed,
-    diagonal_only, another_function, factor, reduction,
-    epsilon, dtype, permuted, missing_term, places,
+    diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction, forgotten_output,
+    epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
 )  # fmt: skip
+LAST_RESORTS: Explanations = (some_contributions, local_paths)  # they ask the oracle many times
 VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)
 MATRIX_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, asymmetric, matrix_slices)
 
 
 def diagnose(case: Case, explanations: Explanations | None = None) -> tuple[Cause, ...]:
     """The causes that hold, the strongest first; ``unexplained`` if none does."""
-    found = [cause for explain in explanations or EXPLANATIONS for cause in explain(case)]
-    ranked = sorted(found, key=lambda cause: -cause.strength)
-    return tuple(ranked) or (_unexplained(case),)
+    *_, causes = explanations_of(case, explanations)
+    return causes
+
+
+_GOOD = 0.88  # nothing that is asked for last says more
+
+
+def explanations_of(case: Case, explanations: Explanations | None = None) -> Iterator[tuple[Cause, ...]]:
+    """The causes after each further explanation, so that whoever has to stop keeps what was found."""
+    found: list[Cause] = []
+    for explain in explanations or (*EXPLANATIONS, *LAST_RESORTS):
+        if explain not in LAST_RESORTS or all(cause.strength <= _GOOD for cause in found):
+            found = sorted([*found, *explain(case)], key=lambda cause: -cause.strength)
+            yield tuple(found)
+    yield tuple(found) or (_unexplained(case),)
 
 
 def at_singular_point(reason: str, computed: float, expected: float, slopes: tuple[float, float] | None) -> Cause:
@@ -77,4 +94,7 @@ def _unexplained(case: Case) -> Cause:
     )  # fmt: skip
 
 
-__all__ = ["EXPLANATIONS", "MATRIX_EXPLANATIONS", "VECTOR_EXPLANATIONS", "Case", "at_singular_point", "diagnose"]
+__all__ = [
+    "EXPLANATIONS", "MATRIX_EXPLANATIONS", "VECTOR_EXPLANATIONS", "Case", "at_singular_point", "diagnose",
+    "explanations_of",
+]  # fmt: skip

@@ -11,6 +11,8 @@ from gradverify.arrays import Arrays
 from gradverify.localize import Located
 from gradverify.records import FAIL_FACTOR, Cause
 
+Index = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -19,7 +21,8 @@ class Case:
     `gradient` is the whole computed leaf; `located` the entries for which the expected value is
     known. The closures ask further questions: `at(point)` computes the gradient elsewhere, `with_u(u)`
     with another cotangent, `expect(point, indices)` and `expect_u(u, indices)` what the oracle expects
-    there, `diagonal()` u_i dy_i/dx_i alone.
+    there, `expect_of(leaf, indices)` for another leaf, `diagonal()` u_i dy_i/dx_i alone, `push()` ``J u`` where the
+    output has the leaf's shape, `moved(index)` by how much that entry moves each output.
     """
 
     leaf: str
@@ -36,7 +39,10 @@ class Case:
     with_u: Callable[[Arrays], np.ndarray | None] = lambda _: None
     expect: Callable[[Arrays, tuple[tuple[int, ...], ...]], np.ndarray | None] = lambda *_: None
     expect_u: Callable[[Arrays, tuple[tuple[int, ...], ...]], np.ndarray | None] = lambda *_: None
+    expect_of: Callable[[str, tuple[Index, ...]], np.ndarray | None] = lambda *_: None
     diagonal: Callable[[], np.ndarray | None] = lambda: None
+    push: Callable[[], np.ndarray | None] = lambda: None
+    moved: Callable[[Index], Arrays | None] = lambda _: None
 
     @property
     def computed(self) -> np.ndarray:

@@ -175,6 +175,12 @@ def places(case: Case) -> Iterator[Cause]:
 
 
 def _regions(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
+    yield from _slices(case)
+    yield from _blocked(case)
+    yield from _boxes(case)
+
+
+def _slices(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
     x = case.x
     yield "wrong-at-zero", "where the input is exactly zero", x == 0
     yield "wrong-sign-branch", "where the input is negative", x < 0
@@ -185,12 +191,42 @@ def _regions(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
             yield "one-slice", f"at index {i} of axis {axis}", where == i
         for i in range(min(x.shape[axis], 16)):
             yield "one-slice", f"at index {i} of axis {axis}", where == i
+    if x.ndim == 2 and min(x.shape) > 1:
+        eye = np.eye(x.shape[0], x.shape[1])
+        yield "diagonal", "on the diagonal", eye > 0
+        yield "diagonal", "off the diagonal", eye == 0
     if x.size and np.abs(x).max() > 4:
         yield (
             "wrong-in-saturation",
             "where |input| is large",
             np.abs(x) > np.abs(x[_right_mask(case)]).max(initial=0.0),
         )
+
+
+def _blocked(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Where nothing comes through: what a mask, a clip, a dropout or a padding holds back, the gradient lets pass."""
+    held = np.zeros(case.x.shape, bool)
+    for i, e in zip(case.located.indices, case.expected, strict=True):
+        held[i] = e == 0
+    yield "mask-forgotten", "where the forward lets nothing through (a mask, clip, dropout or padding)", held
+
+
+_NO_CHANCE = 6  # wrong entries that fill a box, and right ones outside it
+
+
+def _boxes(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The smallest box around the wrong entries, where it is less than the leaf and they are too many for chance."""
+    wrong = np.array([i for i, bad in zip(case.located.indices, case.located.wrong, strict=True) if bad])
+    if case.x.ndim == 0 or not _NO_CHANCE <= len(wrong) <= len(case.computed) - _NO_CHANCE:
+        return
+    low, high = wrong.min(axis=0), wrong.max(axis=0) + 1
+    cut = [axis for axis, n in enumerate(case.x.shape) if high[axis] - low[axis] < n]
+    inside = np.zeros(case.x.shape, bool)
+    inside[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
+    last = bool(cut) and all(high[axis] == case.x.shape[axis] for axis in cut)
+    thin = len(cut) == 1 and high[cut[0]] - low[cut[0]] == 1
+    where = ", ".join(f"axis {axis}: {low[axis]} to {high[axis] - 1}" for axis in cut)
+    yield "one-slice" if thin else "last-block" if last else "block", f"in a block ({where})", inside
 
 
 def matrix_slices(case: Case) -> Iterator[Cause]:

@@ -157,7 +157,7 @@ CASES = [
     Right("a dict of outputs", gv.pair(two_outputs, two_outputs_back), X),
     Wrong("a dict of outputs: the scalar one forgotten",
           gv.pair(two_outputs, lambda dy, x: two_outputs_back(dy, x, wrong="mean")), X, "x",
-          "missing-mean-term"),
+          "output-forgotten"),
     Wrong("a dict of outputs: the mean not divided",
           gv.pair(two_outputs, lambda dy, x: two_outputs_back(dy, x, wrong="n")), X, "x",
           "missing-mean-term"),

@@ -227,7 +227,7 @@ CASES = [
     Wrong("layernorm: inverse deviation forgotten", gv.pair(layernorm, ln_without("inv")), LN, "x",
           "unexplained|row-factor"),
     Wrong("layernorm: dgamma without the normalised x", gv.pair(layernorm, ln_without("h")), LN, "gamma",
-          "unexplained"),
+          "swapped-leaves"),
     Wrong("layernorm: statistics over the wrong axis, square", gv.pair(layernorm, ln_wrong_statistics),
           (SQUARE, GAMMA[:5], BETA[:5]), "x",
           "unexplained|wrong-axis"),

@@ -1,0 +1,486 @@
+"""Gradients wrong in ways that no list of bugs named: attention, gates, pooling, gathers, losses, rotations, norms."""
+
+from __future__ import annotations
+
+import numpy as np
+from catalogue import QUICK, Right, Wrong
+from scipy import fft
+
+import gradverify as gv
+
+RNG = np.random.default_rng(116)
+
+
+def drawn(*shape):
+    return RNG.normal(size=shape)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+CAUSAL = np.triu(np.full((4, 4), -np.inf), 1)
+
+
+def attention(q, k, v):
+    p = softmax(q @ k.T / np.sqrt(q.shape[-1]) + CAUSAL)
+    return p @ v, (q, k, v, p)
+
+
+def attention_back(dy, cache, *, wrong=""):
+    q, k, v, p = cache
+    dv = (p if wrong == "v" else softmax(q @ k.T / np.sqrt(q.shape[-1])).T if wrong == "mask" else p.T) @ dy
+    dp = dy @ v.T
+    ds = p * (dp - (0 if wrong == "softmax" else np.sum(dp * p, axis=-1, keepdims=True)))
+    scale = 1 if wrong == "scale" else np.sqrt(q.shape[-1])
+    dq, dk = ds @ k / scale, ds.T @ q / np.sqrt(q.shape[-1])
+    return (dk, dq, dv) if wrong == "order" else (dq, dk, dv)
+
+
+def attends(wrong=""):
+    return gv.pair(attention, lambda dy, c: attention_back(dy, c, wrong=wrong))
+
+
+QKV = drawn(4, 3), drawn(4, 3), drawn(4, 3)
+
+
+def grouped(q, k):
+    """Four heads of queries on two of keys."""
+    return np.einsum("hd,hd->h", q, k[np.arange(4) // 2]), (q, k)
+
+
+def grouped_back(dy, cache, *, head=lambda h: h // 2):
+    q, k = cache
+    dk = np.zeros_like(k)
+    np.add.at(dk, head(np.arange(4)), dy[:, None] * q)
+    return dy[:, None] * k[np.arange(4) // 2], dk
+
+
+def rotary(x, sign=1):
+    a, b, t = x[..., :2], x[..., 2:], sign * np.arange(1, x.shape[0] + 1)[:, None] * np.array([1.0, 0.1])
+    return np.concatenate([a * np.cos(t) - b * np.sin(t), a * np.sin(t) + b * np.cos(t)], axis=-1)
+
+
+def glu(x):
+    a, b = np.split(x, 2, axis=-1)
+    return a * sigmoid(b), (a, b)
+
+
+def glu_back(dy, cache, *, wrong=""):
+    a, b = cache
+    s = sigmoid(b)
+    da, db = dy * s, dy * a * s * (1 if wrong == "slope" else 1 - s)
+    return np.concatenate([db, da] if wrong == "halves" else [da, db], axis=-1)
+
+
+def gru(x, h, w, u):
+    """A reset gate of x alone; the candidate sees the reset state."""
+    r = sigmoid(x @ w)
+    n = np.tanh(x + (r * h) @ u)
+    return n, (x, h, w, u, r, n)
+
+
+def gru_back(dy, cache, *, wrong=""):
+    x, h, w, u, r, n = cache
+    dn = dy * (1 - n**2)
+    drh = dn @ u.T
+    dr = drh * h * r * (1 - r)
+    dx = dn + (0 if wrong == "reset" else dr @ w.T)
+    return dx, drh * (1 if wrong == "gate" else r), x.T @ dr, (h if wrong == "state" else r * h).T @ dn
+
+
+GRU = drawn(2, 3), drawn(2, 3), drawn(3, 3), drawn(3, 3)
+
+
+def cell(c, o):
+    return o * np.tanh(c), (c, o)
+
+
+def overlapping_max(x):
+    windows = np.lib.stride_tricks.sliding_window_view(x, 3)[::2]
+    return windows.max(axis=-1), (x, windows.argmax(axis=-1) + 2 * np.arange(len(windows)))
+
+
+def overlapping_max_back(dy, cache, *, accumulate=True):
+    x, where = cache
+    dx = np.zeros_like(x)
+    if accumulate:
+        np.add.at(dx, where, dy)
+    else:
+        dx[where] = dy
+    return dx
+
+
+PEAKS = np.array([0.1, 0.3, 2.0, -0.4, 0.2, 0.9, 1.5, 0.6, -1.0])
+
+
+def average_pool(x):
+    """Windows of three, one entry of padding on each side that does not count."""
+    padded, ones = np.pad(x, 1), np.pad(np.ones_like(x), 1)
+    counts = np.convolve(ones, np.ones(3), "valid")
+    return np.convolve(padded, np.ones(3), "valid") / counts, counts
+
+
+ROWS = np.array([2, 0, 2, 1, 2])
+BAGS = np.array([0, 0, 0, 1, 1])
+
+
+def gather(table):
+    return table[ROWS], table
+
+
+def gather_back(dy, table, *, wrong=""):
+    dt = np.zeros_like(table)
+    if wrong == "assigned":
+        dt[ROWS] = dy
+    else:
+        np.add.at(dt, ROWS, dy)
+    return dt / np.bincount(ROWS)[:, None] if wrong == "averaged" else dt
+
+
+def strided_convolution(x, w):
+    return np.lib.stride_tricks.sliding_window_view(x, 3)[::2] @ w, (x, w)
+
+
+def strided_convolution_back(dy, cache, *, wrong=""):
+    x, w = cache
+    dx, stride = np.zeros_like(x), 1 if wrong == "stride" else 2
+    for i, d in enumerate(dy):
+        if wrong == "overwritten":
+            dx[stride * i : stride * i + 3] = d * w
+        else:
+            dx[stride * i : stride * i + 3] += d * w
+    windows = np.lib.stride_tricks.sliding_window_view(x, 3)[::2]
+    return dx, (windows[:, ::-1] if wrong == "flipped" else windows).T @ dy
+
+
+CONV = drawn(9), drawn(3)
+
+
+def same_convolution(x):
+    return np.convolve(np.pad(x, 1), KERNEL, "valid"), None
+
+
+KERNEL = np.array([0.5, -1.2, 2.0])
+
+
+def response_norm(x):
+    s = 1 + 0.5 * np.sum(x**2, axis=-1, keepdims=True)
+    return x / s, (x, s)
+
+
+def response_norm_back(dy, cache, *, cross=True):
+    x, s = cache
+    return dy / s - (x * np.sum(dy * x, axis=-1, keepdims=True) / s**2 if cross else 0)
+
+
+def unit_rows(x):
+    n = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / n, (x, n)
+
+
+def unit_rows_back(dy, cache, *, project=True):
+    x, n = cache
+    return (dy - (x * np.sum(dy * x, axis=-1, keepdims=True) / n**2 if project else 0)) / n
+
+
+def norm3d(x):
+    m, s = x.mean(axis=-1, keepdims=True), x.std(axis=-1, keepdims=True)
+    return (x - m) / s, ((x - m) / s, s)
+
+
+def norm3d_back(dy, cache, *, axes=(-1,)):
+    y, s = cache
+    return (dy - dy.mean(axis=axes, keepdims=True) - y * (dy * y).mean(axis=axes, keepdims=True)) / s
+
+
+def centred(x):
+    """Of a batch of one nothing is left."""
+    return 2 * (x - x.mean(axis=0)), None
+
+
+def centred_back(dy, _, *, wrong=""):
+    return 2 * (dy - (0 if wrong else dy.mean(axis=0)))
+
+
+TARGET = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+LOGITS = drawn(4, 3)
+SHARES = softmax(LOGITS)
+
+
+def smoothed(z, *, smooth=0.1):
+    t = TARGET * (1 - smooth) + smooth / 3
+    return -np.mean(np.sum(t * np.log(softmax(z)), axis=-1))
+
+
+def smoothed_grad(z, *, smooth=0.1):
+    return (softmax(z) - (TARGET * (1 - smooth) + smooth / 3)) / len(z)
+
+
+def entropy(p):
+    return -np.mean(np.sum(TARGET * np.log(p), axis=-1))
+
+
+def entropy_of_logits(z):
+    return entropy(softmax(z))
+
+
+def focal(p):
+    return -np.sum((1 - p) ** 2 * np.log(p))
+
+
+def focal_grad(p, *, wrong=""):
+    modulated = 0 if wrong == "modulation" else 2 * (1 - p) * np.log(p)
+    return modulated - (1 - p) ** 2 / p
+
+
+def dice(p):
+    return 1 - 2 * np.sum(p * TARGET) / (np.sum(p) + np.sum(TARGET))
+
+
+def dice_grad(p, *, wrong=""):
+    n, d = 2 * np.sum(p * TARGET), np.sum(p) + np.sum(TARGET)
+    return -2 * TARGET / d + (0 if wrong == "denominator" else n / d**2)
+
+
+def huber(x, t):
+    d = np.abs(x - t)
+    return np.sum(np.where(d < 0.5, 0.5 * d**2, 0.5 * (d - 0.25)))
+
+
+def huber_grad(x, t, *, slope=0.5):
+    d = x - t
+    return np.where(np.abs(d) < 0.5, d, slope * np.sign(d))
+
+
+def softplus(x):
+    return np.log1p(np.exp(3.0 * x)) / 3.0
+
+
+def hot(x):
+    return softmax(x / 0.7)
+
+
+def hot_vjp(x, dy, *, temperature=0.7):
+    y = hot(x)
+    return y * (dy - np.sum(dy * y, axis=-1, keepdims=True)) / temperature
+
+
+MASK = (np.random.default_rng(1).uniform(size=(4, 3)) > 0.3) * 1.0
+
+
+def dropped(x):
+    return x**2 * MASK / 0.7
+
+
+def residual(x):
+    return x + np.tanh(x)
+
+
+def interpolate(x):
+    i, w = np.array([0, 1, 2, 0]), np.array([0.2, 0.5, 0.9, 0.3])
+    return (1 - w) * x[i] + w * x[i + 1], (i, w, x)
+
+
+def interpolate_back(dy, cache, *, swap=False):
+    i, w, x = cache
+    dx = np.zeros_like(x)
+    np.add.at(dx, i, (w if swap else 1 - w) * dy)
+    np.add.at(dx, i + 1, (1 - w if swap else w) * dy)
+    return dx
+
+
+def tied(x, w):
+    return np.tanh(x @ w) @ w.T, (x, w)
+
+
+def tied_back(dy, cache, *, wrong=""):
+    x, w = cache
+    h = np.tanh(x @ w)
+    da = (dy @ w) * (1 - h**2)
+    encoder, decoder = x.T @ da, dy.T @ h
+    return da @ w.T, encoder if wrong == "decoder" else decoder if wrong == "encoder" else encoder + decoder
+
+
+ORDER = np.array([2, 0, 3, 1])
+WEIGHTS = drawn(3, 3) + 3 * np.eye(3)
+X = drawn(4, 3)
+POSITIVE = np.abs(drawn(4, 3)) + 0.2
+
+
+def rows(x):
+    return np.where(np.arange(x.shape[0])[:, None] == 2, 1.1, 1.0)
+
+
+def columns(x):
+    return np.where(np.arange(x.shape[1]) == 3, 1.1, 1.0)
+
+
+def tail(x):
+    return np.where(np.arange(x.shape[1]) >= x.shape[1] - 4, 0.0, 1.0)
+
+
+def on_diagonal(x):
+    return np.where(np.eye(x.shape[0], dtype=bool), 0.5, 1.0)
+
+
+def one_head(x):
+    return np.where((np.arange(x.shape[1]) // 4 == 1), 1.1, 1.0)
+
+
+def sine(pattern=None):
+    return gv.function(np.sin, derivative=lambda x: np.cos(x) * (1.0 if pattern is None else pattern(x)))
+
+
+WIDE, SQUARE = drawn(12, 16), drawn(12, 12)
+
+CASES = [
+    Right("attention, causal", attends(), QKV),
+    Wrong("attention: scale forgotten for the queries", attends("scale"), QKV, "q", "factor"),
+    Wrong("attention: softmax without its cross terms", attends("softmax"), QKV, "k", "unexplained"),
+    Wrong("attention: values weighted by p, not its transpose", attends("v"), QKV, "v", "not-transposed"),
+    Wrong("attention: mask forgotten in the backward", attends("mask"), QKV, "v", "unexplained"),
+    Wrong("attention: gradients of queries and keys exchanged", attends("order"), QKV, "q", "swapped-leaves"),
+    Right("grouped queries", gv.pair(grouped, grouped_back), (drawn(4, 3), drawn(2, 3))),
+    Wrong("grouped queries: head modulo instead of divided",
+          gv.pair(grouped, lambda dy, c: grouped_back(dy, c, head=lambda h: h % 2)), (drawn(4, 3), drawn(2, 3)), "k",
+          "unexplained"),
+    Right("rotary positions", gv.pair(lambda x: (rotary(x), None), lambda dy, _: rotary(dy, -1)), drawn(3, 4)),
+    Wrong("rotary positions: rotated the same way again", gv.pair(lambda x: (rotary(x), None), lambda dy, _: rotary(dy)),
+          drawn(3, 4), "x", "not-transposed"),
+    Right("gated linear unit", gv.pair(glu, glu_back), drawn(3, 4)),
+    Wrong("gated linear unit: halves exchanged", gv.pair(glu, lambda dy, c: glu_back(dy, c, wrong="halves")),
+          drawn(3, 4), "x", "permuted"),
+    Wrong("gated linear unit: the gate's slope is s", gv.pair(glu, lambda dy, c: glu_back(dy, c, wrong="slope")),
+          drawn(3, 4), "x", "last-block"),
+    Right("gated recurrence", gv.pair(gru, gru_back), GRU),
+    Wrong("gated recurrence: path through the reset gate", gv.pair(gru, lambda dy, c: gru_back(dy, c, wrong="reset")),
+          GRU, "x", "unexplained"),
+    Wrong("gated recurrence: reset gate itself", gv.pair(gru, lambda dy, c: gru_back(dy, c, wrong="gate")), GRU, "h",
+          "unexplained"),
+    Wrong("gated recurrence: the state that was not reset", gv.pair(gru, lambda dy, c: gru_back(dy, c, wrong="state")),
+          GRU, "u", "unexplained"),
+    Right("cell through its output gate", gv.pair(cell, lambda dy, c: (dy * c[1] * (1 - np.tanh(c[0]) ** 2),
+                                                                    dy * np.tanh(c[0]))), (drawn(3), drawn(3))),
+    Wrong("cell through its output gate: output gate forgotten",
+          gv.pair(cell, lambda dy, c: (dy * (1 - np.tanh(c[0]) ** 2), dy * np.tanh(c[0]))), (drawn(3), drawn(3)), "c",
+          "unexplained"),
+    Right("overlapping maxima", gv.pair(overlapping_max, overlapping_max_back), PEAKS),
+    Wrong("overlapping maxima: assigned",
+          gv.pair(overlapping_max, lambda dy, c: overlapping_max_back(dy, c, accumulate=False)), PEAKS, "x",
+          "one-slice|overwritten"),
+    Right("average that counts no padding",
+          gv.pair(average_pool, lambda dy, n: np.convolve(np.pad(dy / n, 1), np.ones(3), "valid")), drawn(5)),
+    Wrong("average that counts no padding: divided by three everywhere",
+          gv.pair(average_pool, lambda dy, n: np.convolve(np.pad(dy / 3, 1), np.ones(3), "valid")), drawn(5), "x",
+          "unexplained"),
+    Right("rows gathered, some twice", gv.pair(gather, gather_back), drawn(3, 2)),
+    Wrong("rows gathered: assigned", gv.pair(gather, lambda dy, t: gather_back(dy, t, wrong="assigned")), drawn(3, 2),
+          "table", "overwritten"),
+    Wrong("rows gathered: divided by their counts", gv.pair(gather, lambda dy, t: gather_back(dy, t, wrong="averaged")),
+          drawn(3, 2), "table", "averaged"),
+    Right("strided convolution", gv.pair(strided_convolution, strided_convolution_back), CONV),
+    Wrong("strided convolution: stride forgotten",
+          gv.pair(strided_convolution, lambda dy, c: strided_convolution_back(dy, c, wrong="stride")), CONV, "x",
+          "last-block|unexplained"),
+    Wrong("strided convolution: windows overwrite each other",
+          gv.pair(strided_convolution, lambda dy, c: strided_convolution_back(dy, c, wrong="overwritten")), CONV, "x",
+          "overwritten"),
+    Wrong("strided convolution: kernel's gradient flipped",
+          gv.pair(strided_convolution, lambda dy, c: strided_convolution_back(dy, c, wrong="flipped")), CONV, "w",
+          "permuted"),
+    Right("convolution of the same size", gv.pair(same_convolution,
+          lambda dy, _: np.convolve(np.pad(dy, 1), KERNEL[::-1], "valid")), drawn(6)),
+    Wrong("convolution of the same size: kernel not flipped", gv.pair(same_convolution,
+          lambda dy, _: np.convolve(np.pad(dy, 1), KERNEL, "valid")), drawn(6), "x", "not-transposed"),
+    Right("response normalisation", gv.pair(response_norm, response_norm_back), X),
+    Wrong("response normalisation: across channels",
+          gv.pair(response_norm, lambda dy, c: response_norm_back(dy, c, cross=False)), X, "x", "missing-norm-term"),
+    Right("rows of unit length", gv.pair(unit_rows, unit_rows_back), X),
+    Wrong("rows of unit length: not projected", gv.pair(unit_rows, lambda dy, c: unit_rows_back(dy, c, project=False)),
+          X, "x", "missing-norm-term"),
+    Right("layer norm of three axes", gv.pair(norm3d, norm3d_back), drawn(2, 3, 4)),
+    Wrong("layer norm of three axes: means over the last two",
+          gv.pair(norm3d, lambda dy, c: norm3d_back(dy, c, axes=(-2, -1))), drawn(2, 3, 4), "x",
+          "unexplained|missing-statistics"),
+    Right("label smoothing", gv.function(smoothed, gradient=smoothed_grad), LOGITS),
+    Wrong("label smoothing forgotten", gv.function(smoothed, gradient=lambda z: smoothed_grad(z, smooth=0.0)), LOGITS,
+          "z", "unexplained"),
+    Right("cross-entropy of probabilities", gv.function(entropy, gradient=lambda p: -TARGET / p / len(p)), SHARES),
+    Wrong("cross-entropy of probabilities: p - t", gv.function(entropy, gradient=lambda p: (p - TARGET) / len(p)),
+          SHARES, "p", "wrt-logits"),
+    Wrong("cross-entropy of logits: -t / p",
+          gv.function(entropy_of_logits, gradient=lambda z: -TARGET / softmax(z) / len(z)), LOGITS, "z",
+          "wrt-probabilities"),
+    Right("focal loss", gv.function(focal, gradient=focal_grad), SHARES),
+    Wrong("focal loss: modulation a constant", gv.function(focal, gradient=lambda p: focal_grad(p, wrong="modulation")),
+          SHARES, "p", "unexplained"),
+    Right("dice loss", gv.function(dice, gradient=dice_grad), SHARES),
+    Wrong("dice loss: denominator a constant", gv.function(dice, gradient=lambda p: dice_grad(p, wrong="denominator")),
+          SHARES, "p", "missing-mean-term"),
+    Right("huber", gv.function(huber, gradient=huber_grad), (X, np.zeros_like(X))),
+    Wrong("huber: slope one outside", gv.function(huber, gradient=lambda x, t: huber_grad(x, t, slope=1.0)),
+          (X, np.zeros_like(X)), "x", "another-function|unexplained"),
+    Wrong("squared error: slope of the absolute one",
+          gv.function(lambda x, t: np.mean((x - t) ** 2), gradient=lambda x, t: np.sign(x - t) / x.size), (X, drawn(4, 3)),
+          "x", "another-function"),
+    Wrong("1-norm: slope of the 2-norm",
+          gv.function(lambda x: np.sum(np.abs(x)), gradient=lambda x: x / np.linalg.norm(x)), X, "x",
+          "another-function"),
+    Right("softplus of three times x", gv.function(softplus, derivative=lambda x: sigmoid(3.0 * x)), X),
+    Wrong("softplus of three times x: inner derivative kept",
+          gv.function(softplus, derivative=lambda x: 3.0 * sigmoid(3.0 * x)), X, "x", "factor"),
+    Right("softmax at a temperature", gv.function(hot, vjp=hot_vjp), X),
+    Wrong("softmax at a temperature: temperature forgotten",
+          gv.function(hot, vjp=lambda x, dy: hot_vjp(x, dy, temperature=1)), X, "x", "factor"),
+    Right("dropout", gv.function(dropped, derivative=lambda x: 2 * x * MASK / 0.7), X),
+    Wrong("dropout: mask forgotten", gv.function(dropped, derivative=lambda x: 2 * x / 0.7), X, "x", "mask-forgotten"),
+    Wrong("dropout: scale forgotten", gv.function(dropped, derivative=lambda x: 2 * x * MASK), X, "x", "factor"),
+    Right("residual", gv.function(residual, derivative=lambda x: 2 - np.tanh(x) ** 2), X),
+    Wrong("residual: the skip forgotten", gv.function(residual, derivative=lambda x: 1 - np.tanh(x) ** 2), X, "x",
+          "missing-skip"),
+    Right("linear interpolation", gv.pair(interpolate, interpolate_back), drawn(4)),
+    Wrong("linear interpolation: weights exchanged",
+          gv.pair(interpolate, lambda dy, c: interpolate_back(dy, c, swap=True)), drawn(4), "x", "unexplained"),
+    Right("weights used twice", gv.pair(tied, tied_back), (X, drawn(3, 3))),
+    Wrong("weights used twice: only the encoder's share", gv.pair(tied, lambda dy, c: tied_back(dy, c, wrong="decoder")),
+          (X, drawn(3, 3)), "w", "unexplained"),
+    Right("swish", gv.function(lambda x: x * sigmoid(x), derivative=lambda x: sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
+          X),
+    Wrong("swish: half the product rule", gv.function(lambda x: x * sigmoid(x), derivative=sigmoid), X, "x",
+          "missing-term"),
+    Wrong("sigmoid: the value for the derivative", gv.function(sigmoid, derivative=sigmoid), X, "x",
+          "value-for-derivative"),
+    Wrong("sigmoid: the derivative twice", gv.function(sigmoid, derivative=lambda x: (sigmoid(x) * sigmoid(-x)) ** 2), X,
+          "x", "applied-twice"),
+    Wrong("square root: divided by the derivative", gv.function(np.sqrt, derivative=lambda x: 2 * np.sqrt(x)), POSITIVE,
+          "x", "inverse"),
+    Right("cumulative sum", gv.pair(lambda x: (np.cumsum(x, 0), None),
+                                    lambda dy, _: np.cumsum(dy[::-1], 0)[::-1]), X),
+    Wrong("cumulative sum: not reversed", gv.pair(lambda x: (np.cumsum(x, 0), None), lambda dy, _: np.cumsum(dy, 0)), X,
+          "x", "not-transposed"),
+    Right("cosine transform", gv.pair(lambda x: (fft.dct(x, norm="ortho"), None),
+                                      lambda dy, _: fft.idct(dy, norm="ortho")), X),
+    Wrong("cosine transform: forward again", gv.pair(lambda x: (fft.dct(x, norm="ortho"), None),
+                                                     lambda dy, _: fft.dct(dy, norm="ortho")), X, "x", "not-transposed"),
+    Right("entries reordered", gv.pair(lambda x: (x[ORDER], None), lambda dy, _: dy[np.argsort(ORDER)]), X),
+    Wrong("entries reordered: the same order again", gv.pair(lambda x: (x[ORDER], None), lambda dy, _: dy[ORDER]), X, "x",
+          "not-transposed"),
+    Right("square map", gv.pair(lambda x: (x @ WEIGHTS, None), lambda dy, _: dy @ WEIGHTS.T), X),
+    Wrong("square map: weights not transposed", gv.pair(lambda x: (x @ WEIGHTS, None), lambda dy, _: dy @ WEIGHTS), X,
+          "x", "not-transposed"),
+    Right("centred, a batch of one", gv.pair(centred, centred_back), drawn(1, 3)),
+    Wrong("centred, a batch of one: the mean a constant",
+          gv.pair(centred, lambda dy, c: centred_back(dy, c, wrong="mean")), drawn(1, 3), "x", "spurious-gradient"),
+    Right("sine of many entries", sine(), WIDE, QUICK),
+    Wrong("one row wrong", sine(rows), WIDE, "x", "one-slice"),
+    Wrong("one column wrong", sine(columns), WIDE, "x", "one-slice"),
+    Wrong("the last block of columns wrong", sine(tail), WIDE, "x", "last-block"),
+    Wrong("one head of four columns wrong", sine(one_head), WIDE, "x", "block"),
+    Wrong("the diagonal wrong", sine(on_diagonal), SQUARE, "x", "diagonal"),
+]
