@@ -84,19 +84,18 @@ def local_paths(case: Case) -> Iterator[Cause]:
     chosen = [case.located.indices[k] for k in _largest_gaps(case, _WITNESSES)]
     if more or not chosen or case.x.ndim == 0 or case.x.size < 2:
         return
-    for a, b in product(range(case.x.ndim), range(u.ndim)):
-        if 1 < case.x.shape[a] == u.shape[b]:
-            for reach, far in _REACHES:
-                if _sees_only(case, name, chosen, (a, b), reach):
-                    yield _local(a, b, reach, far)
-                    return
+    pairs = [axes for axes in np.ndindex(case.x.ndim, u.ndim) if 1 < case.x.shape[axes[0]] == u.shape[axes[1]]]
+    for axes, (reach, far) in product(pairs, _REACHES):
+        if _sees_only(case, name, chosen, axes, reach):
+            yield _local(*axes, reach, far)
+            return
 
 
 _REACHES: tuple[tuple[int, str], ...] = ((0, "outputs at the same index"), (1, "outputs up to one index further"),
                                          (2, "outputs up to two indices further"))
 
 
-def _sees_only(case: Case, name: str, chosen: Sequence[Index], axes: tuple[int, int], reach: int) -> bool:
+def _sees_only(case: Case, name: str, chosen: Sequence[Index], axes: Index, reach: int) -> bool:
     a, b = axes
     where = np.indices(case.u[name].shape)[b]
     for index in chosen:

@@ -297,7 +297,7 @@ CASES = [
     Wrong("upsampling: block averaged", gv.pair(upsample, lambda dy, x: upsample_back(dy, x) / 4), drawn(2, 3), "x",
           "factor"),
     Right("recurrence", rnn_case(), SEQ),
-    Wrong("recurrence: carry forgotten", rnn_case("carry"), SEQ, "x", "unexplained"),
+    Wrong("recurrence: carry forgotten", rnn_case("carry"), SEQ, "x", "missing-path"),
     Wrong("recurrence: state after for state before", rnn_case("later state"), SEQ, "r", "unexplained"),
     Wrong("recurrence: recurrent weights not transposed", rnn_case("transposed"), SEQ, "x", "unexplained"),
     Wrong("recurrence: truncated after two steps", rnn_case("truncated"), SEQ, "x", "unexplained"),
