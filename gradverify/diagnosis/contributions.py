@@ -87,7 +87,7 @@ def local_paths(case: Case) -> Iterator[Cause]:
     pairs = [axes for axes in np.ndindex(case.x.ndim, u.ndim) if 1 < case.x.shape[axes[0]] == u.shape[axes[1]]]
     for axes, (reach, far) in product(pairs, _REACHES):
         if _sees_only(case, name, chosen, axes, reach):
-            yield _local(*axes, reach, far)
+            yield _local(axes[0], axes[1], reach, far)
             return
 
 

@@ -167,7 +167,7 @@ CASES = [
           "factor"),
     Right("five outputs of sizes 1e6 to 1e-10", gv.pair(five, five_back), X),
     Wrong("the smallest of five outputs ignored", gv.pair(five, lambda dy, x: five_back(dy, x, small=0.0)), X, "x",
-          "unexplained|one-output"),
+          "output-forgotten"),
     Wrong("the third of five outputs doubled", gv.pair(five, lambda dy, x: five_back(dy, x, mid=2.0)), X, "x",
           "unexplained|one-output"),
     Right("rows of one output of sizes 1 to 1e-8", gv.pair(rows, rows_back), TALL),
