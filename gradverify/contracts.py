@@ -175,6 +175,25 @@ def _input_layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.G
     yield from _compare(trial, gradient, trial.raw_gradient(u, point=point), "input-layout", text)
 
 
+def _vmapped(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
+    """One sample among others under vmap is the same sample alone: neither the first nor the last is asked for."""
+    if trial.target.batched is None or trial.target.linearize is None or trial.large:
+        return
+    v = trial.admissible(draw_tangent(rng, trial.point, trial.leaves, trial.target.dtype))
+    given, others = _native(trial, u), (trial.moved(t, v) for t in (2.0**-4, 2.0**-5))
+    us = [{n: 0.75 * x for n, x in given.items()}, given, {n: -0.5 * x for n, x in given.items()}]
+    trial.spend(backwards=1)
+    outputs, found = trial.target.batched([next(others), trial.point, next(others)], us)[1]
+    room = float(np.sqrt(trial.target.eps)) / FAIL_FACTOR
+    # Not what differences follow: that may be a reference, or a surrogate.
+    for name, y in trial.target.linearize(trial.point, None)[0].items():
+        text = f"under vmap {name} of one sample is another than that of the same sample alone"
+        size = np.full(y.shape, room / NOISE_FACTOR * np.max(np.abs(y), initial=0.0))
+        yield from _differs(trial.leaves[0], to_float64(outputs[name]), to_float64(y), size, "vmap", text)
+    text = "under vmap the gradient of one sample is another than that of the same sample alone"
+    yield from _compare(trial, gradient, found, "vmap", text)
+
+
 _ALONE = 8  # leaves that are asked for on their own, and as many that are left out; each is one backward
 
 
@@ -279,5 +298,5 @@ def _beyond(leaf: str, new: np.ndarray, old: np.ndarray, bar: np.ndarray, cause:
 
 CONTRACTS = (
     _inputs_kept, _unchanged, _repeatable, _saved_kept, _zero_for_zero, _linear, _homogeneous, _layouts, _input_layouts,
-    _own_forward, _subsets,
+    _own_forward, _subsets, _vmapped,
 )  # fmt: skip

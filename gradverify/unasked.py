@@ -31,6 +31,7 @@ _BREACH_ADVICE = {
     "nonlinear": "a pullback is linear in its upstream gradient: nothing may be squared, clipped or added to it",
     "input-layout": "index through the array's axes, not through its memory: no order='K', no raw strides",
     "subset": "compute each gradient that needs_input_grad asks for, whatever else it asks for",
+    "vmap": "the rule for vmap must move each batched argument by its in_dims, and say where the batch is afterwards",
     "upstream-layout": "read the upstream gradient through its strides, or make it contiguous first",
 }
 

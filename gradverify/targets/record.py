@@ -37,6 +37,7 @@ class Target:
     line(point, v) -> (t -> outputs at x + t v), nothing copied that need not be; None where `forward` is as good.
     imaginary(point, v, h, key) -> (outputs, derivatives along v) of the forward run at x + ihv; raises where it cannot.
     subset(point, u, leaves) -> their gradients where no other leaf asks for one.
+    batched(points, us) -> (outputs, gradients) of each, all in one call of the framework's vmap; raises without a rule.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
     """
 
@@ -57,6 +58,7 @@ class Target:
     line: Callable[[Arrays, Arrays], Callable[[float], Arrays] | None] | None = None
     imaginary: Callable[[Arrays, Arrays, float, int | None], tuple[Arrays, Arrays]] | None = None
     subset: Callable[[Arrays, Arrays, tuple[str, ...]], Arrays] | None = None
+    batched: Callable[[Sequence[Arrays], Sequence[Arrays]], list[tuple[Arrays, Arrays]]] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all

@@ -48,6 +48,11 @@ def test_a_forward_mode_that_a_custom_operator_would_silently_drop_is_not_claime
     assert {c.mode for c in report.checks} == {"reverse"}
 
 
+def test_a_tangent_known_to_be_zero_does_no_harm():
+    # Under a dispatch mode PyTorch multiplies by it without looking, and the process ends.
+    assert gv.check(lambda x: torch.ldexp(x, torch.tensor([1, 2, 3, 4])), X, search="none").ok
+
+
 @pytest.mark.parametrize(("hook", "verdict"), [
     (lambda m: m[0].register_forward_hook(lambda m, i, y: 2 * y), "pass"),
     (lambda m: m[0].register_full_backward_hook(lambda m, dx, dy: tuple(2 * g for g in dx)), "fail"),
@@ -122,3 +127,49 @@ def test_a_device_says_its_name_and_what_tensorfloat_does(monkeypatch, setting, 
 
 def test_another_device_is_named():
     assert "mps" in on_device("mps:0")
+
+
+def squared(rule: Any) -> Any:
+    """A `Function` with a rule of its own for vmap."""
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Any) -> Any:
+            return x**2
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(inputs[0])
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            return 2 * ctx.saved_tensors[0] * dy
+
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, x: Any) -> Any:
+            return rule(Square, x), in_dims[0]
+
+    return Square
+
+
+RULES = [
+    (lambda f, x: f.apply(x), "pass", "each sample its own"),
+    (lambda f, x: f.apply(x[:1].expand_as(x)), "fail", "the first sample's values for all"),
+    (lambda f, x: f.apply(x.detach()) + 2 * x.detach() * (x - x.detach()).sum(0), "fail", "gradients mixed"),
+]
+
+
+@pytest.mark.parametrize(("rule", "verdict", "note"), RULES, ids=[row[-1] for row in RULES])
+def test_a_rule_for_vmap_must_give_what_a_call_of_its_own_gives(rule, verdict, note):
+    report = gv.check(squared(rule), X)
+    assert report.verdict == verdict
+    assert {c.name for check in report.checks for c in check.causes} == ({"vmap"} if verdict == "fail" else set())
+
+
+def test_a_module_with_random_numbers_is_the_same_sample_by_sample():
+    assert gv.check(nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Tanh()).double(), X).ok
+
+
+def test_under_vmap_a_target_is_compared_with_itself_not_with_its_surrogate():
+    reversal = gv.check(lambda x: x + (-2 * x.detach() + 2 * x.detach()), X, surrogate=lambda x: 1.0 * x + 5.0)
+    assert reversal.ok

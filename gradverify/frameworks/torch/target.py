@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.torch.batching import batched
 from gradverify.frameworks.torch.complexparts import part_names
 from gradverify.frameworks.torch.facts import facts
 from gradverify.frameworks.torch.forwards import (
+    evaluate,
     forward,
     given_to,
     line,
@@ -27,7 +30,7 @@ from gradverify.frameworks.torch.forwards import (
     settled,
 )
 from gradverify.frameworks.torch.imaginary import imaginary_step
-from gradverify.frameworks.torch.narrowing import Narrowing, OwnOperators
+from gradverify.frameworks.torch.narrowing import Narrowing, Operators
 from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
 from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
 from gradverify.frameworks.torch.substitute import make_substitute
@@ -64,7 +67,7 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
 
 def _target(program: Program, outputs: Tensors, options: Options) -> Target:
     point = point_of(program)
-    dual, higher = partial(_pushforward, program), _unclaimed_if_it_raises(partial(_higher, program))
+    dual, higher = _own_pushforward(program), _unclaimed_if_it_raises(partial(_higher, program))
     highest = highest_order(higher, point, outputs, options.order)
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
     subset = partial(_subset, program) if len(program.leaves) > 1 else None
@@ -80,6 +83,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
+        batched=partial(batched, program),
         counterpart=partial(_counterpart, program),
         line=partial(line, program),
         imaginary=partial(imaginary_step, program, running) if _continues(program) else None,
@@ -179,9 +183,27 @@ def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
         np.copyto(u, after)
 
 
+def _own_pushforward(program: Program) -> Callable[[Arrays, Arrays], Arrays]:
+    """`_pushforward`, unless the code calls an operator of another library, where a tangent ends and nobody says so."""
+    foreign = cache(partial(_foreign_operators, program))
+
+    def pushforward(point: Arrays, v: Arrays) -> Arrays:
+        if foreign():
+            raise NotClaimed(f"{', '.join(sorted(foreign()))}: no forward derivative")
+        return _pushforward(program, point, v)
+
+    return pushforward
+
+
+def _foreign_operators(program: Program) -> frozenset[str]:
+    with suppress(Exception), Operators() as watch:  # what raises here raises, or not, where it is asked
+        evaluate(program, point_of(program))
+    return frozenset(watch.seen)
+
+
 def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
     """``J v`` by dual numbers; a leaf without a tangent stands still."""
-    with running(program, graph=program.graph), forward_ad.dual_level(), OwnOperators():
+    with running(program, graph=program.graph), forward_ad.dual_level():
         leaves = make_leaves(program, point)
         for name, dx in v.items():
             x = leaves[name].requires_grad_(program.graph)
