@@ -31,7 +31,7 @@ REPORT = Path(__file__).parents[1] / "reports" / "selftest.md"
 EXAMPLES = 200
 POOL = 2500  # networks of the pool that decides whether a mutant is a bug at all
 HISTORY = (
-    "Networks of this run are from before they had parallel branches and gates, and points rows of zeros. Two runs with",
+    "Networks of the first run are from before they had parallel branches and gates, and points rows of zeros. Two runs with",
     "those ended after 2297 (seed 1) and 3431 networks (seed 2) at judgements that were wrong, not the gradients: rounding",
     "within a block, 4 and 9 bars beyond what was measured. Both are tests now; a failure lies 1000 bars off.",
 )
