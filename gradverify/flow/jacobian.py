@@ -145,7 +145,7 @@ def _mean(mode: _Mode, values: np.ndarray, rng: np.random.Generator, *, exact: b
     """The root mean square: of all values, or E|J^T u|^2 over random u where not all were found."""
     if exact:
         return float(np.sqrt(np.mean(np.square(values))))
-    squares = [np.sum(np.square(mode.pull(rng.normal(size=(mode.examples, mode.outputs))))) for _ in range(4)]
+    squares = [np.sum(np.square(mode.pull(rng.normal(size=(mode.examples, mode.outputs))))) for _ in range(STEPS)]
     return math.sqrt(float(np.mean(squares)) / mode.examples / min(mode.inputs, mode.outputs))
 
 
