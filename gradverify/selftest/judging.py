@@ -2,7 +2,8 @@
 
 The fast judgement behind `selftest`: five forwards, three pullbacks, a few milliseconds. Every leaf of v is scaled
 to contribute alike, so that a small gradient is not hidden by a large one. The bar is that of `check`: what the
-oracle cannot know plus 8 times the measured noise of the pullback; far beyond it lies a failure.
+oracle cannot know plus 8 times the measured noise of the pullback; beyond four bars lies a failure, unless the same
+pullback in longdouble shows the gap to be rounding: noise is measured between layers, and blocks lose digits within.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from gradverify.arrays import EPS, Arrays, dot, draw_signs, flatten, is_floating, to_float64
 from gradverify.oracles.complexstep import complex_step
-from gradverify.records import NOISE_FACTOR, Verdict
+from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Verdict
 from gradverify.reference import Embedding, Layer, Network
 from gradverify.strategies import Case
 
@@ -25,9 +26,6 @@ Move: TypeAlias = Callable[[Any], Any]
 CONSTANT = ("mean", "variance", "weights")  # running statistics and weights of examples: no claim is made
 RESOLVED = 1e-6  # the relative error that a pass must exclude, as in `check`
 KEYS = (1, 2, 3)  # ways to move every last bit
-# Bars beyond which a gap is a failure. Noise is measured between layers, not within blocks, where huge and tied scores
-# were seen to lose digits up to 9 bars away; planted bugs lie 1e4 and more bars off.
-FAR = 1e3
 ULPS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)  # by so much: two equal numbers move alike in all three ways once in 216
 FLOOR = 2.0**-12  # of the largest gradient: below, a leaf may be zero but for rounding, not to be enlarged
 ROUNDING = 16.0  # ulps of the largest gradient that any entry of another may be off by
@@ -165,11 +163,13 @@ def _compared(subject: Subject, gradient: Arrays, moving: Arrays, only_failures:
     if not math.isfinite(estimate.error):
         return Judgement(Verdict.INCONCLUSIVE, estimate.reason)
     gap, scale = abs(computed - estimate.value), max(_terms(gradient, v), abs(estimate.value))
-    if only_failures and gap <= FAR * estimate.error:
+    if only_failures and gap <= FAIL_FACTOR * estimate.error:
         return Judgement(Verdict.INCONCLUSIVE, "cannot fail")
     bar = estimate.error + NOISE_FACTOR * _noise(subject, gradient, v, computed)
+    if gap > FAIL_FACTOR * bar:
+        bar += NOISE_FACTOR * _rounding(subject, v, computed)
     numbers = (gap / scale if scale else 0.0, computed, estimate.value, bar)
-    if gap > FAR * bar:
+    if gap > FAIL_FACTOR * bar:
         return Judgement(Verdict.FAIL, "", *numbers)
     if bar > RESOLVED * scale and scale > 0:
         return Judgement(Verdict.INCONCLUSIVE, "resolution", *numbers)
@@ -245,6 +245,22 @@ def _noise(subject: Subject, gradient: Arrays, v: Arrays, computed: float) -> fl
     largest = max((_largest(gradient.get(name)) for name in v), default=0.0)
     reach = sum(float(np.sum(np.abs(d))) for d in v.values())
     return max(spread, ROUNDING / NOISE_FACTOR * EPS["float64"] * largest * reach)
+
+
+def _rounding(subject: Subject, v: Arrays, computed: float) -> float:
+    """How far the answer is from that of the same formulas in longdouble; zero where these cannot say."""
+    point = {name: _widened(leaf) for name, leaf in subject.point.items()}
+    try:
+        wide = subject.gradient(point, _widened(subject.u), _widened)
+    except TypeError:  # SciPy's erf and its kin have no longdouble
+        return 0.0
+    answer = sum(np.sum(wide[name] * d) for name, d in v.items() if wide.get(name) is not None)
+    gap = abs(float(answer) - computed)
+    return gap if math.isfinite(gap) else 0.0
+
+
+def _widened(x: Any) -> Any:
+    return np.asarray(x, np.longdouble) if is_floating(x) else x
 
 
 def _mover(key: int) -> Move:
