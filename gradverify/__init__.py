@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradverify.audit import audit
+    from gradverify.audit.examples import example
     from gradverify.checking import assert_gradients, check
     from gradverify.convergence.optimizers import OptimizerReport, check_optimizer
     from gradverify.convergence.taylor import TaylorReport, check_taylor
@@ -58,6 +59,7 @@ _HOME = {
     "TaylorReport": "gradverify.convergence.taylor",
     "TrainingReport": "gradverify.convergence.training",
     "Verdict": "gradverify.records",
+    "example": "gradverify.audit.examples",
     "function": "gradverify.targets.specs",
     "layer": "gradverify.targets.specs",
     "monitor_flow": "gradverify.flow.monitoring",
@@ -89,6 +91,7 @@ __all__ = [
     "check_taylor",
     "check_training",
     "derivative",
+    "example",
     "function",
     "layer",
     "monitor_flow",

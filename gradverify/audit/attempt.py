@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.advising import advice
 from gradverify.audit.conventions import in_conventions
 from gradverify.audit.customtrials import custom_trials
+from gradverify.audit.examples import Example, examples_for
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
-from gradverify.audit.load import NotTriable
+from gradverify.audit.load import NotTriable, load
 from gradverify.audit.logits import of_logits, undecided
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
@@ -40,7 +42,7 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
     try:
         tried = _judge(candidate, seed)
     except NotTriable as why:
-        return replace(entry, reason=why.reason, remedy=why.remedy)
+        return replace(entry, reason=why.reason, remedy=why.remedy or advice(candidate))
     except Exception as error:
         return replace(entry, reason=f"{type(error).__name__}: {error}")
     return replace(entry, report=tried.report, convention=candidate.convention + tried.suffix)
@@ -82,6 +84,10 @@ class _Tried:
 
 
 def _judge(candidate: Candidate, seed: int) -> _Tried:
+    load(candidate.source)
+    given = examples_for(candidate)
+    if given:
+        return min((_at_example(candidate, e, seed) for e in given), key=lambda t: (t.rank != 1, -t.rank))
     search, until = Search(), time.process_time() + _PATIENCE
     found: list[_Tried] = []
     last: Trial | None = None
@@ -102,6 +108,24 @@ def _judge(candidate: Candidate, seed: int) -> _Tried:
     raise NotTriable(complaint, advice(candidate))
 
 
+def _at_example(candidate: Candidate, example: Example, seed: int) -> _Tried:
+    """The answer at inputs that the project gives: nothing is searched for, and what does not work is said."""
+    heard = Search()
+    for trial in islice(_trials(candidate, seed, example), _INSTANCES):
+        try:
+            arguments = trial.extend(example.arguments(seed))[0]
+            with silence():
+                trial.run(arguments)
+        except Exception as error:
+            heard.complaint = f"{type(error).__name__}: {error}"
+            continue
+        tried = _at(trial, arguments, seed, heard)
+        if tried is not None:
+            _raise_if_unread(tried, candidate)
+            return _as_convention(candidate, trial, _at_other_settings(trial, tried, seed), seed)
+    raise NotTriable(f"the example that is given for it does not run: {heard.backward or heard.complaint}")
+
+
 def _raise_if_unread(tried: _Tried, candidate: Candidate) -> None:
     """What only ever raised, or returned something else than gradients of its leaves, was not tried."""
     if tried.rank < _ERRORS - 1:
@@ -116,8 +140,9 @@ def _raise_if_unread(tried: _Tried, candidate: Candidate) -> None:
         raise NotTriable(f"it could not be told whose gradients it returns: {text}", advice(candidate))
 
 
-def _trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
-    return custom_trials(candidate, seed) if "." in candidate.kind else trials(candidate, seed)
+def _trials(candidate: Candidate, seed: int, example: Example | None = None) -> Iterator[Trial]:
+    make = example.object_of if example is not None and example.make is not None else None
+    return custom_trials(candidate, seed, make) if "." in candidate.kind else trials(candidate, seed, make)
 
 
 _ERRORS = 4
@@ -215,17 +240,23 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[_Tried]:
     for arguments in islice((a for found in accepted for a in trial.extend(found)), most):
         if time.process_time() > until:
             return
-        best: _Tried | None = None
-        for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
-            tried = _check(trial, number, arguments, seed, search)
-            if tried is not None and (best is None or tried.is_better_than(best)):
-                best = tried
-            if best is not None and best.rank == 0 and best.is_whole:
-                break
-        if best is not None and best.rank == _ERRORS - 1:
-            best = _at_told_shapes(trial, best, seed, search) or best
+        best = _at(trial, arguments, seed, search)
         if best is not None:
-            yield _told_apart(best) if trial.own_loss else best
+            yield best
+
+
+def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> _Tried | None:
+    """The best answer of all readings at one point."""
+    best: _Tried | None = None
+    for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
+        tried = _check(trial, number, arguments, seed, search)
+        if tried is not None and (best is None or tried.is_better_than(best)):
+            best = tried
+        if best is not None and best.rank == 0 and best.is_whole:
+            break
+    if best is not None and best.rank == _ERRORS - 1:
+        best = _at_told_shapes(trial, best, seed, search) or best
+    return _told_apart(best) if best is not None and trial.own_loss else best
 
 
 def _at_told_shapes(trial: Trial, tried: _Tried, seed: int, search: Search) -> _Tried | None:
@@ -328,22 +359,3 @@ def _only_errors(report: Report) -> bool:
 def _is_shape(report: Report) -> bool:
     failed = [c for c in report.checks if c.verdict is Verdict.FAIL]
     return any(c.reason in ("shape", "dtype") for c in failed)
-
-
-def advice(candidate: Candidate) -> str:
-    """The line that tries a candidate by hand."""
-    module, inputs = candidate.source.module, "--input x=float64[5,3]"
-    if candidate.kind == "layer":
-        return f"gradverify check '{module}:{candidate.owner}(...)' {inputs}"
-    if candidate.owner:
-        claim = f"obj.{candidate.forward}, {_keyword(candidate)}=obj.{candidate.backward}"
-        maker = "pair" if candidate.kind == "pair" else "function"
-        return f"gv.check(gv.{maker}({claim}), x) with obj = {candidate.owner}(...)"
-    option = f"--{_keyword(candidate)} {candidate.backward}"
-    return f"gradverify check {module}:{candidate.forward} {option} {inputs}"
-
-
-def _keyword(candidate: Candidate) -> str:
-    return "backward" if candidate.kind == "pair" else "derivative"
-
-

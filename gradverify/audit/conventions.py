@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gradverify.audit.guesses import BATCH
 from gradverify.records import Check, Report, Verdict
 from gradverify.regimes import LARGE
 
@@ -71,6 +72,8 @@ def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str]) -> floa
     first = factors[0]
     if first is None or any(f is None or abs(f / first - 1) > _ROUNDING for f in factors):
         return None
+    if not about_inputs and not is_loss:  # averaged over the batch, which the inputs show: never more than the sum
+        return first if first < 1 and any(abs(first * n - 1) < _ROUNDING for n in _batches(report, leaves)) else None
     sizes = _sizes(report)
     return first if any(abs(abs(f) / n - 1) < _ROUNDING for n in sizes for f in (first, 1 / first)) else None
 
@@ -91,6 +94,12 @@ def _sizes(report: Report) -> set[int]:
     """The sizes that a mean may have been taken over: of the first axis, of everything."""
     shapes = [c.shape for c in report.checks if c.shape]
     return {n for shape in shapes for n in (shape[0], math.prod(shape), math.prod(shape[:2]), shape[-1]) if n > 1} | {5}
+
+
+def _batches(report: Report, leaves: Sequence[str]) -> set[int]:
+    """What a batch may be in the inputs: the first axis, the last, the first two; of integers the usual one."""
+    shapes = [c.shape for c in report.checks if c.shape and c.wrt in leaves]
+    return {n for shape in shapes for n in (shape[0], shape[-1], math.prod(shape[:2])) if n > 1} or {BATCH}
 
 
 def _words(factor: float, is_loss: bool) -> tuple[str, str]:

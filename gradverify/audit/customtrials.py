@@ -13,7 +13,7 @@ import numpy as np
 from gradverify.arrays import is_floating
 from gradverify.audit.guesses import settings_for
 from gradverify.audit.inputs import Arguments
-from gradverify.audit.load import NotTriable, find_attribute, instances, load
+from gradverify.audit.load import NotTriable, find_attribute, instances, load, made_by
 from gradverify.audit.mined import always_none
 from gradverify.audit.record import Candidate
 from gradverify.audit.trials import Reading, Trial
@@ -22,7 +22,9 @@ Function = Callable[..., Any]
 _PACKAGES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "autograd": "HIPS/autograd"}
 
 
-def custom_trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
+def custom_trials(
+    candidate: Candidate, seed: int, make: Callable[[type], Any] | None = None
+) -> Iterator[Trial]:
     """The trials of a candidate whose kind names a framework; raises `NotTriable`."""
     framework, _, kind = candidate.kind.partition(".")
     if importlib.util.find_spec(framework) is None:
@@ -31,7 +33,7 @@ def custom_trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
     adapter = import_module(f"gradverify.frameworks.{framework}.audited")
     found = find_attribute(module, candidate.owner or candidate.forward)
     if kind == "module":
-        for made in instances(found, seed, candidate.source.path):
+        for made in instances(found, seed, candidate.source.path) if make is None else made_by(found, make):
             yield _trial(made.obj, _signature_of(made.obj.forward), adapter, made.obj)
         return
     code = found.forward if candidate.owner else getattr(found, "__wrapped__", found)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 from gradverify.audit.discovery import find_candidates
 from gradverify.audit.journal import write_rows
 from gradverify.audit.pool import Plan, Progress, run
-from gradverify.audit.record import AuditEntry, Candidate
+from gradverify.audit.record import AuditEntry, AuditReport, Candidate
 from gradverify.audit.sources import find_sources
 from gradverify.records import Check, Verdict
 
@@ -50,6 +50,7 @@ class Grade:
     points: float
     possible: float
     hint: str = ""
+    entry: AuditEntry | None = None
 
 
 def read_spec(path: str | PathLike[str]) -> Spec:
@@ -83,10 +84,16 @@ def grade(
     wanted = [candidate for candidate in found.values() if candidate is not None]
     entries, _ = run(wanted, plan, progress)
     by_candidate = dict(zip(map(id, wanted), entries, strict=True))
-    return tuple(
-        _grade(s, task, by_candidate.get(id(candidate)) if candidate else None, hints)
-        for (s, task), candidate in found.items()
-    )
+    rows = [(s, task, by_candidate.get(id(c)) if c else None) for (s, task), c in found.items()]
+    return tuple(replace(_grade(s, task, entry, hints), entry=entry) for s, task, entry in rows)
+
+
+def as_report(grades: Sequence[Grade]) -> AuditReport:
+    """Everything that was found, hints aside: an entry a row, as ``submission/module:name``."""
+    entries = [grade.entry or AuditEntry(grade.symbol, "", reason="no such function, or no derivative beside it")
+               for grade in grades]  # fmt: skip
+    named = [replace(e, symbol=f"{grade.submission}/{e.symbol}") for grade, e in zip(grades, entries, strict=True)]
+    return AuditReport(tuple(named))
 
 
 def _candidate(submission: str, task: Task) -> Candidate | None:

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
@@ -178,6 +178,16 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     if not made:
         names = ", ".join(p.name for p in _required(cls))
         raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaints[0]}")
+
+
+def made_by(cls: type, make: Callable[[type], Any]) -> Iterator[Made]:
+    """The one instance that a project itself says how to make."""
+    try:
+        with silence():
+            yield Made(make(cls), {})
+    except Exception as error:
+        complaint = f"{type(error).__name__}: {error}"
+        raise NotTriable(f"the example given for {cls.__name__} does not make it: {complaint}") from error
 
 
 def _settings(cls: type, positional: list[Any], keywords: dict[str, Any]) -> dict[str, Any]:

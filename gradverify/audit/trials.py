@@ -13,7 +13,7 @@ import numpy as np
 
 from gradverify.arrays import is_floating
 from gradverify.audit.inputs import Arguments, required_names
-from gradverify.audit.load import Made, NotTriable, find_attribute, instances, load
+from gradverify.audit.load import Made, NotTriable, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
@@ -65,8 +65,8 @@ class Trial:
         return np.size(result[0] if isinstance(result, tuple) else result) == 1
 
 
-def trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
-    """The trials of a candidate, one for each instance of its class; raises `NotTriable`."""
+def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None = None) -> Iterator[Trial]:
+    """The trials of a candidate: one for each instance that can be guessed, or for the one that `make` makes."""
     module = load(candidate.source)
     if not candidate.owner:
         yield _of_functions(candidate, lambda name: find_attribute(module, name), ())
@@ -76,7 +76,8 @@ def trials(candidate: Candidate, seed: int) -> Iterator[Trial]:
     if all(_is_static(cls, name) for name in {candidate.forward, candidate.backward} if "=" not in name):
         yield _of_functions(candidate, lambda name: getattr(cls, name), ())
         return
-    for made in instances(cls, seed, candidate.source.path):
+    found = instances(cls, seed, candidate.source.path) if make is None else made_by(cls, make)
+    for made in found:
         yield _of_made(candidate, made, seed)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from gradverify.cli.options import Html, Json, Quiet, Seed, Strict
 from gradverify.cli.outcome import NOTHING, STDOUT, Sinks, deliver, leave, refuse, refusing
+
+if TYPE_CHECKING:
+    from gradverify.audit.grading import Grade
 
 HELP = """Find everything in PATH... that carries a derivative, and check it.
 
@@ -65,7 +69,7 @@ def audit(
 
     sinks, places = Sinks(json, html, quiet), paths or []
     if each is not None:
-        _grade(each, spec, csv, hints, jobs, timeout, memory, dask, quiet)
+        _grade(each, spec, csv, hints, jobs, timeout, memory, dask, sinks)
     if not places:
         refuse("no PATH given")
     journal = json.with_name(f".{json.name}.partial") if json is not None and json != STDOUT else None
@@ -87,23 +91,27 @@ def audit(
 
 def _grade(
     each: str, spec: Path | None, csv: Path | None, hints: str, jobs: int | None, timeout: float, memory: float,
-    dask: str | None, quiet: bool,
+    dask: str | None, sinks: Sinks,
 ) -> NoReturn:  # fmt: skip
     """Grade submissions; what they got is no failure of the command."""
-    from gradverify.audit.grading import grade, read_spec, write_grades
+    from gradverify.audit.grading import as_report, grade, read_spec, write_grades
     from gradverify.audit.pool import Plan, default_jobs
     from gradverify.cli import screen
 
     if spec is None:
         refuse("--each needs --spec")
-    with refusing(ValueError), screen.progress(shown=not quiet) as tick:
+    with refusing(ValueError), screen.progress(shown=sinks.progress) as tick:
         wanted = read_spec(spec)
         plan = Plan(jobs or default_jobs(), wanted.seed, timeout, memory, dask)
         grades = grade(each, wanted, plan, hints, tick)
         if csv is not None:
             write_grades(grades, csv)
-    for row in grades if csv is None else ():
+    deliver(as_report(grades), sinks, lambda: _show_grades(grades, rows=csv is None))
+    raise typer.Exit(0)
+
+
+def _show_grades(grades: Sequence[Grade], *, rows: bool) -> None:
+    for row in grades if rows else ():
         typer.echo(f"{row.submission}  {row.symbol}  {row.outcome}  {row.points:g}/{row.possible:g}  {row.hint}")
     submissions = len({row.submission for row in grades})
     typer.echo(f"{submissions} submissions, {len(grades)} rows, {sum(row.points for row in grades):g} points given")
-    raise typer.Exit(0)

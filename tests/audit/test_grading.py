@@ -6,9 +6,11 @@ import csv
 import json
 
 import pytest
+from typer.testing import CliRunner
 
-from gradverify.audit.grading import Spec, Task, grade, read_spec, write_grades
+from gradverify.audit.grading import Spec, Task, as_report, grade, read_spec, write_grades
 from gradverify.audit.pool import Plan
+from gradverify.cli import app
 
 RIGHT = "import numpy as np\ndef tanh(x): return np.tanh(x)\ndef tanh_prime(x): return 1 - np.tanh(x) ** 2\n"
 SUBMISSIONS = {
@@ -70,3 +72,22 @@ def test_a_spec_is_read_and_one_without_functions_refused(tmp_path):
     (tmp_path / "no.toml").write_text("seed = 3\n")
     with pytest.raises(ValueError, match=r"\[\[function\]\]"):
         read_spec(tmp_path / "no.toml")
+
+
+def test_a_report_has_an_entry_for_each_row(grades):
+    report = as_report(grades)
+    assert [e.symbol for e in report.entries] == [f"{name}/hw:tanh" for name in ("ann", "bob", "cid")] + [
+        report.entries[3].symbol, "eve/hw:tanh", "fay/hw:tanh"]  # fmt: skip
+    assert "no such function" in report.entries[2].reason
+
+
+def test_the_command_writes_json_and_html_of_submissions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "hw.py").write_text(SUBMISSIONS["bob"])
+    (tmp_path / "spec.toml").write_text('[[function]]\nsymbol = "hw:tanh"\npoints = 2\n')
+    words = ["audit", "--each", "bob", "--spec", "spec.toml", "--jobs", "1", "--json", "a.json", "--html", "a.html"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "a.json").read_text())["reports"][0]["meta"]["symbol"] == "bob/hw:tanh"
+    assert "hw:tanh" in (tmp_path / "a.html").read_text()

@@ -70,6 +70,17 @@ class Net:
 """
 CASES = {"one-hot labels": ONE_HOT_ONLY, "binary labels": BINARY, "packed weights": PACKED,
          "a setting between arrays": SETTING_BETWEEN, "a factory": FACTORY, "random masks": DRAWS}  # fmt: skip
+DENSE = """
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.W = np.ones((n_in, n_out))
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, g):
+        self.dW = (FACTOR) * self.x.T @ g
+        return g @ self.W.T
+"""
 ABSTRACT = """
 class Pool:
     def forward(self, x):
@@ -129,6 +140,12 @@ def test_what_is_right_passes(tmp_path, code):
 def test_what_is_wrong_fails(tmp_path, code):
     (entry,) = audited(tmp_path, code.replace("K *", "1.5 *") if code is not BINARY else code.replace("K *", "x * "))
     assert entry.verdict is not PASS, str(entry)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1 / len(g)", Verdict.INCONCLUSIVE), ("2", FAIL), ("0.5", FAIL)])
+def test_only_a_mean_over_the_batch_is_a_convention(tmp_path, factor, verdict):
+    (entry,) = audited(tmp_path, DENSE.replace("FACTOR", factor))
+    assert entry.verdict is verdict
 
 
 def test_a_class_that_leaves_the_work_to_others_is_no_candidate(tmp_path):

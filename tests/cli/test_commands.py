@@ -154,7 +154,7 @@ def test_an_audit_shows_a_table_the_failures_and_what_was_not_tried(project):
     assert "5 of 6 tried: 4 passed, 1 failed, 0 inconclusive" in result.output
     assert "FAIL  code_under_test:cube  x" in result.output
     assert f"{project}/code_under_test.py:5" in result.output
-    assert "try    gradverify check 'code_under_test:Graph(...)'" in result.output
+    assert "try    in conftest.py: gv.example('code_under_test:Graph'" in result.output
     assert len(json.loads((project / "audit.json").read_text())["reports"]) == 6
 
 
