@@ -26,14 +26,14 @@ from gradverify.audit import audit  # noqa: E402 - from this checkout
 REPORT, COUNT, TIMEOUT = ROOT / "reports/audit.md", 500, 120
 FORMS = (
     "def f{i}(x):\n    return np.tanh({i} * x)\ndef f{i}_prime(x):\n    return {k} * {i} * (1 - np.tanh({i} * x) ** 2)\n",
-    "def g{i}_forward(x, w, b):\n    return x @ w + b, (x, w)\n"
-    "def g{i}_backward(dout, cache):\n    x, w = cache\n    return dout @ w.T, {k} * x.T @ dout, dout.sum(0)\n",
-    "class Layer{i}:\n    def __init__(self, n_in, n_out):\n        self.W = np.ones((n_in, n_out)) / {i}\n"
+    ("def g{i}_forward(x, w, b):\n    return x @ w + b, (x, w)\n"
+    "def g{i}_backward(dout, cache):\n    x, w = cache\n    return dout @ w.T, {k} * x.T @ dout, dout.sum(0)\n"),
+    ("class Layer{i}:\n    def __init__(self, n_in, n_out):\n        self.W = np.ones((n_in, n_out)) / {i}\n"
     "    def forward(self, x):\n        self.x = x\n        return np.tanh(x @ self.W)\n"
     "    def backward(self, g):\n        g = g * (1 - np.tanh(self.x @ self.W) ** 2)\n"
-    "        self.dW = {k} * self.x.T @ g\n        return g @ self.W.T\n",
-    "class Loss{i}:\n    def loss(self, y, t):\n        return 0.5 * {i} * np.sum((y - t) ** 2)\n"
-    "    def gradient(self, y, t):\n        return {k} * {i} * (y - t)\n",
+    "        self.dW = {k} * self.x.T @ g\n        return g @ self.W.T\n"),
+    ("class Loss{i}:\n    def loss(self, y, t):\n        return 0.5 * {i} * np.sum((y - t) ** 2)\n"
+    "    def gradient(self, y, t):\n        return {k} * {i} * (y - t)\n"),
 )
 
 
@@ -106,8 +106,8 @@ def main():
         os.chdir(place)
         modules, entries, good, seconds = hostile(Path(place))
         word = "pass" if good else "DO NOT PASS"
-        lines += ["", f"{modules} hostile modules and two good ones beside them, 15 s for each candidate: {entries} entries in "
-                  f"{seconds:.0f} s, the good ones {word}."]  # fmt: skip
+        lines += ["", (f"{modules} hostile modules and two good ones beside them, 15 s for each candidate: {entries} entries in "
+                  f"{seconds:.0f} s, the good ones {word}.")]  # fmt: skip
         write(lines, memory)
 
 

@@ -114,10 +114,10 @@ def write():
     carried, tried = sum(r[1] for r in rows), sum(r[2] for r in rows)
     lines = [
         "# Audits of code that nobody prepared", "",
-        "Written by `python benchmarks/audits.py`, with gradverify as it is here: no configuration, one seed,",
+        "Written by `python benchmarks/audits.py` from the entries of its last run: no configuration, one seed,",
         f"{JOBS} workers on {os.cpu_count()} shared cores, at most {SECONDS} s a place and {TIMEOUT} s a derivative.", "",
         f"**{tried} of {carried} derivatives tried ({tried / carried:.0%}).**", "",
-        *table(rows), "", "## Why the rest was not tried", "", "| reason | derivatives |", "|---|---|",
+        *known().get("notes", {}).get("lines", []), "", *table(rows), "", "## Why the rest was not tried", "", "| reason | derivatives |", "|---|---|",
         *(f"| {word} | {n} |" for word, n in reasons.most_common()), "", "## Failures, looked at by hand", "",
         *by_hand(names, judged),
     ]  # fmt: skip

@@ -116,7 +116,9 @@ class Arguments:
 def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[Shape] = ()) -> list[Proposal]:
     """All proposals for a forward whose object holds these parameter arrays, likeliest first."""
     roles = roles_of(required_names(function))
-    schemes = [*({"data": data} for shape in stated for data in ((2, *shape), shape)), *_implied(held), *_USUAL]
+    penalty: list[Scheme] = [{"data": (IN,)}] if _is_of_weights(function) else []
+    told = [{"data": data} for shape in stated for data in ((2, *shape), shape)]
+    schemes: list[Scheme] = [*penalty, *told, *_implied(held), *_USUAL]
     labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
     if "label" in roles and _is_about(function, "sigmoid", "binary", "bce", "logistic"):
         schemes, labels = [{"data": (BATCH,)}, *schemes], ("binary", "onehot", "class", "real")
@@ -132,6 +134,12 @@ def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[S
     looks_up, rank = _is_about(function, "embed", "lookup", "onehot", "one_hot"), stated_rank(function)
     likely = "label" in roles and _is_about(function, "entropy", "bce", "nll", "log_loss", "logloss", "kl_div", "kldiv")
     return sorted(found, key=lambda p: (p.integers != looks_up, likely and not p.unit, rank not in (0, p.rank)))
+
+
+def _is_of_weights(function: Function) -> bool:
+    """Whether it is a function of weights alone: a penalty, which is written for a vector of them."""
+    names = required_names(function)
+    return len(names) == 1 and roles_of(["", *names])[1] == "weight"
 
 
 _BASES: tuple[Shape, ...] = ((BATCH, IN), (2, BATCH, IN), (2, CHANNELS, _H, _W))

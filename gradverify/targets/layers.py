@@ -28,7 +28,7 @@ from gradverify.targets.gradients import (
     named_gradients,
     unclaimed_notes,
 )
-from gradverify.targets.graph import clone, fetch, floating_of
+from gradverify.targets.graph import clone, fetch, floating_of, forget_appended
 from gradverify.targets.instances import Held
 from gradverify.targets.methods import call_backward, method_names, saves_in_cache
 from gradverify.targets.pairs import mirrored, perturbed, returns_pullback
@@ -80,6 +80,7 @@ def _tried(
     if not trial.kept and not declared:
         # Parameters may be made by the first forward: an instance that has run once holds them.
         obj = clone(trial.layer, {})
+        forget_appended(obj, _after_forward(obj, names[0], call, kwargs, calm).layer)
         trial = _after_forward(obj, names[0], call, kwargs, calm)
     methods = _Methods(*names, saves_in_cache(obj, names[1], trial.result, call.names))
     return obj, methods, trial, None if returns_pullback(trial.result) else _try_backward(trial, methods, call)

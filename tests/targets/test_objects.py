@@ -138,3 +138,29 @@ def test_the_object_itself_keeps_its_numbers():
     layer = Boxed(1.0)
     gv.check(layer, X)
     assert layer.params == {"slope": 0.3}
+
+
+class Appends:
+    """Parameters made by the first forward, inputs appended by each, the first of them read back."""
+
+    def __init__(self):
+        self.inputs, self.params, self.seen = [], [], {"x": []}
+
+    def forward(self, x):
+        if not self.params:
+            self.params.append(SQUARE.copy())
+        self.inputs.append(x)
+        self.seen["x"].append(x)
+        return np.tanh(x @ self.params[0])
+
+    def backward(self, g):
+        x = self.inputs[0]
+        g = g * (1 - np.tanh(self.seen["x"][0] @ self.params[0]) ** 2)
+        self.grads = [x.T @ g]
+        return g @ self.params[0].T
+
+
+def test_what_a_lazy_layer_has_appended_once_answers_for_no_other_point():
+    report = gv.check(Appends(), X)
+    assert report.ok, str(report)
+    assert {c.wrt for c in report.checks} == {"x", "params[0]"}
