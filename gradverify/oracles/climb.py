@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradverify.oracles.closer import is_tight, look, room, worth_the_rest
 from gradverify.oracles.fit import COUNT, DEGREES
 from gradverify.oracles.ladder import COARSE, FEW, Ladder
 from gradverify.oracles.pieces import between_pieces, find_dispute
@@ -19,11 +20,17 @@ NARROW = 2.0**-30  # dtypes coarser than this are averaged, and every factor is 
 POOL = 16  # rungs of different nodes in an average
 COARSEST = 2.0**-8  # bfloat16 has so few numbers within a radius that more nodes show nothing new, other radii do
 INFORMS = 2.0**-4  # relative: nobody needs to know a derivative in such a dtype to more than a few of its roundings
+LOOK = 8  # evaluations of a first look
+KEPT = 4  # evaluations for quotients
 WIDTHS = (1.0, 1.5, 0.75, 2.0, 0.5, 2.5, 0.35)
 
 
 def climb(ladder: Ladder, radius: float) -> None:
     """Take rungs until the bound is small enough or no further one promises anything."""
+    if is_tight(ladder) and not worth_the_rest(ladder, look(ladder, radius)):
+        _within(ladder, ladder.looks[-1])
+        return
+    ladder.line.repeat()
     wanted: float | None = radius
     while wanted is not None and len(ladder.rungs) < MOST_RUNGS:
         ladder.take(wanted)
@@ -37,6 +44,15 @@ def climb(ladder: Ladder, radius: float) -> None:
         _average(ladder, min((r for r in ladder.usable if ladder.believed(r)), key=lambda r: r.error))
     elif _room(ladder) > 0:
         _widen(ladder)
+
+
+def _within(ladder: Ladder, seen: Rung) -> None:
+    """Finer at once, as far as the budget goes; what it leaves is for quotients."""
+    ladder.cut = True
+    if seen.inside and room(ladder) >= COUNT - 1 + KEPT:
+        seen = ladder.take(_finer(ladder, seen))
+    if seen.inside and not ladder.explained(seen) and room(ladder) >= LOOK + KEPT // 2:
+        look(ladder, _finer(ladder, seen) / 4.0)
 
 
 def _widen(ladder: Ladder) -> None:
@@ -113,7 +129,7 @@ def _past_steps(ladder: Ladder, last: Rung) -> float:
 
 def _scaled(ladder: Ladder, last: Rung) -> float | None:
     if ladder.explained(last):
-        wider = _wider(last, PATIENCE if ladder.line.eps < NARROW else 2.0)
+        wider = _wider(last, PATIENCE if ladder.line.eps < NARROW and ladder.budget == math.inf else 2.0)
         return min(wider, 1.0) if wider is not None and ladder.line.eps >= NARROW else wider
     coarser = [r for r in ladder.usable if r.radius >= 4.0 * last.radius]
     if coarser and last.noise > coarser[0].noise / 4.0 and not ladder.seen(ladder.deep):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from gradverify.oracles.climb import climb
+from gradverify.oracles.closer import closest
 from gradverify.oracles.halves import Split, find_split
 from gradverify.oracles.ladder import COARSE, EXPLAINED, FEW, Ladder
 from gradverify.oracles.pieces import dismiss_pieces, find_jump, unsettled
@@ -81,9 +82,24 @@ def investigate(ladder: Ladder, radius: float = RADIUS) -> Finding:
     """Climb the ladder and judge its rungs."""
     if not math.isfinite(ladder.line(0.0)):
         return Finding(math.nan, math.inf, "domain")
-    ladder.line.repeat()
     climb(ladder, radius)
-    return conclude(ladder)
+    if ladder.cut and not any(r.inside for r in ladder.rungs):
+        return Finding(closest(ladder), math.inf, "resolution")
+    found = conclude(ladder)
+    return _closer(ladder, found) if ladder.cut and not found.error < abs(found.value) else found
+
+
+def _closer(ladder: Ladder, found: Finding) -> Finding:
+    """What the budget left without a bound, or at a kink that may be farther off, told by plain quotients."""
+    value = closest(ladder)
+    if not math.isfinite(value) or (ladder.order > 1 and found.split):
+        return found
+    if found.split is None or found.split.kind == "jump":
+        return replace(found, value=value) if found.error == math.inf else found
+    slopes = (found.split.left.slope, found.split.right.slope)
+    inside = min(slopes) <= value <= max(slopes)
+    reach = max(abs(value - s) for s in slopes) + found.split.slope_error
+    return replace(found, value=value, error=reach) if inside else found
 
 
 def conclude(ladder: Ladder) -> Finding:

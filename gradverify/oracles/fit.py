@@ -46,7 +46,7 @@ class Fit:
 
     `noise` is the standard deviation of one sample as the tail shows it, `head` the size of the
     signal, `decay` the ratio of successive coefficients, `reach` the degree from which on only noise is
-    left.
+    left, `ends` the sizes of the last two coefficients and of the two before, the latter first.
     """
 
     value: float
@@ -55,6 +55,7 @@ class Fit:
     head: float
     decay: float
     reach: int
+    ends: tuple[float, float]
 
 
 @lru_cache(maxsize=256)
@@ -100,7 +101,8 @@ def fit(design: Design, values: Array, floor: float) -> Fit:
     fits = [_fit_degree(design, z, rest, d, floor) for d in degrees]
     best = min(fits, key=lambda f: f.error)
     # The highest degree alone tells noise from truncation; a low one may take one for the other.
-    return Fit(best.value, best.error, fits[0].noise, fits[0].head, fits[0].decay, fits[0].reach)
+    return Fit(best.value, best.error, fits[0].noise, fits[0].head, fits[0].decay, fits[0].reach,
+               fits[0].ends)
 
 
 def _fit_degree(design: Design, z: Array, rest: Array, degree: int, floor: float) -> Fit:
@@ -115,7 +117,7 @@ def _fit_degree(design: Design, z: Array, rest: Array, degree: int, floor: float
     w = design.weights[: top + 1]
     spread = (quantile(TAIL + spare) * noise + _hidden(spare) * tail) * float(np.linalg.norm(w))
     return Fit(float(w[: last + 1] @ z[: last + 1]), spread + _truncation(design, top, min(decay, SLOWEST)) * noise,
-               noise, head, decay, _reach(z, noise))
+               noise, head, decay, _reach(z, noise), _ends(z[: top + 1]))
 
 
 def _level(tail: Array) -> bool:
@@ -135,6 +137,10 @@ def _truncation(design: Design, top: int, decay: float) -> float:
     k = np.arange(1, 60)
     scale = float(np.max(np.abs(design.weights[1:]) / np.arange(1, len(design.weights)) ** design.growth))
     return 2.0 * scale * float(np.sum((top + k) ** design.growth * decay**k))
+
+
+def _ends(z: Array) -> tuple[float, float]:
+    return float(np.hypot(z[-4], z[-3])), float(np.hypot(z[-2], z[-1]))
 
 
 def _reach(z: Array, noise: float) -> int:

@@ -33,6 +33,7 @@ class Ladder:
     budget: float = math.inf  # in evaluations
     cut: bool = False  # the budget ended before the climb did
     rungs: list[Rung] = field(default_factory=list)
+    looks: list[Rung] = field(default_factory=list)  # of a few nodes only, for a value without a bound
     rounding: float | None = None  # the noise of a computation that is narrower inside than it says
 
     def take(self, radius: float) -> Rung:

@@ -96,7 +96,7 @@ def consult(
     if foreign is not None:
         if foreign.reason == "kink" and foreign.slopes is not None and oracle == "auto":
             # It saw the tie itself: differences would only spend a hundred evaluations on shrinking towards it.
-            met = Estimate(math.nan, math.inf, foreign.evaluations, "finite", "kink", foreign.slopes)
+            met = Estimate(sum(foreign.slopes) / 2, math.inf, foreign.evaluations, "finite", "kink", foreign.slopes)
             return Opinion(met, met)
         foreign = None if foreign.reason or not math.isfinite(foreign.error) else foreign
     # Beside a foreign estimate the difference has to confirm, not to resolve: a thousandth is enough.

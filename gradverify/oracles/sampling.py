@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradverify.oracles.fit import Array, Design, Fit, fit, make_design, make_nodes
+from gradverify.oracles.fit import DEGREES, TAIL, Array, Design, Fit, fit, make_design, make_nodes
 
 Phi = Callable[[float], float]
 
+SPARSE = (0, 2, 4, 5, 6, 7, 8, 10, 12)
 FLOOR = 0.25  # rounding to nearest deviates by at most this many spacings (standard deviation)
 
 
@@ -73,6 +74,13 @@ class Rung:
     head: float = math.nan
     decay: float = 1.0
     reach: int = 0
+    ends: tuple[float, float] = (math.nan, math.nan)
+
+    def ahead(self, degree: int) -> float:
+        """The size to be expected of the coefficient of a higher degree, as the last four fall."""
+        before, last = self.ends
+        decay = math.sqrt(min(last / before, 1.0)) if before > 0.0 else 1.0
+        return last * decay ** (degree - min(len(self.t) - 1, DEGREES[0] + TAIL))
 
     @property
     def distinct(self) -> int:
@@ -85,13 +93,15 @@ class Rung:
         return bool(np.all(np.isfinite(self.y)))
 
 
-def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at: int = 0) -> Rung:
+def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at: int = 0, *,
+         sparse: bool = False) -> Rung:
     """Sample within the radius and fit; value and bound in units of phi over t**order.
 
     With `at` = -1 or 1 the nodes of [-1, 1] are laid on [0, radius] or [-radius, 0], and the
-    derivative is the one-sided one at 0.
+    derivative is the one-sided one at 0. `sparse` leaves four nodes out, for a first look.
     """
     nodes = tuple(sorted({node for seed in seeds for node in make_nodes(seed)}))
+    nodes = tuple(nodes[k] for k in SPARSE) if sparse else nodes
     half = radius / 2 if at else radius
     t = (np.array(nodes) - at) * half
     y = np.array([line(float(s)) for s in t])
@@ -101,7 +111,7 @@ def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at:
             return Rung(radius, t, y)
         read = _read(line, away, make_design(nodes, order, at))  # a bound may overflow
     value, error = read.value / half**order, read.error / half**order
-    return Rung(radius, t, y, value, error, read.noise, read.head, read.decay, read.reach)
+    return Rung(radius, t, y, value, error, read.noise, read.head, read.decay, read.reach, read.ends)
 
 
 def _read(line: Line, away: Array, design: Design) -> Fit:
@@ -109,9 +119,9 @@ def _read(line: Line, away: Array, design: Design) -> Fit:
     exponent = int(math.frexp(max(float(np.max(np.abs(away))), line.floor))[1])
     floor = float(np.ldexp(line.floor, -exponent))
     found = fit(design, np.ldexp(away, -exponent), floor)
-    sizes = np.ldexp([found.value, found.error, found.noise, found.head], exponent)
-    value, error, noise, head = map(float, sizes)
-    return Fit(value, error, noise, head, found.decay, found.reach)
+    sizes = np.ldexp([found.value, found.error, found.noise, found.head, *found.ends], exponent)
+    value, error, noise, head, *ends = map(float, sizes)
+    return Fit(value, error, noise, head, found.decay, found.reach, (ends[0], ends[1]))
 
 
 CENTRAL = {1: (-0.5, 0.0, 0.5), 2: (1.0, -2.0, 1.0), 3: (-0.5, 1.0, 0.0, -1.0, 0.5)}
