@@ -6,8 +6,8 @@ Writes reports/oracles.md, reports/oracles.csv and reports/oracles.svg. Every me
 with its defaults. "At its evaluations" is our error with no more evaluations than the rival took, but never
 fewer than the 14 of a first rung; "as called" is our error with as many as we like, which a rival of a fixed
 step could not use. Errors are compared after adding the rounding of the truth, 2^-53 of the slope's scale.
-The 14 evaluations of a first rung reach an eighth of the point's size to either side; where a kink, a pole or an
-oscillation lies within, they leave no bound, and what they say is no estimate: it counts here nevertheless.
+A budget of so few evaluations leaves no bound where a kink, a pole or an oscillation lies within an eighth of the
+point's size; the value is then that of quotients closer by, and counts here like any other.
 """
 
 from __future__ import annotations

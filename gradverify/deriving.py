@@ -115,13 +115,15 @@ def _checked(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     if oracle not in ORACLES:
         raise ValueError(f"oracle={oracle!r}: must be one of {ORACLES}")
-    if isinstance(order, bool) or order not in (1, 2, 3):
+    if not callable(f):
+        raise TypeError(f"f={f!r:.80}: must be a function of x")
+    if not isinstance(order, int) or isinstance(order, bool) or order not in (1, 2, 3):
         raise ValueError(f"order={order!r}: must be 1, 2 or 3")
     package = _PACKAGES.get(oracle, "numpy")
     if find_spec(package) is None:
         extra = "certified" if oracle == "certified" else "precise"
         raise ImportError(f"oracle={oracle!r}: needs {package}; pip install 'gradverify[{extra}]'")
-    point = np.array(x)
+    point = np.array(_array("x", x))
     if point.dtype.kind in "iub" or not is_floating(point):
         raise TypeError(f"x={x!r:.80}: must be real floating numbers, not {point.dtype}")
     if point.size == 0 or not np.all(np.isfinite(to_float64(point))):
@@ -133,11 +135,23 @@ def _checked(
     return point, directions
 
 
+def _array(name: str, value: Any) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: must not be a masked array: what is masked has no derivative")
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}={value!r:.80}: must be an array of numbers; {error}") from error
+
+
 def _directions(point: np.ndarray, v: Any, order: int) -> list[np.ndarray]:
     """One direction for each order; a single one counts for all."""
     if v is None and point.size != 1:
         raise ValueError(f"v=None: a direction of shape {point.shape} is needed for an x of that shape")
-    given = np.ones(point.shape) if v is None else to_float64(v)
+    given = np.ones(point.shape) if v is None else _array("v", v)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"v={v!r:.80}: must be real numbers, not {given.dtype}")
+    given = to_float64(given)
     rows = list(given) if order > 1 and given.shape == (order, *point.shape) else [given] * order
     if rows[0].shape != point.shape:
         raise ValueError(f"v: has shape {given.shape}; must have that of x, {point.shape}")

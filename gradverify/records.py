@@ -110,7 +110,8 @@ class Estimate:
 
     `reason` is empty for a smooth, resolved derivative; otherwise it says what was seen (``kink``,
     ``staircase``, ``domain``, ``noise``, ``nondeterministic``, ``unsupported`` ...) and `error`
-    may be infinite. At a kink `slopes` holds the one-sided derivatives from the left and right.
+    may be infinite. At a kink `slopes` holds the one-sided derivatives from the left and right. `note` says
+    why an oracle is ``unsupported``: what it was that the forward did.
     """
 
     value: float
@@ -120,6 +121,7 @@ class Estimate:
     reason: str = ""
     slopes: tuple[float, float] | None = None
     certified: bool = False
+    note: str = ""
 
     @property
     def native(self) -> bool:
@@ -132,6 +134,7 @@ class Estimate:
 
     def __str__(self) -> str:
         seen = f", {self.reason}" if self.reason else ""
+        seen += f": {self.note}" if self.note else ""
         return f"{self.value:.17g} +- {self.error:.1e} ({self.oracle}, {self.evaluations} forwards{seen})"
 
 

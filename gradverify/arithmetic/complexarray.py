@@ -87,7 +87,10 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
         """Entries replaced, in this array and all its views."""
         z = _operand(value)
         for part, new in ((self.planes.real, complextable.real(z)), (self.planes.imag, complextable.imag(z))):
-            np.copyto(part, new, where=where) if index is ... else part.__setitem__(index, new)
+            if index is ...:
+                np.copyto(part, new, where=where)
+            else:
+                part[index] = new
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:

@@ -244,6 +244,15 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     return np.sum(widths * (ends[..., 1:] + ends[..., :-1]) / 2, axis=-1)
 
 
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
+    """``fp_0 + sum_i s_i (clip(x, xp_i, xp_(i+1)) - xp_i)`` with s_i the slopes: at a node, a tie."""
+    if left is not None or right is not None or period is not None:
+        raise Refused("numpy.interp with left=, right= or period=")
+    slopes = np.diff(fp) / np.diff(xp)
+    spans = np.clip(np.expand_dims(x, -1), xp[:-1], xp[1:]) - xp[:-1]
+    return fp[0] + np.sum(spans * slopes, axis=-1)
+
+
 def _none_of(options: Mapping[str, Any], *known: str) -> None:
     unset = getattr(np, "_NoValue", None)  # what numpy.ma and pandas hand on for "not given"
     given = [name for name, value in options.items() if name not in known or value is not unset]
@@ -263,7 +272,7 @@ DERIVED = _table([
     ("var", var), ("std", std), ("linalg.norm", norm), ("median", median), ("quantile", quantile),
     ("percentile", lambda a, q, *args, **kwargs: quantile(a, q / 100, *args, **kwargs)),
     ("clip", clip), ("pad", pad), ("nan_to_num", nan_to_num), ("average", average),
-    ("trapezoid", trapezoid), ("trapz", trapezoid),
+    ("interp", interp), ("trapezoid", trapezoid), ("trapz", trapezoid),
     ("linalg.vector_norm", lambda x, axis=None, keepdims=False, **p:
         norm(np.ravel(x) if axis is None else x, p.get("ord", 2), axis, keepdims)),
     ("linalg.matrix_norm", lambda x, keepdims=False, **p: norm(x, p.get("ord"), (-2, -1), keepdims)),

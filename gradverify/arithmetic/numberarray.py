@@ -116,7 +116,10 @@ class NumberArray(np.lib.mixins.NDArrayOperatorsMixin):
     def assign(self, index: Any, value: Any, where: Any = True) -> None:
         """Entries replaced, in this array and all its views."""
         new = self.operand(value)
-        np.copyto(self.payload, new, where=where) if index is ... else self.payload.__setitem__(index, new)
+        if index is ...:
+            np.copyto(self.payload, new, where=where)
+        else:  # an object array would hold an array without axes as it is
+            self.payload[index] = new if new.ndim else new[()]
 
     def add_at(self, index: Any, values: Any, sign: float) -> None:
         """Values added to entries, one after another."""

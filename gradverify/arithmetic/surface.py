@@ -196,6 +196,10 @@ class _Surface:
             return self[index[0]]
         return self.reshape(-1)[index[0] if index else 0] if len(index) < 2 else self[index]
 
+    def tolist(self) -> Any:
+        """Nested lists of entries that still carry their derivatives."""
+        return [entry.tolist() for entry in self] if self.cells.ndim else self
+
     def fill(self, value: Any) -> None:
         """Every entry becomes `value`."""
         self[...] = value

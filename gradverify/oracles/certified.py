@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from gradverify.arithmetic.balls import Dual, Side, balls, precision
 from gradverify.arithmetic.numberarray import NumberArray, Numbers
 from gradverify.arrays import Arrays, all_finite, is_floating, to_float64
-from gradverify.oracles.line import Line, departure
+from gradverify.oracles.line import Line, departure, refusal, twice
 from gradverify.records import Estimate
 
 PRECISIONS = (128, 512, 2048)  # bits: saturation and cancellation cost balls their digits, no more than that
@@ -48,14 +48,18 @@ class Enclosure:
 
 def certified(forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays) -> Estimate:
     """``<u, J v>`` with a rigorous radius, or ``unsupported``; a tie that matters is a ``kink``."""
+    return twice(lambda allocates: _ask(forward, point, u, v, allocates))
+
+
+def _ask(forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays, allocates: bool) -> Estimate:
     line = None
     try:
-        line = Line(forward, point, u, v)
+        line = Line(forward, point, u, v, allocates=allocates)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return _answer(line)
-    except Exception:  # absent flint, overlapping balls, and whatever a forward raises on foreign numbers
-        return _estimate(line, math.nan, math.inf, "unsupported")
+    except Exception as error:  # absent flint, overlapping balls, and whatever a forward raises on foreign numbers
+        return replace(_estimate(line, math.nan, math.inf, "unsupported"), note=refusal(error))
 
 
 def enclose(line: Line, bits: int, sign: int = 1) -> Enclosure:
@@ -83,7 +87,9 @@ def _run(line: Line, numbers: Numbers, side: Side) -> dict[str, NumberArray]:
 
 
 def _answer(line: Line) -> Estimate:
-    plain = line.plain()
+    plain, again = line.plain(), line.plain()
+    if not all(np.array_equal(again[name], plain[name], equal_nan=True) for name in plain):
+        return _estimate(line, math.nan, math.inf, "nondeterministic")
     if not all_finite({name: x for name, x in line.point.items() if is_floating(x)}):
         return _estimate(line, math.nan, math.inf, "domain")  # the sine of an infinity is a ball too
     found, failure = None, None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradverify.oracles.closer import is_tight, look, room, worth_the_rest
+from gradverify.oracles.closer import is_tight, look, noisy, room, worth_the_rest
 from gradverify.oracles.fit import COUNT, DEGREES
 from gradverify.oracles.ladder import COARSE, FEW, Ladder
 from gradverify.oracles.pieces import between_pieces, find_dispute
@@ -21,7 +21,7 @@ POOL = 16  # rungs of different nodes in an average
 COARSEST = 2.0**-8  # bfloat16 has so few numbers within a radius that more nodes show nothing new, other radii do
 INFORMS = 2.0**-4  # relative: nobody needs to know a derivative in such a dtype to more than a few of its roundings
 LOOK = 8  # evaluations of a first look
-KEPT = 4  # evaluations for quotients
+KEPT = 2  # evaluations for another quotient
 WIDTHS = (1.0, 1.5, 0.75, 2.0, 0.5, 2.5, 0.35)
 
 
@@ -34,8 +34,9 @@ def climb(ladder: Ladder, radius: float) -> None:
     wanted: float | None = radius
     while wanted is not None and len(ladder.rungs) < MOST_RUNGS:
         ladder.take(wanted)
-        wanted = _next(ladder)
-        ladder.cut = wanted is not None and _room(ladder) < 1
+        ladder.cut = room(ladder) < 2  # even a look at whether the rung may be believed takes so many
+        wanted = None if ladder.cut else _next(ladder)
+        ladder.cut = ladder.cut or (wanted is not None and _room(ladder) < 1)
         if ladder.cut:
             break
     if not ladder.require < ladder.best < math.inf:
@@ -47,12 +48,22 @@ def climb(ladder: Ladder, radius: float) -> None:
 
 
 def _within(ladder: Ladder, seen: Rung) -> None:
-    """Finer at once, as far as the budget goes; what it leaves is for quotients."""
+    """Wider at once where there is noise, else finer, as far as the budget goes; the rest is for quotients."""
     ladder.cut = True
+    if seen.inside and noisy(ladder, seen):
+        _all_at_once(ladder, min(_wider(seen, 1.0) or 2.0 * seen.radius, 1.0))
+        return
     if seen.inside and room(ladder) >= COUNT - 1 + KEPT:
         seen = ladder.take(_finer(ladder, seen))
-    if seen.inside and not ladder.explained(seen) and room(ladder) >= LOOK + KEPT // 2:
+    if seen.inside and not ladder.explained(seen) and room(ladder) >= LOOK:
         look(ladder, _finer(ladder, seen) / 4.0)
+
+
+def _all_at_once(ladder: Ladder, radius: float) -> None:
+    """One rung of all the nodes that the budget still has: their noise averages."""
+    count = 2 * int(room(ladder) // 2) + 1
+    if count >= COUNT:
+        ladder.rungs.append(take(ladder.line, radius, ladder.order, (ladder.seed,), count=count))
 
 
 def _widen(ladder: Ladder) -> None:

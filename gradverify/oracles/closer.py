@@ -21,7 +21,7 @@ EDGE = 2.0**-3  # phi is not smooth so far, hence its third derivative is more t
 APART = 2.0**7  # the ratio of two steps
 QUOTIENTS = 3
 AGREE = 4.0  # times the noise of the finer quotient
-SILENT = 1.0 / 8.0  # two quotients nearer than so much of the noise of a rung say that it was none
+SILENT = 1.0 / 8.0  # a quotient nearer to a rung than so much of its noise says that it was none
 BENT = 1.0 / 8.0  # one-sided quotients of a smooth phi come nearer by APART
 
 
@@ -41,6 +41,13 @@ def worth_the_rest(ladder: Ladder, seen: Rung) -> bool:
     return seen.inside and seen.ahead(COUNT) <= ladder.line.eps ** (2.0 / 3.0) * seen.head
 
 
+def noisy(ladder: Ladder, seen: Rung) -> bool:
+    """Whether the closest quotient is as far off as it would be if what a rung left unexplained were noise."""
+    step = _finest(ladder)
+    off = abs(central(ladder.line, step, ladder.order) - seen.value)
+    return off * step**ladder.order >= SILENT * seen.noise
+
+
 def room(ladder: Ladder) -> float:
     """How many evaluations are left."""
     return ladder.budget - ladder.line.evaluations
@@ -49,14 +56,19 @@ def room(ladder: Ladder) -> float:
 def closest(ladder: Ladder) -> float:
     """The derivative as the evaluations that are left tell it; NaN if they tell nothing."""
     line, order = ladder.line, ladder.order
-    left = room(ladder)
-    finest = 2.0 ** math.floor(math.log2(EDGE * line.eps ** (1.0 / (order + 2))))
-    count = max(0, min(QUOTIENTS, math.floor(left / (2 if order < 3 else 4))))
+    left, finest = room(ladder), _finest(ladder)
+    known = finest in line.known
+    count = known + max(0, min(QUOTIENTS - known, math.floor(left / (2 if order < 3 else 4))))
     steps = [finest * APART**k for k in range(count)]
     values = [central(line, h, order) for h in steps]
     if order == 1 and count and (not math.isfinite(values[0]) or _bends(ladder, steps)):
-        return _beside(line, finest, left > 2 * count)
+        return _beside(line, finest, left > 2 * (count - known))
     return _with_rungs(ladder, steps, values)
+
+
+def _finest(ladder: Ladder) -> float:
+    exponent = math.log2(EDGE) + math.log2(ladder.line.eps) / (ladder.order + 2)
+    return 2.0 ** math.floor(exponent)
 
 
 def _with_rungs(ladder: Ladder, steps: list[float], values: list[float]) -> float:
@@ -65,10 +77,9 @@ def _with_rungs(ladder: Ladder, steps: list[float], values: list[float]) -> floa
     best = sorted(looks, key=_guess)
     if not values:
         return best[0].value if best else math.nan
+    if best and noisy(ladder, min(looks, key=lambda r: r.noise)):
+        return best[0].value
     value, error = _combined(ladder, steps, values)
-    noise = min((r.noise for r in looks), default=0.0)
-    if len(values) > 1 and abs(values[1] - values[0]) * steps[0] ** ladder.order >= SILENT * noise:
-        error = max(error, abs(values[1] - values[0]))  # as far apart as noise would have them
     better = (r.value for r in best if _guess(r) < error and abs(r.value - value) <= AGREE * error)
     return next(better, value)
 
@@ -84,10 +95,18 @@ def _combined(ladder: Ladder, steps: list[float], values: list[float]) -> tuple[
     value, noise = values[0], _noise(ladder.line, steps[0], order)
     for h, wider in zip(steps[1:], values[1:], strict=True):
         if not abs(wider - value) <= AGREE * noise:
+            if order == 1 and _bent(ladder.line, h):
+                return value, noise
             correction = (value - wider) / (APART**2 - 1.0)
             return (value + correction, noise + abs(correction)) if math.isfinite(correction) else (value, noise)
         value, noise = wider, _noise(ladder.line, h, order)
     return value, noise
+
+
+def _bent(line: Line, h: float) -> bool:
+    """Whether a kink lies between this step and the one before: one-sided quotients part more than a curve's."""
+    fine, wide = (abs(right - left) for left, right in (_sides(line, h / APART), _sides(line, h)))
+    return wide > 2.0 * APART * (fine + AGREE * _noise(line, h / APART, 1))
 
 
 def _noise(line: Line, h: float, order: int) -> float:

@@ -14,15 +14,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from gradverify.arithmetic.allocation import allocating
 from gradverify.arithmetic.complexarray import ComplexArray
 from gradverify.arithmetic.complextable import Watch
 from gradverify.arithmetic.planes import Planes
+from gradverify.arithmetic.scipyfunctions import scipy_functions
 from gradverify.arrays import Arrays, dot, is_floating, magnitude, to_float64
+from gradverify.oracles.line import refusal, twice
 from gradverify.records import Estimate
 
 STEP = 2.0**-200  # relative to x: h^2 is below 2^-52 of anything a forward makes of x within 2^148
@@ -60,6 +63,7 @@ class _Question:
     u: Arrays
     v: Arrays
     calls: int = 0
+    allocates: bool = False
 
     def plain(self) -> Arrays:
         self.calls += 1
@@ -72,7 +76,10 @@ class _Question:
         v = self.v if v is None else v
         wrapped = {name: _wrap(self.point[name], tangent, h, watch) for name, tangent in v.items()}
         plain = {name: watch.nearby(_own(array)) for name, array in self.point.items() if name not in v}
-        return _unpack(self.forward({**plain, **wrapped}), h, watch)
+        if not self.allocates:
+            return _unpack(self.forward({**plain, **wrapped}), h, watch)
+        with scipy_functions(), allocating(lambda a: ComplexArray(Planes(a, np.zeros_like(a)), watch)):
+            return _unpack(self.forward({**plain, **wrapped}), h, watch)
 
     def jittered(self, h: float, rng: np.random.Generator) -> _Run:
         """A run with every last bit moved, of constants and intermediate results too."""
@@ -106,14 +113,17 @@ def complex_step(
     >>> estimate.value, estimate.error < 1e-13
     (12.0, True)
     """
-    question = _Question(forward, point, u, v)
+    return twice(lambda allocates: _ask(_Question(forward, point, u, v, allocates=allocates), seed, known))
+
+
+def _ask(question: _Question, seed: int, known: Arrays | None) -> Estimate:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", _complex_warning())
             return _answer(question, np.random.default_rng(seed), known)
-    except Exception:  # whatever a forward raises on a foreign array is a refusal
-        return question.estimate(np.nan, np.inf, "unsupported")
+    except Exception as error:  # whatever a forward raises on a foreign array is a refusal
+        return replace(question.estimate(np.nan, np.inf, "unsupported"), note=refusal(error))
 
 
 def _complex_warning() -> type[Warning]:

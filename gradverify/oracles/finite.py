@@ -132,7 +132,7 @@ def _merge(ladder: Ladder) -> Finding:
             best = Finding(rung.value, rung.error) if rung.error < best.error else best
         if split is not None and split.kind == "kink" and best.error > split.gap / VISIBLE:
             return _at_split(ladder, _sharpest(ladder, split))
-    stairs = _stairs(ladder.line, best)
+    stairs = _stairs(ladder.line, best) if best.error < math.inf or not ladder.cut else ""
     return Finding(0.0, math.inf, stairs) if stairs else best
 
 

@@ -6,17 +6,19 @@ combined before they are rounded, and the values must be near those of the plain
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from gradverify.arithmetic.allocation import allocating
 from gradverify.arithmetic.numberarray import NumberArray, Numbers
 from gradverify.arithmetic.scipyfunctions import scipy_functions
 from gradverify.arrays import Arrays, is_floating, one_ulp, to_float64
+from gradverify.records import Estimate
 
 Stencil = dict[int, float]
 
@@ -29,6 +31,7 @@ INEXACT = 1e-3  # a larger relative difference to the plain forward is another c
 SCATTER = 8.0  # times the span of three errors: two in a hundred draws of noise lie that close together
 BESIDE = 2.0**-30  # relative: far enough for every rounding inside to be another one
 LAST_BITS = 512 * 2.0**-52  # of the largest value: sums in another order, functions of a few ulps
+MOST_TEXT = 200
 WIDER = 8.0  # times the relative distance of the values: so far the derivatives may be apart as well
 
 
@@ -46,6 +49,7 @@ class Line:
     u: Arrays
     v: Arrays
     evaluations: int = 0
+    allocates: bool = False  # arrays that the forward makes itself carry numbers of the arithmetic too
 
     def __post_init__(self) -> None:
         for name, tangent in self.v.items():
@@ -72,7 +76,7 @@ class Line:
     def outputs(self, leaves: Arrays, numbers: Numbers) -> dict[str, NumberArray]:
         """The outputs of the forward that have a cotangent."""
         self.evaluations += 1
-        with scipy_functions():
+        with scipy_functions(), allocating(numbers.wrap) if self.allocates else nullcontext():
             found = self.forward(leaves)
         return {name: _numbers(found[name], numbers) for name in self.u}
 
@@ -97,6 +101,20 @@ class Line:
         largest = max((_largest(self.point[name]) for name in self.v), default=1.0)
         speed = max((_largest(tangent) for tangent in self.v.values()), default=1.0)
         return max(0.0, math.log2(max(largest, 1e-300)) - self.room - math.log2(max(speed, 1e-300)))
+
+
+def twice(ask: Callable[[bool], Estimate]) -> Estimate:
+    """What ``ask(allocates)`` says without, and where it is refused, with NumPy's allocations carrying numbers too."""
+    found = ask(False)
+    if not found.note:
+        return found
+    again = ask(True)
+    return replace(again, evaluations=found.evaluations + again.evaluations)
+
+
+def refusal(error: Exception) -> str:
+    """A line on what an oracle was refused by: an absent package, or whatever a forward raises on foreign numbers."""
+    return f"{type(error).__name__}: {error}".strip().rstrip(":").split("\n")[0][:MOST_TEXT]
 
 
 def change(cotangent: Any, outputs: dict[int, dict[str, NumberArray]], name: str, stencil: Stencil) -> Any:
@@ -168,7 +186,7 @@ def _largest_finite(array: np.ndarray) -> float:
 
 def _numbers(output: Any, numbers: Numbers) -> NumberArray:
     # What is done with outputs afterwards is no part of the forward, and its noise none of the forward's.
-    clean = dataclasses.replace(numbers, moved=None)
+    clean = replace(numbers, moved=None)
     if isinstance(output, NumberArray):
         return NumberArray(output.payload, clean)
     return clean.wrap(to_float64(output))  # a plain output does not depend on v

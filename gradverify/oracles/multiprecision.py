@@ -21,7 +21,7 @@ import numpy as np
 from gradverify.arithmetic.numberarray import Numbers
 from gradverify.arithmetic.scalars import EXACTLY, exact_difference, multiprecise
 from gradverify.arrays import Arrays, all_finite
-from gradverify.oracles.line import CENTRAL, Line, combine, departure, one_sided, power_of_two
+from gradverify.oracles.line import CENTRAL, Line, combine, departure, one_sided, power_of_two, refusal, twice
 from gradverify.records import Estimate
 
 LEVELS = 5
@@ -81,12 +81,20 @@ def multiprecision(
     >>> print(f"{multiprecision(forward, {'x': 40 * one}, {'y': one}, {'x': one}, order=2).value:.1e}")
     -4.2e-18
     """
+    return twice(lambda allocates: _ask(forward, point, u, v, digits, seed, order, allocates))
+
+
+def _ask(
+    forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays, digits: int, seed: int, order: int,
+    allocates: bool,
+) -> Estimate:  # fmt: skip
     line = None
     try:
-        line = Line(forward, point, u, v)
+        line = Line(forward, point, u, v, allocates=allocates)
         found = _answer(line, digits, order, seed)
-    except Exception:  # whatever a forward raises on foreign numbers is a refusal
-        return Estimate(math.nan, math.inf, line.evaluations if line else 0, "mpmath", "unsupported")
+    except Exception as raised:  # whatever a forward raises on foreign numbers is a refusal
+        count = line.evaluations if line else 0
+        return Estimate(math.nan, math.inf, count, "mpmath", "unsupported", note=refusal(raised))
     value = float(found.value)
     error = math.inf if found.reason else float(found.error) * (1 + EPS) + EPS * abs(value) + SMALLEST
     return Estimate(value, error, line.evaluations, "mpmath", found.reason, found.slopes)

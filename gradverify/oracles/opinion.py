@@ -159,7 +159,9 @@ def climb(opinion: Opinion, phi: Phi, forward: Forward, point: Arrays, u: Arrays
             continue
         found = FOREIGN[name](forward, point, u, v)
         if not found.reason and math.isfinite(found.error):
-            return _joined(opinion.native, found, phi)
+            joined = _joined(opinion.native, found, phi)
+            sharper = joined.best.error < opinion.best.error or joined.best.reason == "disagreement"
+            return joined if sharper else opinion
     return opinion
 
 

@@ -30,6 +30,8 @@ from gradverify.oracles.line import (
     departure,
     one_sided,
     power_of_two,
+    refusal,
+    twice,
 )
 from gradverify.records import Estimate
 
@@ -61,12 +63,19 @@ def quad(
     forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays, seed: int = 0, *, order: int = 1
 ) -> Estimate:
     """``<u, J v>``, or a higher derivative along v, in quadruple precision; ``unsupported`` where it cannot run."""
+    return twice(lambda allocates: _ask(forward, point, u, v, seed, order, allocates))
+
+
+def _ask(
+    forward: Callable[[Arrays], Arrays], point: Arrays, u: Arrays, v: Arrays, seed: int, order: int, allocates: bool
+) -> Estimate:
     line = None
     try:
-        line = Line(forward, point, u, v)
+        line = Line(forward, point, u, v, allocates=allocates)
         found = _answer(line, order, np.random.default_rng(seed))
-    except Exception:  # an absent package and whatever a forward raises on foreign numbers are refusals
-        return Estimate(math.nan, math.inf, line.evaluations if line else 0, "quad", "unsupported")
+    except Exception as error:  # an absent package and whatever a forward raises on foreign numbers are refusals
+        count = line.evaluations if line else 0
+        return Estimate(math.nan, math.inf, count, "quad", "unsupported", note=refusal(error))
     return Estimate(found.value, found.error, line.evaluations, "quad", found.reason, found.slopes)
 
 

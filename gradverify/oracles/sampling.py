@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradverify.oracles.fit import DEGREES, TAIL, Array, Design, Fit, fit, make_design, make_nodes
+from gradverify.oracles.fit import COUNT, DEGREES, TAIL, Array, Design, Fit, fit, make_design, make_nodes
 
 Phi = Callable[[float], float]
 
@@ -94,13 +94,13 @@ class Rung:
 
 
 def take(line: Line, radius: float, order: int, seeds: Iterable[int] = (0,), at: int = 0, *,
-         sparse: bool = False) -> Rung:
+         count: int = COUNT, sparse: bool = False) -> Rung:
     """Sample within the radius and fit; value and bound in units of phi over t**order.
 
     With `at` = -1 or 1 the nodes of [-1, 1] are laid on [0, radius] or [-radius, 0], and the
     derivative is the one-sided one at 0. `sparse` leaves four nodes out, for a first look.
     """
-    nodes = tuple(sorted({node for seed in seeds for node in make_nodes(seed)}))
+    nodes = tuple(sorted({node for seed in seeds for node in make_nodes(seed, count)}))
     nodes = tuple(nodes[k] for k in SPARSE) if sparse else nodes
     half = radius / 2 if at else radius
     t = (np.array(nodes) - at) * half

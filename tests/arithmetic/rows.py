@@ -14,6 +14,7 @@ SQUARE = np.array([[2.0, 0.3, -0.5], [0.1, 1.5, 0.7], [-0.2, 0.4, 1.8]])
 
 ROWS = {
     "arithmetic": lambda x: (2 - x) * x / (3 + x) - x**3 + 1 / x,
+    "interp": lambda x: np.interp(x, [-1.5, 0.0, 0.5, 2.0], [1.0, 0.0, 3.0, 2.5]),
     "powers": lambda x: x**2 + x**-2 + np.abs(x) ** 0.7 + 2.0**x + np.float_power(x, 3),
     "power of two arrays": lambda x: np.abs(x) ** x,
     "exponentials": lambda x: np.exp(x) + np.expm1(x) + np.exp2(x),
@@ -82,7 +83,7 @@ REFUSED = {
     "singular values": np.linalg.svd,
     "nuclear norm": lambda x: np.linalg.norm(x, "nuc"),
     "fft": np.fft.fft,
-    "interp": lambda x: np.interp(x, [0.0, 1.0], [0.0, 1.0]),
+    "interp with values beyond": lambda x: np.interp(x, [0.0, 1.0], [0.0, 1.0], left=2.0),
     "unlisted ufunc": np.spacing,
     "Bessel": special.j0,
     "Python ufunc": np.frompyfunc(abs, 1, 1),

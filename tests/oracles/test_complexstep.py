@@ -99,12 +99,7 @@ def test_ties_that_leave_the_slope_alone_are_smooth():
     assert estimate.value == pytest.approx((1 - 11 / 4) / 4, rel=1e-14)
 
 
-def hidden(x):
-    return np.asarray(x, dtype=float) * 2
-
-
 @pytest.mark.parametrize("f", [
-    hidden,
     lambda x: x * np.array([float(a) for a in x]),
     lambda x: x * 2 if isinstance(x, np.ndarray) else x * 3,
     lambda x: np.linalg.svd(np.outer(x, x))[1],

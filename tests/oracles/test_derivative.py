@@ -75,3 +75,26 @@ def test_all_oracles_that_bound_it_agree(f):
     for one, other in itertools.combinations([e for e in found if math.isfinite(e.error)], 2):
         assert abs(one.value - other.value) <= one.error + other.error
     assert found[0].error < 1e-8 * abs(found[0].value)
+
+
+ORACLES = ("auto", "finite", "complex", "quad", "mpmath", "certified")
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_a_step_that_leaves_the_domain_on_both_sides_leaves_no_bound(oracle):
+    found = gv.derivative(raises_elsewhere, 1.0, oracle=oracle)
+    assert found.error == math.inf
+    assert found.reason == ("domain" if oracle in ("auto", "finite") else "unsupported")
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_a_forward_that_differs_from_call_to_call_says_so_by_every_oracle(oracle):
+    found = gv.derivative(lambda x: np.sum(x) * (1.0 + 1e-3 * noise.normal()), np.ones(2), np.ones(2), oracle=oracle)
+    assert found.reason == "nondeterministic"
+    assert not found.certified
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_higher_derivatives_of_what_has_none_carry_no_bound(order):
+    assert gv.derivative(raises_elsewhere, 1.0, order=order).error == math.inf
+    assert gv.derivative(np.abs, 0.0, order=order).error == math.inf
