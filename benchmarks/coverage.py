@@ -1,9 +1,10 @@
 """How often the bounds of the oracles cover the truth, and how much larger than the error they are.
 
-    python benchmarks/coverage.py --draws 20400 --others 100
+    python benchmarks/coverage.py --draws 20400 --others 100 [--store FOLDER]
 
 Writes reports/coverage.md and reports/coverage.csv: finite differences taken as far as they go, a row a family;
-then every other way to ask on so many draws of each family, a row each; then every miss.
+then every other way to ask on so many draws of each family, a row each; then every miss. With a folder to store what
+is done, a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -146,6 +149,18 @@ def share(task: tuple[str, str, int, int]) -> list[Trial]:
     return [replace(t, case=replace(t.case, phi=abs, formula=abs)) for t in run(family, draws, first, ask, order, way)]
 
 
+def stored(folder: Path, task: tuple[str, str, int, int]) -> list[Trial]:
+    """The trials of a task, from the folder if they are there."""
+    name = "-".join("".join(c if c.isalnum() else "_" for c in str(part)) for part in task)
+    path = folder / f"{name}.pickle"
+    if path.exists():
+        return list(pickle.loads(path.read_bytes()))
+    trials = share(task)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(trials))
+    return trials
+
+
 def line_of(way: str, trials: list[Trial]) -> list[str]:
     """A row for one of the other ways."""
     bounded = [t for t in trials if t.bounded]
@@ -268,13 +283,15 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=10, help="for each family and each of the other ways")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--store", type=Path, help="a folder for what is done, to go on later")
     parser.add_argument("--only", default="", help="part of a family's name")
     options = parser.parse_args()
     chosen = [f for f in FAMILIES if options.only in f.name]
     each = -(-options.draws // len(chosen))
     asked = tasks(each, options.others, options.first, chosen)
     with ProcessPoolExecutor(options.jobs) as pool:
-        found = dict(zip(asked, pool.map(share, asked), strict=True))
+        work = partial(stored, options.store) if options.store else share
+        found = dict(zip(asked, pool.map(work, asked), strict=True))
     families = {f.name: found["", f.name, each, options.first] for f in chosen}
     more = {way: [t for task, part in found.items() if task[0] == way for t in part] for way in WAYS}
     command = f"python benchmarks/coverage.py --draws {options.draws} --others {options.others}"
