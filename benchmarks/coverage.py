@@ -31,6 +31,7 @@ from gradverify.oracles.opinion import FOREIGN
 from gradverify.records import Estimate
 
 FINE = 1e-6
+MOST_NOTES = 6
 REPORTS = Path(__file__).parents[1] / "reports"
 HEAD = ("family", "draws", "coverage", "infinite", "median relative bound", "share within goal",
         "goal", "median bound/error", "median evaluations", "most evaluations", "reasons")
@@ -221,25 +222,29 @@ def _extreme(shares: dict[str, float], which: Callable[..., str], form: str) -> 
 
 
 def unbounded(families: dict[str, list[Trial]]) -> list[str]:
-    """Why draws carry no bound, a line for each family and reason that has some."""
+    """The draws without a bound, a line for each family and reason that has some, and what was drawn there."""
     lines = []
     for name, trials in families.items():
-        open_ended = [t.found.reason for t in trials if not t.bounded]
-        lines += [f"- {name}: {open_ended.count(reason)} of {len(trials)}, {reason}{_why(name, reason)}"
-                  for reason in sorted(set(open_ended))]
+        open_ended = [t for t in trials if not t.bounded]
+        for reason in sorted({t.found.reason for t in open_ended}):
+            part = [t for t in open_ended if t.found.reason == reason]
+            lines.append(f"- {name}: {len(part)} of {len(trials)}, {reason}: {_drawn(part)}")
     return lines or ["None."]
 
 
-def _why(family: str, reason: str) -> str:
-    return f": {WHY[family]}" if family in WHY and reason in ("jump", "staircase", "resolution") else ""
+def _drawn(trials: list[Trial]) -> str:
+    """What the cases were drawn with, and how steep they are."""
+    notes = sorted({t.case.note for t in trials}, key=_number)
+    shown = ", ".join(notes) if len(notes) <= MOST_NOTES else f"{notes[0]} to {notes[-1]}"
+    slopes = sorted(t.case.scale for t in trials)
+    return f"{shown}; slopes of {slopes[0]:.1e} to {slopes[-1]:.1e}"
 
 
-WHY = {
-    "inner cancellation": "beside an offset of 1e9 and more the values come in steps that are coarser than float32's",
-    "staircase": "there is no derivative but 0 or none, and no bound is due",
-    "flat": "steps of the same kind where the slope underflows", "softmax": "saturated: the values stand still",
-    "fast ripple": "the ripple is as high as what noise leaves, and faster than the nodes",
-}
+def _number(note: str) -> tuple[float, str]:
+    try:
+        return float(note), note
+    except ValueError:
+        return math.inf, note
 
 
 def describe(trial: Trial) -> str:
