@@ -8,6 +8,7 @@ coordinates, whose one-sided slopes the computed value must not leave.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from gradverify.trial import Trial
 from gradverify.verdict import Decision, Scales, decide
 
 _PAIRS = 6  # nudges and their mirror images: both sides of every kink are seen
+_ALONE = 8  # leaves moved by themselves
 _SUSPECTS = 6  # entries outside everything seen nearby, judged one by one
 _NEAR = 2.0**-12
 
@@ -205,18 +207,12 @@ def _is_single_kink(
     need not lie between the slopes.
     """
     (leaf,) = step
-    for k in range(2 * _PAIRS):
-        shift = {
-            n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in trial.leaves
-        }
-        g = Gradient(
-            {leaf: _gradient_at(trial, u, shift, (-1) ** k * _NEAR / 64, leaf)},
-            {leaf: np.zeros_like(step[leaf])},
-            (),
-            frozenset(),
-            {},
-        )
-        value = g.probe(step)[0]
+    # A large move of the input hides the small one of a bias, and with it a branch: each leaf moves alone, too.
+    moved = [list(trial.leaves)] * _PAIRS + [[name] for name in list(trial.point)[:_ALONE]]
+    for names, sign in itertools.product(moved, (1.0, -1.0)):
+        shift = {n: draw_signs(rng, np.shape(trial.point[n])) * entry_sizes(trial.point[n]) for n in names}
+        near = _gradient_at(trial, u, shift, sign * _NEAR / 64, leaf)
+        value = Gradient({leaf: near}, {leaf: np.zeros_like(step[leaf])}, (), frozenset(), {}).probe(step)[0]
         curvature = abs(slopes[1] - slopes[0]) * 2.0**-8
         if min(abs(value - s) for s in slopes) > slack + curvature:
             return False

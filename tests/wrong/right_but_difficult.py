@@ -7,6 +7,7 @@ from catalogue import NONE, QUICK, Right
 from scipy import special
 
 import gradverify as gv
+from gradverify import reference as rf
 
 RNG = np.random.default_rng(120)
 X = RNG.normal(size=(3, 4))
@@ -270,11 +271,21 @@ SATURATED = np.array([5.0, -12.0, 20.0, -40.0, 300.0])
 NET = (RNG.normal(size=(2, 3)), RNG.normal(size=(3, 6)), RNG.normal(size=(6, 2)))
 KINK = "a composition of kinks need not have a gradient between its one-sided slopes"
 
+NORMED_RELU = rf.sequential(
+    rf.LayerNorm((2,)), rf.Activation("relu"),
+    rf.Residual(rf.sequential(rf.Dense(2, 2), rf.Activation("mish"))), rf.Dense(2, 1),
+)
+INNER = {"W": np.array([[-0.24, 0.93], [-0.24, -0.12]]), "b": np.zeros(2)}
+OUTER = {"W": np.array([[-1.4], [0.13]]), "b": np.zeros(1)}
+NORMED = ({"scale": np.ones(2), "shift": np.zeros(2)}, {}, {"body": (INNER, {})}, OUTER)
+HALF_ZERO = np.array([[0.0, 0.0], [0.13, 0.0], [0.04, 0.48]])
 ARCTAN2 = gv.function(np.arctan2, vjp=lambda y, x, u: (u * x / (x * x + y * y), -u * y / (x * x + y * y)))
 
 CASES = [
     # exact kinks and ties
     Right("a relu network at the origin", gv.pair(relu_net, relu_net_back), (np.zeros((2, 3)), *NET[1:]), may=KINK),
+    *(Right(f"two kinks that the input moves as one, seed {k}", NORMED_RELU, (NORMED, HALF_ZERO),
+            {"search": "none", "seed": k}, may=KINK) for k in range(6)),
     Right("a relu network with a dead layer", gv.pair(relu_net, relu_net_back),
           (np.abs(NET[0]), -np.abs(NET[1]), NET[2])),
     Right("a relu network", gv.pair(relu_net, relu_net_back), NET),
