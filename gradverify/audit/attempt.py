@@ -67,10 +67,16 @@ class _Tried:
         return unsure <= {"convention"}
 
     def is_better_than(self, other: _Tried) -> bool:
-        """Whether it settles more, and says nothing about fewer leaves than an answer that settles anything."""
+        """Whether it settles more, and says nothing about fewer leaves than an answer that settles anything.
+
+        Readings come with the likelier first: where that one cannot be decided, as in saturation, the failure of
+        another says only that it is not what was meant.
+        """
         mine, others = ({c.wrt for c in tried.report.checks} for tried in (self, other))
         if self.rank == other.rank == 0:
             return mine > others
+        if (self.rank, other.rank) == (1, 2):
+            return False
         return self.rank < other.rank and (other.rank >= _ERRORS - 1 or mine >= others)
 
     @property

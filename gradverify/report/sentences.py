@@ -24,6 +24,9 @@ REASONS = {
     "kink": (
         "the forward has a kink here, where only one-sided slopes exist",
         "move the point off the kink; if a certain subgradient is meant, say so: surrogate="),
+    "flat": (
+        "the forward does not move here as far as differences can see, and they alone cannot certify a zero",
+        "check at a point where it moves"),
     "jump": (
         "the forward jumps here: there is no derivative to compare with",
         "move the point off the jump"),

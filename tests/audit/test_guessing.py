@@ -170,3 +170,17 @@ def test_a_backward_that_cannot_be_read_is_not_tried(tmp_path, code, reason):
     (entry,) = audited(tmp_path, code)
     assert entry.report is None
     assert reason in entry.reason
+
+
+SATURATED = """
+def bent(x):
+    return np.tanh(364 * x)
+def bent_prime(x):
+    return K * 364 * (1 - np.tanh(364 * x) ** 2)
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.INCONCLUSIVE), ("1.3", FAIL)])
+def test_what_the_likelier_reading_cannot_decide_another_does_not_fail(tmp_path, factor, verdict):
+    (entry,) = audited(tmp_path, SATURATED.replace("K", factor))
+    assert entry.verdict is verdict
