@@ -14,7 +14,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -50,8 +50,10 @@ def revive_old_names() -> None:
 class Absent:
     """Stands for whatever a package that is not installed holds: fit to import, useless to compute with.
 
-    A decorator (``@njit``) returns what it decorates, ``tqdm(x)`` returns x.
+    A decorator (``@njit``) returns what it decorates, ``tqdm(x)`` returns x. `source` is the module it came from.
     """
+
+    source = ""
 
     def __init__(self, *args: Any, **_: Any) -> None:
         pass
@@ -59,17 +61,16 @@ class Absent:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Absent()
+        return _absent(self.source)
 
     def __call__(self, *args: Any, **_: Any) -> Any:
         if not FINDER.importing and any(isinstance(a, np.ndarray) for a in args):
-            missing = ", ".join(sorted(FINDER.absent))
-            raise NotImplementedError(f"it computes with what is not installed or not compiled: {missing}")
+            raise NotImplementedError(f"it computes with what is not installed or not compiled: {self.source}")
         passes = args and (callable(args[0]) or isinstance(args[0], (Sequence, Iterator))) and args[0] != ""
-        return args[0] if passes and not isinstance(args[0], str) else Absent()
+        return args[0] if passes and not isinstance(args[0], str) else _absent(self.source)
 
     def __getitem__(self, _: Any) -> Any:
-        return Absent()
+        return _absent(self.source)
 
     def __setitem__(self, *_: Any) -> None:
         pass
@@ -90,23 +91,30 @@ class _AbsentLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = ModuleType(spec.name)
         module.__path__ = []
-        module.__getattr__ = _numpy_or_absent if spec.name.split(".")[0] == "cupy" else _absent_name  # type: ignore[method-assign]
+        look_up = _numpy_or_absent if spec.name.split(".")[0] == "cupy" else _absent_name
+        module.__getattr__ = partial(look_up, spec.name)  # type: ignore[method-assign]
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         pass
 
 
-def _absent_name(name: str) -> Any:
+def _absent(source: str) -> Absent:
+    thing = Absent()
+    thing.source = source
+    return thing
+
+
+def _absent_name(source: str, name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    return type(name, (Absent,), {}) if name[:1].isupper() else Absent()
+    return type(name, (Absent,), {"source": source}) if name[:1].isupper() else _absent(source)
 
 
-def _numpy_or_absent(name: str) -> Any:
+def _numpy_or_absent(source: str, name: str) -> Any:
     """CuPy's functions are NumPy's on another machine."""
     own = {"asnumpy": np.asarray, "get_array_module": lambda *_: np}
-    return own.get(name) or getattr(np, name, None) or _absent_name(name)
+    return own.get(name) or getattr(np, name, None) or _absent_name(source, name)
 
 
 class Finder:
