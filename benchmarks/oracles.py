@@ -8,6 +8,8 @@ fewer than the 14 of a first rung; "as called" is our error with as many as we l
 step could not use. Errors are compared after adding the rounding of the truth, 2^-53 of the slope's scale.
 A budget of so few evaluations leaves no bound where a kink, a pole or an oscillation lies within an eighth of the
 point's size; the value is then that of quotients closer by, and counts here like any other.
+What follows a budget was tuned on seeds 0 to 100 and 70000 to 70100; the page is of others. Up to four evaluations more
+than the budget tell a staircase from a line before a bound is given; they do not enter the value.
 """
 
 from __future__ import annotations
@@ -225,7 +227,7 @@ def plot(found: Found) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=100, help="for each family")
-    parser.add_argument("--first", type=int, default=70000, help="the first seed")
+    parser.add_argument("--first", type=int, default=200000, help="the first seed")
     parser.add_argument("--only", default="", help="part of a family's name")
     options = parser.parse_args()
     chosen = [f for f in FAMILIES if options.only in f.name]
