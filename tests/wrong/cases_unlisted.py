@@ -210,7 +210,7 @@ def centred_back(dy, _, *, wrong=""):
 X = drawn(4, 3)
 
 CASES = [
-    Right("attention, causal", attends(), QKV),
+    Right("attention with a causal mask", attends(), QKV),
     Wrong("attention: scale forgotten for the queries", attends("scale"), QKV, "q", "factor"),
     Wrong("attention: softmax without its cross terms", attends("softmax"), QKV, "k", "unexplained"),
     Wrong("attention: values weighted by p, not its transpose", attends("v"), QKV, "v", "not-transposed"),
