@@ -131,11 +131,18 @@ def divide(watch: Watch, a: Any, b: Any) -> Parts:
 
 
 def power(watch: Watch, a: Any, p: Any) -> Parts:
-    """A square, or whatever the complex rule says."""
-    if type(p) is not Planes and p.ndim == 0 and p == 2:
-        return square(watch, a)
+    """``a^n + i n a^(n-1) b`` for whole n from 2 on, or whatever the complex rule says."""
+    if type(p) is not Planes and p.ndim == 0 and p >= 2 and p == np.trunc(p):
+        return square(watch, a) if p == 2 else _whole_power(a, p)
     z = complextable.power(watch, whole(a), whole(p))
     return z.real.copy(), z.imag.copy()
+
+
+def _whole_power(a: Any, n: Any) -> Parts:
+    im = np.square(a.real) if n == 3 else np.power(a.real, n - 1)
+    im *= n
+    im *= a.imag
+    return np.power(a.real, n), im
 
 
 def whole(a: Any) -> Any:
