@@ -39,6 +39,15 @@ def test_one_bad_block_of_32_in_a_large_gradient_is_found(rows: slice, columns: 
     assert tile.columns == columns or columns == slice(None)
 
 
+def test_one_bad_block_of_32_columns_among_4096_x_4096_is_found() -> None:
+    g = 1 + np.random.default_rng(3).random((4096, 4096), dtype=np.float32)
+    spacing = np.float32(EPS)  # of all numbers from 1 to 2
+    error = np.round(g / spacing) * spacing - g
+    error[:, 2048:2080] += np.float32(0.01) * g[:, 2048:2080]
+    tile = worst_tile(error, spacing / 2 * g, g, EPS)
+    assert (tile.columns, tile.ratio > MOST) == (slice(2048, 2080), True)
+
+
 torch = pytest.importorskip("torch")
 
 
