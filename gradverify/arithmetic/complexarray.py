@@ -21,8 +21,29 @@ from gradverify.arithmetic.planes import Planes, parted, whole
 from gradverify.arithmetic.surface import answer, with_methods
 
 EXACT_INTEGERS = 2**53
+OPERATORS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "matmul": np.matmul}
 
 
+def with_operators(cls: type[ComplexArray]) -> type[ComplexArray]:
+    """The class with its commonest operators past NumPy's dispatch, which costs as much as a small operation."""
+    for name, ufunc in OPERATORS.items():
+        for full, turned in ((f"__{name}__", False), (f"__r{name}__", True)):
+            setattr(cls, full, _operator(planes.ROUNDED[ufunc], getattr(cls, full), turned=turned))
+    return cls
+
+
+def _operator(rule: planes.Rule, general: Callable[..., Any], *, turned: bool) -> Callable[..., Any]:
+    def operate(self: ComplexArray, other: Any) -> Any:
+        kind = type(other)
+        if kind is not ComplexArray and kind is not float and kind is not int:
+            return general(self, other)
+        operands = (_operand(other), self.planes) if turned else (self.planes, _operand(other))
+        return self.made(*rule(self.watch, *operands), 1.0)
+
+    return operate
+
+
+@with_operators
 @with_methods
 class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
     """``z = f + i h f'`` behind the interface of a float64 ndarray; `watch` is shared by a whole run."""
@@ -64,7 +85,7 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
         watch = self.watch
         if watch.examines:
             watch.examine(re, im)
-        if ulps and watch.rng is not None:
+        if watch.rng is not None and ulps:
             re, im = watch.jitter(re, ulps), watch.jitter(im, ulps)
         if type(re) is not np.ndarray or type(im) is not np.ndarray:  # NumPy unwraps what has no axes
             re, im = np.asarray(re), np.asarray(im)
@@ -100,8 +121,9 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
     def evaluate(self, ufunc: np.ufunc, inputs: Any) -> Any:
         """One call of a ufunc by the tables; refused if it stands in none."""
         operands = [_operand(value) for value in inputs]
-        if ufunc in planes.ROUNDED:
-            return self.made(*planes.ROUNDED[ufunc](self.watch, *operands), 1.0)
+        rule = planes.ROUNDED.get(ufunc)
+        if rule is not None:
+            return self.made(*rule(self.watch, *operands), 1.0)
         if ufunc in planes.EXACT:
             return self.made(*planes.EXACT[ufunc](self.watch, *operands), 0.0)
         if ufunc in planes.PLAIN:
@@ -125,7 +147,7 @@ def _operand(value: Any) -> Any:
     if type(value) is ComplexArray:
         return value.planes
     if type(value) is float or (type(value) is int and -EXACT_INTEGERS <= value <= EXACT_INTEGERS):
-        return np.float64(value)
+        return np.array(value, FLOAT64)
     plain = np.asarray(value)
     if plain.dtype.kind not in "fiub" or plain.dtype.itemsize > FLOAT64.itemsize:
         raise Refused(f"a {plain.dtype} operand beside a ComplexArray")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,17 @@ class _Question:
     u: Arrays
     v: Arrays
     calls: int = 0
-    allocates: bool = False
+    allocates: bool = False  # arrays of its own, for a forward that fills what it allocated or what it was given
+    still: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def real_part(self, name: str) -> np.ndarray:
+        """The point without a copy of it: a forward that writes to it is refused, and given one when asked again."""
+        if self.allocates:
+            return np.array(self.point[name], np.float64)
+        if name not in self.still:
+            self.still[name] = np.asarray(self.point[name], np.float64).view()
+            self.still[name].flags.writeable = False
+        return self.still[name]
 
     def plain(self) -> Arrays:
         self.calls += 1
@@ -73,8 +83,8 @@ class _Question:
     def run(self, h: float, watch: Watch, v: Arrays | None = None) -> _Run:
         """The forward at ``x + ihv``; with ``watch.rng`` at x moved by an ulp, constants with it."""
         self.calls += 1
-        v = self.v if v is None else v
-        wrapped = {name: _wrap(self.point[name], tangent, h, watch) for name, tangent in v.items()}
+        v, step = self.v if v is None else v, np.array(h)  # as an array it is float64 beside float32 tangents too
+        wrapped = {name: _wrap(self.real_part(name), tangent, step, watch) for name, tangent in v.items()}
         plain = {name: watch.nearby(_own(array)) for name, array in self.point.items() if name not in v}
         if not self.allocates:
             return _unpack(self.forward({**plain, **wrapped}), h, watch)
@@ -193,10 +203,10 @@ def _step(point: Arrays, v: Arrays) -> float:
     return float(max(2.0 ** np.floor(np.log2(STEP * room)), SMALLEST_STEP))
 
 
-def _wrap(x: Any, v: Any, h: float, watch: Watch) -> ComplexArray:
-    re = np.array(x, np.float64)
-    im = np.multiply(v, h, dtype=np.float64, out=np.empty(re.shape))
-    return ComplexArray(Planes(watch.jitter(re), watch.jitter(im)), watch)
+def _wrap(re: np.ndarray, v: Any, h: np.ndarray, watch: Watch) -> ComplexArray:
+    im = np.multiply(v, h, np.empty(re.shape))
+    parts = Planes(re, im) if watch.rng is None else Planes(watch.jitter(re), watch.jitter(im))
+    return ComplexArray(parts, watch)
 
 
 def _unpack(outputs: Arrays, h: float, watch: Watch) -> _Run:
