@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from gradverify.arrays import is_floating
 from gradverify.audit.advising import advice
+from gradverify.audit.answers import ERRORS, Answer
 from gradverify.audit.conventions import in_conventions
 from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.examples import Example, examples_for
@@ -22,7 +23,7 @@ from gradverify.audit.logits import of_logits, undecided
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
-from gradverify.audit.trials import Trial, trials
+from gradverify.audit.trials import DECAYING, Trial, trials
 from gradverify.audit.variations import variations
 from gradverify.checking import check
 from gradverify.records import Check, Options, Report, Verdict
@@ -48,73 +49,44 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
     return replace(entry, report=tried.report, convention=candidate.convention + tried.suffix)
 
 
-@dataclass(frozen=True)
-class _Tried:
-    report: Report
-    suffix: str
-    reading: int = 0
-    arguments: Arguments | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every parameter that matters has a gradient."""
-        return not any("no gradient of it was found" in note for note in self.report.notes)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it passed, or is known to be right for something else."""
-        unsure = {c.reason for c in self.report.checks if c.verdict is not Verdict.PASS}
-        return unsure <= {"convention"}
-
-    def is_better_than(self, other: _Tried) -> bool:
-        """Whether it settles more, and says nothing about fewer leaves than an answer that settles anything.
-
-        Readings come with the likelier first: where that one cannot be decided, as in saturation, the failure of
-        another says only that it is not what was meant.
-        """
-        mine, others = ({c.wrt for c in tried.report.checks} for tried in (self, other))
-        if self.rank == other.rank == 0:
-            return mine > others
-        if (self.rank, other.rank) == (1, 2):
-            return False
-        return self.rank < other.rank and (other.rank >= _ERRORS - 1 or mine >= others)
-
-    @property
-    def rank(self) -> int:
-        """The better answer has the smaller rank: a pass, a fail, undecided, a wrong shape, nothing but errors."""
-        if _only_errors(self.report):
-            return _ERRORS
-        if self.report.verdict is Verdict.FAIL and _is_shape(self.report):
-            return _ERRORS - 1
-        return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2}[self.report.verdict]
-
-
-def _judge(candidate: Candidate, seed: int) -> _Tried:
+def _judge(candidate: Candidate, seed: int) -> Answer:
     load(candidate.source)
     given = examples_for(candidate)
     if given:
         return min((_at_example(candidate, e, seed) for e in given), key=lambda t: (t.rank != 1, -t.rank))
     search, until = Search(), time.process_time() + _PATIENCE
-    found: list[_Tried] = []
-    last: Trial | None = None
+    found: list[Answer] = []
     for trial in islice(_trials(candidate, seed), _INSTANCES):
-        last = trial
         settled = _settle(trial, search, seed, found)
         if settled is not None:
-            return _as_convention(candidate, trial, _at_other_settings(trial, settled, seed), seed)
+            return _concluded(candidate, trial, settled, seed)
         if time.process_time() > until:
             break
     if found:
-        best = min(found, key=lambda tried: (tried.rank >= _ERRORS - 1, not tried.is_whole, tried.rank))
+        best = min(found, key=lambda tried: (tried.rank >= ERRORS - 1, not tried.is_whole, tried.rank))
         _raise_if_unread(best, candidate)
-        return _as_convention(candidate, last, best, seed) if last is not None else best
+        assert best.trial is not None
+        return _concluded(candidate, best.trial, best, seed)
     complaint = f"no inputs found that {candidate.forward} accepts ({search.complaint})"
     if search.backward:
         complaint = f"the forward runs and its derivative cannot be asked: {search.backward}"
     raise NotTriable(complaint, advice(candidate))
 
 
-def _at_example(candidate: Candidate, example: Example, seed: int) -> _Tried:
+def _concluded(candidate: Candidate, trial: Trial, tried: Answer, seed: int) -> Answer:
+    """The answer at other settings too, its failure explained or told as a convention."""
+    tried = _as_convention(candidate, trial, _at_other_settings(trial, tried, seed), seed)
+    if not tried.lacks_explanation or tried.arguments is None:
+        return tried
+    spent = _budget(trial, tried.arguments)
+    again = _check(trial, tried.reading, tried.arguments, seed, Search(), budget=_EXPLAINING * spent, search="none")
+    return again if again is not None and again.rank == tried.rank and not again.lacks_explanation else tried
+
+
+_EXPLAINING = 5  # times the forwards of a search, for the cause of one failure
+
+
+def _at_example(candidate: Candidate, example: Example, seed: int) -> Answer:
     """The answer at inputs that the project gives: nothing is searched for, and what does not work is said."""
     heard = Search()
     for trial in islice(_trials(candidate, seed, example), _INSTANCES):
@@ -128,16 +100,16 @@ def _at_example(candidate: Candidate, example: Example, seed: int) -> _Tried:
         tried = _at(trial, arguments, seed, heard)
         if tried is not None:
             _raise_if_unread(tried, candidate)
-            return _as_convention(candidate, trial, _at_other_settings(trial, tried, seed), seed)
+            return _concluded(candidate, trial, tried, seed)
     raise NotTriable(f"the example that is given for it does not run: {heard.backward or heard.complaint}")
 
 
-def _raise_if_unread(tried: _Tried, candidate: Candidate) -> None:
+def _raise_if_unread(tried: Answer, candidate: Candidate) -> None:
     """What only ever raised, or returned something else than gradients of its leaves, was not tried."""
-    if tried.rank < _ERRORS - 1:
+    if tried.rank < ERRORS - 1:
         return
     check = next((c for c in tried.report.checks if c.verdict is not Verdict.PASS), tried.report.checks[0])
-    if tried.rank == _ERRORS:
+    if tried.rank == ERRORS:
         last = next((line for line in reversed(check.detail.splitlines()) if line.strip()), check.detail).strip()
         raise NotTriable(f"the forward runs and its derivative raises: {last[:160]}", advice(candidate))
     cause = check.causes[0]
@@ -151,44 +123,41 @@ def _trials(candidate: Candidate, seed: int, example: Example | None = None) -> 
     return custom_trials(candidate, seed, make) if "." in candidate.kind else trials(candidate, seed, make)
 
 
-_ERRORS = 4
-
-
-def _settle(trial: Trial, search: Search, seed: int, found: list[_Tried]) -> _Tried | None:
+def _settle(trial: Trial, search: Search, seed: int, found: list[Answer]) -> Answer | None:
     """The first answer about a whole derivative; whatever else is seen on the way is appended to `found`."""
     for tried in _at_points(trial, search, seed):
         # Where other inputs raised, those that fail may not be the right ones either.
-        astray = tried.rank > 0 and any(other.rank >= _ERRORS - 1 for other in found)
+        astray = tried.rank > 0 and any(other.rank >= ERRORS - 1 for other in found)
         found.append(tried)
         if (astray and len(found) < _POINTS) or _may_be_the_labels(tried, found):
             continue
-        if tried.rank < _ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS * 2):
+        if tried.rank < ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS * 2):
             return tried if tried.is_settled else _first_labelled(found) or tried
     return None
 
 
-def _may_be_the_labels(tried: _Tried, found: list[_Tried]) -> bool:
+def _may_be_the_labels(tried: Answer, found: list[Answer]) -> bool:
     """Whether a failure came with one kind of labels (classes, one-hot ...), and the next inputs may hold another."""
     if tried.is_settled or tried.arguments is None or not tried.arguments.label:
         return False
-    kinds = [_labels_of(other) for other in found if other.rank < _ERRORS - 1]
+    kinds = [_labels_of(other) for other in found if other.rank < ERRORS - 1]
     return len(kinds) < _LABELLINGS and len(set(kinds)) == len(kinds)
 
 
 _LABELLINGS = 6  # kinds and shapes of labels with which a loss may fail before that is the result
 
 
-def _labels_of(tried: _Tried) -> tuple[Any, ...]:
+def _labels_of(tried: Answer) -> tuple[Any, ...]:
     arguments = tried.arguments
     return (arguments.label, *map(np.shape, arguments.inputs)) if arguments is not None else ()
 
 
-def _first_labelled(found: list[_Tried]) -> _Tried | None:
+def _first_labelled(found: list[Answer]) -> Answer | None:
     """No kind of labels passes: the likeliest kind speaks."""
-    return next((t for t in found if t.rank < _ERRORS - 1 and t.arguments is not None and t.arguments.label), None)
+    return next((t for t in found if t.rank < ERRORS - 1 and t.arguments is not None and t.arguments.label), None)
 
 
-def _as_convention(candidate: Candidate, trial: Trial, tried: _Tried, seed: int) -> _Tried:
+def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int) -> Answer:
     """A failure that is right for the logits before a softmax, or that leaves the softmax to the loss."""
     failed = [c for c in tried.report.checks if c.verdict is Verdict.FAIL]
     if not failed or tried.arguments is None:
@@ -211,7 +180,7 @@ def _accepted_factor(report: Report) -> str | None:
     return suffix or None
 
 
-def _at_other_settings(trial: Trial, tried: _Tried, seed: int) -> _Tried:
+def _at_other_settings(trial: Trial, tried: Answer, seed: int) -> Answer:
     """What passed, with the failures that it shows at other values of its settings added."""
     if tried.report.verdict is not Verdict.PASS:
         return tried
@@ -220,26 +189,39 @@ def _at_other_settings(trial: Trial, tried: _Tried, seed: int) -> _Tried:
     report = tried.report
     for name, value in variations(trial.settings, trial.code, is_loss=is_loss):
         for other in islice(trial.varied(name, value), 1):
-            checks = _failures_at(other, tried.reading, seed, f"{name}={value!r}")
+            checks = _failures_at(other, tried, seed, f"{name}={value!r}")
             report = replace(report, checks=(*report.checks, *checks))
         if time.process_time() > until or report.verdict is Verdict.FAIL:
             break
     return replace(tried, report=report)
 
 
-def _failures_at(trial: Trial, reading: int, seed: int, regime: str) -> list[Check]:
+def _failures_at(trial: Trial, passed: Answer, seed: int, regime: str) -> list[Check]:
+    """What fails at other settings, at the inputs that passed where they are still taken."""
     search = Search()
-    accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
-    if reading >= len(trial.readings):
+    if passed.reading >= len(trial.readings):
         return []
-    for arguments in islice((a for found in accepted for a in trial.extend(found)), 3):
-        tried = _check(trial, reading, arguments, seed, search, search="none")
-        if tried is not None and tried.rank < _ERRORS:
-            return [replace(c, regime=regime) for c in tried.report.checks if c.verdict is Verdict.FAIL]
+    for arguments in _points_like(trial, passed, search, seed):
+        tried = _check(trial, passed.reading, arguments, seed, search, search="none")
+        if tried is None or tried.rank >= ERRORS - 1:
+            continue
+        decaying = [n for n, reading in enumerate(trial.readings) if reading.suffix == DECAYING]
+        others = [_check(trial, n, arguments, seed, search, search="none") for n in decaying if tried.rank == 1]
+        if any(other is not None and other.rank == 0 for other in others):
+            return []
+        return [replace(c, regime=regime) for c in tried.report.checks if c.verdict is Verdict.FAIL]
     return []
 
 
-def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[_Tried]:
+def _points_like(trial: Trial, passed: Answer, search: Search, seed: int) -> Iterator[Arguments]:
+    """The inputs that passed, where the forward takes them; then a few that are found anew."""
+    if passed.arguments is not None and search.takes(trial.run, passed.arguments):
+        yield passed.arguments
+    accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
+    yield from islice((a for found in accepted for a in trial.extend(found)), 3)
+
+
+def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
     accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
     most = _POINTS * (3 if trial.own_loss else 1)
     until = time.process_time() + _PATIENCE
@@ -251,21 +233,21 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[_Tried]:
             yield best
 
 
-def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> _Tried | None:
+def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
     """The best answer of all readings at one point."""
-    best: _Tried | None = None
+    best: Answer | None = None
     for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
         tried = _check(trial, number, arguments, seed, search)
         if tried is not None and (best is None or tried.is_better_than(best)):
             best = tried
         if best is not None and best.rank == 0 and best.is_whole:
             break
-    if best is not None and best.rank == _ERRORS - 1:
+    if best is not None and best.rank == ERRORS - 1:
         best = _at_told_shapes(trial, best, seed, search) or best
     return _told_apart(best) if best is not None and trial.own_loss else best
 
 
-def _at_told_shapes(trial: Trial, tried: _Tried, seed: int, search: Search) -> _Tried | None:
+def _at_told_shapes(trial: Trial, tried: Answer, seed: int, search: Search) -> Answer | None:
     """The same reading where arguments have their gradients' shapes: b of (3,) that was given as (3, 3)."""
     arguments = tried.arguments
     if arguments is None:
@@ -280,7 +262,7 @@ def _at_told_shapes(trial: Trial, tried: _Tried, seed: int, search: Search) -> _
         again = _check(trial, tried.reading, replace(arguments, inputs=inputs), seed, search)
     except Exception:  # shapes that the forward does not take
         return None
-    return again if again is not None and again.rank < _ERRORS - 1 else None
+    return again if again is not None and again.rank < ERRORS - 1 else None
 
 
 def _smaller(x: Any, shape: tuple[int, ...]) -> Any:
@@ -289,7 +271,7 @@ def _smaller(x: Any, shape: tuple[int, ...]) -> Any:
     return np.resize(x, shape) if fits else x
 
 
-def _told_apart(tried: _Tried) -> _Tried:
+def _told_apart(tried: Answer) -> Answer:
     """Of a loss that nobody computes a failure says something only if part of the gradient is that loss's."""
     verdicts = {c.verdict for c in tried.report.checks}
     if Verdict.FAIL not in verdicts or Verdict.PASS in verdicts:
@@ -302,14 +284,14 @@ def _told_apart(tried: _Tried) -> _Tried:
 
 def _check(
     trial: Trial, number: int, arguments: Arguments, seed: int, heard: Search, **more: Any
-) -> _Tried | None:
+) -> Answer | None:
     """What the engine says of one reading; None where the reading does not apply."""
     reading = trial.readings[number]
     try:
         target = reading.build(arguments)
         options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed, **more}
         options["tolerate"] = _tolerated(trial)
-        options["budget"] = _budget(trial, arguments)
+        options["budget"] = more.get("budget") or _budget(trial, arguments)
         options["wrt"] = _without_labels(target, trial.forward, arguments, reading.wrt(target))
         report = check(target, *arguments.inputs, **options)
     except Exception as error:
@@ -318,7 +300,7 @@ def _check(
     names = argument_names(trial.forward, len(arguments.inputs))
     is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
     report, convention = in_conventions(report, is_loss=is_loss, leaves=names)
-    return _Tried(report, reading.suffix + convention, number, arguments)
+    return Answer(report, reading.suffix + convention, number, arguments, trial)
 
 
 def _budget(trial: Trial, arguments: Arguments) -> int:
@@ -354,14 +336,3 @@ def _without_labels(
     if claimed is None:
         claimed = tuple(make_targets(target, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0].point)
     return tuple(leaf for leaf in claimed if leaf not in labels)
-
-
-def _only_errors(report: Report) -> bool:
-    return bool(report.checks) and all(
-        c.verdict is Verdict.INCONCLUSIVE and c.reason == "error" for c in report.checks
-    )
-
-
-def _is_shape(report: Report) -> bool:
-    failed = [c for c in report.checks if c.verdict is Verdict.FAIL]
-    return any(c.reason in ("shape", "dtype") for c in failed)

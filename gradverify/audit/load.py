@@ -20,9 +20,9 @@ from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, setting
 from gradverify.audit.imports import FINDER, folders_of, install, missing_in
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, unpacked_length, words_for
+from gradverify.audit.preparing import Descent
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
-from gradverify.audit.shim import Descent
 
 _MOST = 40  # constructor calls for one class
 _LARGE = 16

@@ -33,6 +33,10 @@ class Search:
     asked: list[Proposal] = field(default_factory=list)  # what errors asked for by its size
     backward: str = ""  # what a derivative said that could not be asked at all
 
+    def takes(self, run: Callable[[Arguments], Any], arguments: Arguments) -> bool:
+        """Whether a forward turns these arguments into finite floating numbers."""
+        return _attempt(run, arguments)[0] is None
+
     def accepted(
         self,
         function: Callable[..., Any],

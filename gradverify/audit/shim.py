@@ -18,36 +18,23 @@ import numpy as np
 
 from gradverify.arrays import flatten, is_floating
 from gradverify.audit.losses import LOSSES
+from gradverify.audit.placing import flat, place_of_input, places_of_params
+from gradverify.audit.preparing import RATE, Descent
 from gradverify.audit.roles import required_parameters, roles_of_backward
 from gradverify.targets.calling import random_state, set_random_state
-from gradverify.targets.gradients import names_gradient_of, plain
+from gradverify.targets.gradients import plain
 from gradverify.targets.graph import fetch, floating_of
-from gradverify.targets.parameters import find_parameters
-
-# A power of two, so that (old - new) / rate has the rounding of the gradient and not of the weight.
-RATE = 2.0**20
 
 _OUTPUTS = ("output", "out", "outputs", "o", "a", "y", "z", "h", "result", "activation", "activations", "yhat", "ypred",
             "probs", "prediction", "loss", "value", "outputdata")  # fmt: skip
-_INPUT_GRADIENTS = ("dinputs", "dinput", "dx", "inputgrad", "inputgradient", "gradinput", "gradinputs", "ingrad",
-                    "daprev", "dlossdin", "gradx", "delta", "dz", "da", "error", "grad", "gradient", "d", "dh",
-                    "inputdelta",
-                    "downgrad", "backpropgrad", "dprev", "gradientin")  # fmt: skip
 _INPUTS = ("input", "x", "inputs", "inputdata", "data", "inp")
+
+
+_Answer = tuple[list[Any], list[Any]]  # the gradients of inputs and of parameters
 
 
 class NoGradient(Exception):  # noqa: N818 - a finding about the object
     """The backward ran and left nothing that could be a gradient of an input or parameter."""
-
-
-class Descent:
-    """An optimizer that shows the gradient it is given: every update is ``w - RATE * gradient``."""
-
-    def update(self, w: Any, gradient: Any, *_: Any, **__: Any) -> Any:
-        """The updated weight."""
-        return w - RATE * gradient
-
-    __call__ = update
 
 
 @dataclass(frozen=True)
@@ -66,6 +53,7 @@ class Plan:
     joint: bool = False  # the forward returns (value, gradient)
     point: bool = False  # the backward takes the inputs of the forward
     loss: str = ""  # what the backward differentiates, its targets being the last input
+    decay: bool = False  # its gradients hold a multiple of the parameter, that of a penalty, which is taken off
     of_input: tuple[tuple[str, Any] | None, ...] = ()
     of_params: tuple[tuple[str, tuple[str, Any]], ...] = ()
 
@@ -84,14 +72,57 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     y = output_of(twin, result, plan)
     returned = _call_backward(twin, plan, np.ones_like(y) if np.ndim(y) else np.float64(1.0), arguments, result)
     after = floating_of(twin)
-    of_params = _places_of_params(twin, obj_paths=kept, returned=returned, before=before, inputs=plan.inputs)
+    of_params = places_of_params(twin, kept=kept, returned=returned, before=before, inputs=plan.inputs)
+    steps = {p: before[p] - after[p] for p, (how, _) in of_params.items() if how == "moved"}
+    if steps and plan.cotangent == "given" and not plan.loss:
+        of_params = {p: place for p, place in of_params.items()
+                     if p not in steps or p in _linear_steps(obj, plan, arguments, settings, steps)}  # fmt: skip
     fresh = {p: a for p, a in after.items() if id(a) not in identities or _differs(a, before.get(p))}
     taken = {where for _, (_, where) in of_params.items()}
     free = {p: a for p, a in fresh.items() if p not in taken and p not in of_params}
-    of_input = tuple(_place_of_input(n, x, returned, free, plan) for n, x in zip(plan.inputs, arguments, strict=False))
+    named = zip(plan.inputs, arguments, strict=False)
+    of_input = tuple(place_of_input(n, x, returned, free, plan.inputs) for n, x in named)
     if not of_params and not any(of_input):
         raise NoGradient(f"{plan.backward} leaves nothing that could be a gradient")
-    return replace(plan, of_input=of_input, of_params=tuple(of_params.items()))
+    plan = replace(plan, of_input=of_input, of_params=tuple(of_params.items()))
+    if plan.decay and not _decays(obj, plan, arguments, settings):
+        raise NoGradient("no upstream gradient at all leaves no multiple of a parameter as its gradient")
+    return plan
+
+
+def _decays(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> bool:
+    """Whether an upstream gradient of zero gives parameters positive multiples of themselves, and nothing else."""
+    twin = deepcopy(obj)
+    _, result, plan = _run_forward(twin, plan, arguments, settings)
+    object.__setattr__(twin, "_audited_call", (arguments, result, None))
+    held = {path: np.array(fetch(twin, path)) for path in plan.params}
+    inputs, params = _ask(twin, plan, np.zeros_like(output_of(twin, result, plan)))
+    pairs = [(held[path], np.asarray(g)) for path, g in zip(plan.params, params, strict=True) if np.any(g)]
+    return bool(pairs) and not any(np.any(g) for g in inputs if g is not None) and all(_is_multiple(*p) for p in pairs)
+
+
+def _is_multiple(w: np.ndarray, g: np.ndarray) -> bool:
+    factor = float(np.sum(w * g)) / max(float(np.sum(w * w)), 1e-300)
+    return w.shape == g.shape and factor > 0 and bool(np.allclose(g, factor * w, rtol=1e-6, atol=0))
+
+
+def _linear_steps(
+    obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any], steps: Mapping[str, np.ndarray]
+) -> set[str]:
+    """The parameters that step twice as far under twice the cotangent: no other step shows a gradient."""
+    twin = deepcopy(obj)
+    _, result, plan = _run_forward(twin, plan, arguments, settings)
+    y, before = output_of(twin, result, plan), {path: array.copy() for path, array in floating_of(twin).items()}
+    _call_backward(twin, plan, np.full_like(y, 2.0) if np.ndim(y) else np.float64(2.0), arguments, result)
+    after = floating_of(twin)
+    return {p for p, once in steps.items() if np.all(np.abs(before[p] - after[p] - 2 * once) <= _ALMOST * _size(once))}
+
+
+def _size(step: np.ndarray) -> float:
+    return float(np.max(np.abs(step), initial=0))
+
+
+_ALMOST = 1e-6  # of a step, where rounding of weight and rate is 1e-10 and an optimizer of its own far off
 
 
 def _run_forward(
@@ -202,81 +233,6 @@ def _value(role: str, u: Any, given: Mapping[str, Any], layer: Any, result: Any,
     return fixed[role] if role in fixed else output_of(layer, result, plan)
 
 
-def _places_of_params(
-    layer: Any, obj_paths: frozenset[str], returned: Any, before: Mapping[str, np.ndarray], inputs: Sequence[str]
-) -> dict[str, tuple[str, Any]]:
-    after = floating_of(layer)
-    moved = {p for p in obj_paths if p in after and not np.array_equal(after[p], before[p])}
-    slots = find_parameters(layer, layer, obj_paths, returned, inputs)
-    places: dict[str, tuple[str, Any]] = {p: ("held", s) for p, s in slots.items() if s is not None}
-    stored = {s for s in slots.values() if s}
-    stepped = {p for p in moved if p not in places and p not in stored and not _is_gradient_name(p)}
-    if any(plain(p.rsplit(".", maxsplit=1)[-1]) in _WEIGHTS or "[" in p for p in stepped) or not places:
-        places |= {p: ("moved", p) for p in stepped}
-    rest = {p: before[p] for p in obj_paths if p not in places and p not in stored and not _is_gradient_name(p)}
-    return places | _returned_params(returned, rest, inputs)
-
-
-_WEIGHTS = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "filters", "scale", "shift")
-
-
-def _is_gradient_name(path: str) -> bool:
-    last = plain(path.rsplit(".", maxsplit=1)[-1])
-    return last.startswith(("d", "grad", "delta", "v", "m", "cache", "running", "velocity")) or "grad" in last
-
-
-def _returned_params(
-    returned: Any, rest: Mapping[str, np.ndarray], inputs: Sequence[str]
-) -> dict[str, tuple[str, Any]]:
-    """By key, or by a shape that fits one parameter and one returned array only."""
-    if isinstance(returned, Mapping):
-        keys = {k: np.shape(g) for k, g in returned.items() if g is not None}
-        return {p: ("key", k) for p, a in rest.items() for k, s in keys.items()
-                if s == a.shape and names_gradient_of(str(k), p.rsplit(".", maxsplit=1)[-1])}  # fmt: skip
-    if not isinstance(returned, (tuple, list)):
-        return {}
-    parts = _flat(returned)
-    shapes = [np.shape(g) for g in parts]
-    places: dict[str, tuple[str, Any]] = {}
-    for path, array in rest.items():
-        same = [i for i, shape in enumerate(shapes) if shape == array.shape]
-        rivals = [p for p, other in rest.items() if other.shape == array.shape]
-        if len(same) == len(rivals):  # in the order of the parameters
-            places[path] = ("returned", same[rivals.index(path)])
-    return places
-
-
-def _flat(result: Any) -> list[Any]:
-    groups = [_flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
-    return [part for group in groups for part in group]
-
-
-def _place_of_input(
-    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], plan: Plan
-) -> tuple[str, Any] | None:
-    if not is_floating(x):
-        return None
-    position = plan.inputs.index(name)
-    if isinstance(returned, Mapping):
-        key = next((k for k in returned if names_gradient_of(str(k), name)), None)
-        return ("key", key) if key is not None else None
-    if isinstance(returned, (tuple, list)) and returned:
-        parts = _flat(returned)
-        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x)]
-        return ("returned", position if position in same else same[0]) if same else None
-    if returned is not None and is_floating(returned) and position == 0:
-        return ("whole", 0)
-    return _left_gradient(name, x, fresh) if returned is None else None
-
-
-def _left_gradient(name: str, x: Any, fresh: Mapping[str, np.ndarray]) -> tuple[str, Any] | None:
-    fitting = [p for p, a in fresh.items() if a.shape == np.shape(x)]
-    named = [p for p in fitting if names_gradient_of(p.rsplit(".", maxsplit=1)[-1], name) and plain(p) != plain(name)]
-    usual = [p for word in _INPUT_GRADIENTS for p in fitting if plain(p.rsplit(".", maxsplit=1)[-1]) == word]
-    found = named or usual
-    return ("held", found[0]) if found else None
-
-
 def shimmed(obj: Any, plan: Plan) -> Any:
     """A copy of the object that follows the plan by the methods ``_audited_forward`` and ``_audited_backward``."""
     twin = deepcopy(obj)
@@ -314,21 +270,26 @@ def _rebuild(cls: type, plan: Plan) -> Any:
     return twin
 
 
-def _gradients(layer: Any, plan: Plan, u: Any) -> tuple[list[Any], list[Any]]:
+def _gradients(layer: Any, plan: Plan, u: Any) -> _Answer:
     if plan.cotangent == "given":
-        return _ask(layer, plan, u)
+        answer = _ask(layer, plan, u)
+        return _without_decay(answer, _ask(layer, plan, np.zeros_like(u))) if plan.decay else answer
     if plan.cotangent in ("one", "prediction", "inner"):
         inputs, params = _ask(layer, plan, np.ones_like(u))
         return [_scaled(g, u) for g in inputs], [_scaled(g, u) for g in params]
-    sums: tuple[list[Any], list[Any]] | None = None
+    sums: _Answer | None = None
     for index in np.ndindex(np.shape(u)):
-        unit = np.zeros_like(u)
-        unit[index] = 1.0
-        answer = _ask(layer, plan, unit)
-        scaled = tuple([None if g is None else np.asarray(g) * u[index] for g in part] for part in answer)
-        sums = scaled if sums is None else tuple(map(_added, sums, scaled))  # type: ignore[assignment]
+        single = np.zeros_like(u)
+        single[index] = u[index]  # with its own size and sign, in which a pullback is linear
+        inputs, params = ([None if g is None else np.array(g) for g in part] for part in _ask(layer, plan, single))
+        sums = (inputs, params) if sums is None else (_added(sums[0], inputs), _added(sums[1], params))
     assert sums is not None
     return sums
+
+
+def _without_decay(answer: _Answer, none: _Answer) -> _Answer:
+    inputs, params = answer
+    return inputs, [g if g is None or still is None else g - still for g, still in zip(params, none[1], strict=True)]
 
 
 def _added(first: list[Any], second: list[Any]) -> list[Any]:
@@ -345,8 +306,8 @@ def _scaled(g: Any, u: Any) -> Any:
     return np.asarray(g) * u.reshape(u.shape + (1,) * (np.ndim(g) - u.ndim))
 
 
-def _ask(layer: Any, plan: Plan, u: Any) -> tuple[list[Any], list[Any]]:
-    twin: Any = deepcopy(layer) if plan.cotangent == "onehot" else layer
+def _ask(layer: Any, plan: Plan, u: Any) -> _Answer:
+    twin: Any = deepcopy(layer) if plan.cotangent == "onehot" or plan.decay else layer
     arguments, result, drawn = vars(twin)["_audited_call"]
     if drawn is not None:  # a gradient that runs the forward itself draws what the forward drew
         set_random_state(random_state(), drawn)
@@ -364,4 +325,4 @@ def _take(where: tuple[str, Any], returned: Any, layer: Any, old: Mapping[str, n
         return fetch(layer, key)
     if how == "key":
         return returned[key]
-    return returned if how == "whole" else _flat(returned)[key]
+    return returned if how == "whole" else flat(returned)[key]

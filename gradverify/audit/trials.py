@@ -15,6 +15,7 @@ from gradverify.arrays import is_floating
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, NotTriable, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
+from gradverify.audit.preparing import in_training, with_visible_steps
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence, twin_call
@@ -116,7 +117,8 @@ def _is_shape(value: Any) -> bool:
 
 
 def of_object(candidate: Candidate, obj: Any) -> Trial:
-    """The trial of an instance."""
+    """The trial of an instance, as its training has it."""
+    obj = in_training(obj)
     held = tuple(floating_of(obj).values())
     if candidate.kind == "training":
         return _of_training(candidate, obj, held)
@@ -144,6 +146,8 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     if "cotangent" in roles and any(map(is_label, (*names, *required_parameters(getattr(obj, plan.backward))))):
         modes = (*modes, *_INSTEAD)
     readings += [Reading(partial(_shim, obj, plan, mode), suffix, _claimed_by_shim) for mode, suffix in modes]
+    if "cotangent" in roles and held:
+        readings.append(Reading(partial(_shim, obj, replace(plan, decay=True), "given"), DECAYING, _claimed_by_shim))
     if roles == ("cotangent",) and not (held or feed):
         backward = getattr(obj, plan.backward)
         readings.append(Reading(lambda a: _claim(forward, backward, a), ", the derivative at the input"))
@@ -151,6 +155,8 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
         forward = _fed(feed)
     return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
 
+
+DECAYING = ", with weight decay in the gradients"
 
 _COTANGENTS = (
     ("given", ""),
@@ -215,6 +221,7 @@ def _fed(name: str) -> Function:
 
 def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
     with silence():
+        obj = with_visible_steps(obj)
         filled = make_plan(obj, replace(plan, cotangent=cotangent), arguments.inputs, arguments.kwargs)
     twin = shimmed(obj, filled)
     grads = tuple(f"_audited_gradients[{i}]" for i in range(len(filled.params)))
@@ -332,7 +339,8 @@ def _point_readings(forward: Function, backward: Function, candidate: Candidate)
     plain = Reading(lambda arguments: _claim(forward, backward, arguments))
     if not unary:
         return (plain,)
-    of_output = Reading(lambda arguments: _claim(forward, lambda x: backward(forward(x)), arguments), " of the output")
+    at_output = lambda x: backward(forward(copy.copy(x)))  # noqa: E731 - forwards that work in place keep off x
+    of_output = Reading(lambda arguments: _claim(forward, at_output, arguments), " of the output")
     return plain, of_output
 
 

@@ -1,0 +1,96 @@
+"""Where a backward of any convention leaves its gradients: a place for every parameter and input, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradverify.arrays import is_floating
+from gradverify.targets.gradients import names_gradient_of, plain
+from gradverify.targets.graph import floating_of
+from gradverify.targets.parameters import find_parameters
+
+_INPUT_GRADIENTS = ("dinputs", "dinput", "dx", "inputgrad", "inputgradient", "gradinput", "gradinputs", "ingrad",
+                    "daprev", "dlossdin", "gradx", "delta", "dz", "da", "error", "grad", "gradient", "d", "dh",
+                    "inputdelta",
+                    "downgrad", "backpropgrad", "dprev", "gradientin")  # fmt: skip
+
+
+def places_of_params(
+    layer: Any, kept: frozenset[str], returned: Any, before: Mapping[str, np.ndarray], inputs: Sequence[str]
+) -> dict[str, tuple[str, Any]]:
+    """Parameter -> place, among the arrays `kept` by the forward of an object that has run forward and backward."""
+    after = floating_of(layer)
+    moved = {p for p in kept if p in after and not np.array_equal(after[p], before[p])}
+    slots = find_parameters(layer, layer, kept, returned, inputs)
+    places: dict[str, tuple[str, Any]] = {p: ("held", s) for p, s in slots.items() if s is not None}
+    stored = {s for s in slots.values() if s}
+    stepped = {p for p in moved if p not in places and p not in stored and not _is_gradient_name(p)}
+    if any(plain(p.rsplit(".", maxsplit=1)[-1]) in _WEIGHTS or "[" in p for p in stepped) or not places:
+        places |= {p: ("moved", p) for p in stepped}
+    rest = {p: before[p] for p in kept if p not in places and p not in stored and not _is_gradient_name(p)}
+    return places | _returned_params(returned, rest, inputs)
+
+
+_WEIGHTS = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "filters", "scale", "shift")
+
+
+def _is_gradient_name(path: str) -> bool:
+    last = plain(path.rsplit(".", maxsplit=1)[-1])
+    return last.startswith(("d", "grad", "delta", "v", "m", "cache", "running", "velocity")) or "grad" in last
+
+
+def _returned_params(
+    returned: Any, rest: Mapping[str, np.ndarray], inputs: Sequence[str]
+) -> dict[str, tuple[str, Any]]:
+    """By key, or by a shape that fits one parameter and one returned array only."""
+    if isinstance(returned, Mapping):
+        keys = {k: np.shape(g) for k, g in returned.items() if g is not None}
+        return {p: ("key", k) for p, a in rest.items() for k, s in keys.items()
+                if s == a.shape and names_gradient_of(str(k), p.rsplit(".", maxsplit=1)[-1])}  # fmt: skip
+    if not isinstance(returned, (tuple, list)):
+        return {}
+    parts = flat(returned)
+    shapes = [np.shape(g) for g in parts]
+    places: dict[str, tuple[str, Any]] = {}
+    for path, array in rest.items():
+        same = [i for i, shape in enumerate(shapes) if shape == array.shape]
+        rivals = [p for p, other in rest.items() if other.shape == array.shape]
+        if len(same) == len(rivals):  # in the order of the parameters
+            places[path] = ("returned", same[rivals.index(path)])
+    return places
+
+
+def flat(result: Any) -> list[Any]:
+    """The parts of nested tuples and lists in their order."""
+    groups = [flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
+    return [part for group in groups for part in group]
+
+
+def place_of_input(
+    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], wanted: Sequence[str]
+) -> tuple[str, Any] | None:
+    """Where a backward put the gradient of an input; None where it put none."""
+    if not is_floating(x):
+        return None
+    position = wanted.index(name)
+    if isinstance(returned, Mapping):
+        key = next((k for k in returned if names_gradient_of(str(k), name)), None)
+        return ("key", key) if key is not None else None
+    if isinstance(returned, (tuple, list)) and returned:
+        parts = flat(returned)
+        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x)]
+        return ("returned", position if position in same else same[0]) if same else None
+    if returned is not None and is_floating(returned) and position == 0:
+        return ("whole", 0)
+    return _left_gradient(name, x, fresh) if returned is None else None
+
+
+def _left_gradient(name: str, x: Any, fresh: Mapping[str, np.ndarray]) -> tuple[str, Any] | None:
+    fitting = [p for p, a in fresh.items() if a.shape == np.shape(x)]
+    named = [p for p in fitting if names_gradient_of(p.rsplit(".", maxsplit=1)[-1], name) and plain(p) != plain(name)]
+    usual = [p for word in _INPUT_GRADIENTS for p in fitting if plain(p.rsplit(".", maxsplit=1)[-1]) == word]
+    found = named or usual
+    return ("held", found[0]) if found else None
