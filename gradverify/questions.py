@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gradverify.altered import altered
 from gradverify.arrays import Arrays, dtype_name, to_float64
 from gradverify.diagnosis import Case
 from gradverify.judging import Finding, estimator, moved_outputs
@@ -45,6 +46,7 @@ def make_case(finding: Finding, located: Located) -> Case:
         expect_of=_guarded(lambda other, indices: _entries(trial, finding.u, other, indices, by=finding.opinion.by)),
         diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
         push=_guarded(lambda: _pushed(trial, finding)), moved=_guarded(lambda index: _moved(trial, leaf, index)),
+        mistakes=lambda: altered(finding),
     )  # fmt: skip
 
 

@@ -16,12 +16,13 @@ import numpy as np
 from gradverify.arithmetic import complexspecial, complextable, planes
 from gradverify.arithmetic.complexfunctions import FUNCTIONS, compare_zero
 from gradverify.arithmetic.complextable import Watch
-from gradverify.arithmetic.functions import FLOAT64, Refused, call, describe
+from gradverify.arithmetic.functions import FLOAT64, LIKE, STRUCTURE, VALUES, Refused, call, describe
 from gradverify.arithmetic.planes import Planes, parted, whole
 from gradverify.arithmetic.surface import answer, with_methods
 
 EXACT_INTEGERS = 2**53
 OPERATORS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "matmul": np.matmul}
+PASSING = {*STRUCTURE, *VALUES, *LIKE}  # no operation of its own: entries are moved, or not looked at
 
 
 def with_operators(cls: type[ComplexArray]) -> type[ComplexArray]:
@@ -35,7 +36,8 @@ def with_operators(cls: type[ComplexArray]) -> type[ComplexArray]:
 def _operator(rule: planes.Rule, general: Callable[..., Any], *, turned: bool) -> Callable[..., Any]:
     def operate(self: ComplexArray, other: Any) -> Any:
         kind = type(other)
-        if kind is not ComplexArray and kind is not float and kind is not int:
+        fits = kind is ComplexArray or kind is float or kind is int
+        if not fits or self.watch.altering is not None:
             return general(self, other)
         operands = (_operand(other), self.planes) if turned else (self.planes, _operand(other))
         return self.made(*rule(self.watch, *operands), 1.0)
@@ -120,6 +122,9 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def evaluate(self, ufunc: np.ufunc, inputs: Any) -> Any:
         """One call of a ufunc by the tables; refused if it stands in none."""
+        altering = self.watch.altering
+        if altering is not None and not altering.inside:
+            return altering.call(ufunc, inputs, lambda operands: self.evaluate(ufunc, operands))
         operands = [_operand(value) for value in inputs]
         rule = planes.ROUNDED.get(ufunc)
         if rule is not None:
@@ -136,6 +141,9 @@ class ComplexArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise Refused(f"{describe(ufunc)} is not carried by ComplexArray")
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        altering = self.watch.altering
+        if altering is not None and not altering.inside and func not in PASSING:
+            return altering.call(func, args, lambda operands: call(self, func, operands, kwargs, FUNCTIONS))
         return call(self, func, args, kwargs, FUNCTIONS)
 
     def __bool__(self) -> bool:

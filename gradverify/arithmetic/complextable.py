@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.arithmetic.altering import Altering
+
 Rule = Callable[..., Any]
 
 TINY = 2.0**-200  # h * h and its multiples lie below; a real part this small is computed again in reals
@@ -32,6 +34,7 @@ class Watch:
 
     With `rng`, every inexact result is moved by one ulp, in both parts, so that cancellation inside
     the forward shows even where the inputs' last bits do not reach it (Monte Carlo arithmetic).
+    With `altering`, operations are counted and some carry another derivative.
     """
 
     side: int = 1
@@ -40,6 +43,7 @@ class Watch:
     jumps: int = 0
     examines: bool = False
     faint: bool = False
+    altering: Altering | None = None
 
     def examine(self, *parts: np.ndarray) -> None:
         """Note parts so small, zero apart, that the imaginary one may have lost its digits to underflow."""

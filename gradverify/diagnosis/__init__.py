@@ -27,6 +27,7 @@ from gradverify.diagnosis.formulas import (
     zero_gradient,
 )
 from gradverify.diagnosis.functions import another_function
+from gradverify.diagnosis.mistakes import mistakes
 from gradverify.diagnosis.patterns import (
     asymmetric,
     diagonal_only,
@@ -44,7 +45,7 @@ EXPLANATIONS: Explanations = (
     diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction, forgotten_output,
     epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
 )  # fmt: skip
-LAST_RESORTS: Explanations = (some_contributions, local_paths)  # they ask the oracle many times
+LAST_RESORTS: Explanations = (some_contributions, local_paths, mistakes)  # they ask the oracle many times
 VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)
 MATRIX_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, asymmetric, matrix_slices)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,21 @@ from gradverify.records import FAIL_FACTOR, Cause
 Index = tuple[int, ...]
 
 
+class Mistake(Protocol):
+    """A mistake that a forward was rerun with: its kind, what it concerns, where, and what is taken instead of what."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def instead(self) -> str: ...
+    @property
+    def own(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Case:
     """Everything an explanation may look at.
@@ -22,7 +38,8 @@ class Case:
     known. The closures ask further questions: `at(point)` computes the gradient elsewhere, `with_u(u)`
     with another cotangent, `expect(point, indices)` and `expect_u(u, indices)` what the oracle expects
     there, `expect_of(leaf, indices)` for another leaf, `diagonal()` u_i dy_i/dx_i alone, `push()` ``J u`` where the
-    output has the leaf's shape, `moved(index)` by how much that entry moves each output.
+    output has the leaf's shape, `moved(index)` by how much that entry moves each output. `mistakes()` are those with
+    which the forward's own derivative is the computed one, and how many times their path counts.
     """
 
     leaf: str
@@ -43,6 +60,7 @@ class Case:
     diagonal: Callable[[], np.ndarray | None] = lambda: None
     push: Callable[[], np.ndarray | None] = lambda: None
     moved: Callable[[Index], Arrays | None] = lambda _: None
+    mistakes: Callable[[], Iterable[tuple[Mistake, float]]] = tuple
 
     @property
     def computed(self) -> np.ndarray:

@@ -55,7 +55,7 @@ class _Run:
 
 
 @dataclass
-class _Question:
+class Question:
     """``<u, J v>`` at a point, and how often the forward was run for it."""
 
     forward: Callable[[Arrays], Arrays]
@@ -123,10 +123,10 @@ def complex_step(
     >>> estimate.value, estimate.error < 1e-13
     (12.0, True)
     """
-    return twice(lambda allocates: _ask(_Question(forward, point, u, v, allocates=allocates), seed, known))
+    return twice(lambda allocates: _ask(Question(forward, point, u, v, allocates=allocates), seed, known))
 
 
-def _ask(question: _Question, seed: int, known: Arrays | None) -> Estimate:
+def _ask(question: Question, seed: int, known: Arrays | None) -> Estimate:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -141,8 +141,8 @@ def _complex_warning() -> type[Warning]:
     return home.ComplexWarning  # type: ignore[no-any-return]
 
 
-def _answer(question: _Question, rng: np.random.Generator, known: Arrays | None) -> Estimate:
-    h = _step(question.point, question.v)
+def _answer(question: Question, rng: np.random.Generator, known: Arrays | None) -> Estimate:
+    h = step_of(question.point, question.v)
     brief = _brief(question, known, question.run(h, Watch(examines=True)), h) if known is not None else None
     if brief is not None:
         return brief
@@ -169,7 +169,7 @@ def _answer(question: _Question, rng: np.random.Generator, known: Arrays | None)
     return question.estimate(value, error)
 
 
-def _brief(question: _Question, known: Arrays, run: _Run, h: float) -> Estimate | None:
+def _brief(question: Question, known: Arrays, run: _Run, h: float) -> Estimate | None:
     """What a single run says, if it met no tie and nothing faint and has the values that are known."""
     value, error = dot(question.u, run.derivative), UNSEEN * _bound(question.u, run, [], h)
     plain = {name: array for name, array in known.items() if name in question.u}
@@ -177,9 +177,9 @@ def _brief(question: _Question, known: Arrays, run: _Run, h: float) -> Estimate 
     return question.estimate(value, error) if clean and np.isfinite(value) and np.isfinite(error) else None
 
 
-def _beside_a_tie(question: _Question, plain: Arrays, base: _Run, rounding: float, error: float) -> Estimate:
+def _beside_a_tie(question: Question, plain: Arrays, base: _Run, rounding: float, error: float) -> Estimate:
     """Ties were decided for small positive t; decided for negative t they give the left slope."""
-    left = question.run(_step(question.point, question.v), Watch(side=-1))
+    left = question.run(step_of(question.point, question.v), Watch(side=-1))
     value, slope = dot(question.u, base.derivative), dot(question.u, left.derivative)
     jumps = base.watch.jumps or not _same_values(plain, left, [])
     if not jumps and abs(slope - value) <= rounding:
@@ -192,7 +192,7 @@ def _own(array: Any) -> Any:
     return array.copy() if isinstance(array, np.ndarray) else array
 
 
-def _step(point: Arrays, v: Arrays) -> float:
+def step_of(point: Arrays, v: Arrays) -> float:
     """A power of two: `STEP` of the smallest nonzero ``|x_i|``, at most 1, over the largest ``|v_i|``."""
     room = 1.0
     for name, tangent in v.items():
@@ -278,7 +278,7 @@ class Steps:
 def take_steps(imaginary: Imaginary, plain: Arrays, point: Arrays, v: Arrays, seed: int = 0, runs: int = 2) -> Steps:
     """Runs at steps of several sizes: the first as it is, the others with every last bit moved."""
     keys = np.random.default_rng(seed).integers(2**62, size=runs)
-    h = _step(point, v)
+    h = step_of(point, v)
     values, slopes = imaginary(point, v, h, None)
     others = [imaginary(point, v, h * OTHER_STEP * (1 + k), int(key)) for k, key in enumerate(keys)]
     return Steps(plain, _Run(slopes, values, Watch()), [_Run(dy, y, Watch()) for y, dy in others], h)

@@ -21,6 +21,7 @@ from gradverify.targets.methods import derivative_of_input, method_names
 from gradverify.targets.origins import written_for
 from gradverify.targets.pairs import pair_target, pullback_target, returns_pullback
 from gradverify.targets.record import Target
+from gradverify.targets.settings import settings_in
 from gradverify.targets.specs import FunctionSpec, LayerSpec, PairSpec, function, layer, name_of, pair
 
 __all__ = ["Target", "arrays_in", "function", "layer", "make_targets", "pair"]
@@ -41,7 +42,9 @@ _FRAMEWORKS = {
 def make_targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:
     """The targets in `obj`: one, or one for each kind of derivative somebody claims for a function."""
     constants = constants_in(obj)
-    return tuple(replace(_as_coarse_as_its_outputs(t), constants=constants) for t in _targets(obj, inputs, options))
+    settings = partial(settings_in, obj)
+    targets = map(_as_coarse_as_its_outputs, _targets(obj, inputs, options))
+    return tuple(replace(t, constants=constants, settings=settings) for t in targets)
 
 
 def _as_coarse_as_its_outputs(target: Target) -> Target:

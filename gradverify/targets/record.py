@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradverify.arrays import EPS, Arrays
+from gradverify.targets.settings import Setting
 
 Pullback = Callable[[Arrays], Arrays]
 Perturb = Callable[[Any], Any]
@@ -63,6 +64,7 @@ class Target:
     foreign: bool = False
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all
     constants: tuple[float, ...] = ()  # numbers written in its code: where it may branch
+    settings: Callable[[], tuple[Setting, ...]] = tuple  # numbers its forward reads, which can be changed
     findings: Callable[[], tuple[str, ...]] = field(default=lambda: ())
 
     @property

@@ -132,7 +132,7 @@ CASES = [
     Right("outer product", gv.pair(outer, outer_back), (ROW, ROW[:3])),
     Wrong("outer product: factors swapped, square", gv.pair(outer, lambda dy, c: (dy.T @ c[1], dy @ c[0])),
           (ROW, ROW[::-1].copy()), "a",
-          "unexplained"),
+          "transposed"),
     Right("mean over the batch", gv.pair(mean_axis, lambda dy, x: np.broadcast_to(dy / len(x), x.shape)), A),
     Wrong("mean over the batch: not divided", gv.pair(mean_axis, lambda dy, x: np.broadcast_to(dy, x.shape)), A, "x",
           "factor"),

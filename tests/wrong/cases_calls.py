@@ -140,7 +140,7 @@ CASES = [
           (X.astype("float32"), W[:, 0]), "w", "sign"),
     Right("a nest of dicts and lists", nested_pullback, {"layer": {"w": X}, "x": [X[::-1].copy(), X * 2]}),
     Wrong("a nest of dicts and lists: the wrong list entry", partial(nested_pullback, wrong=True),
-          {"layer": {"w": X}, "x": [X[::-1].copy(), X * 2]}, "p.layer.w", "unexplained"),
+          {"layer": {"w": X}, "x": [X[::-1].copy(), X * 2]}, "p.layer.w", "wrong-factor"),
     Right("a pullback that returns a tuple", tuple_pullback, (X, X[::-1].copy())),
     Wrong("a pullback that returns a tuple in the wrong order", partial(tuple_pullback, swapped=True),
           (X, X[::-1].copy()), "x",

@@ -147,7 +147,7 @@ CASES = [
     Right("third power", fn(power, power_back), B),
     Wrong("third power: 3 X^2 as for a number", fn(power, lambda x, u: 3 * u @ x.T @ x.T), B, "x", "unexplained"),
     Wrong("third power: one of three terms forgotten", fn(power, lambda x, u: power_back(x, u, terms=2)), B, "x",
-          "unexplained"),
+          "missing-path"),
     Right("kronecker product", fn(kron, kron_back), (A, B)),
     Wrong("kronecker product: exchanged", fn(kron, lambda a, b, u: kron_back(a, b, u, swapped=True)), (A, B), "a",
           "unexplained|swapped-leaves"),

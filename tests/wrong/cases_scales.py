@@ -169,7 +169,7 @@ CASES = [
     Wrong("the smallest of five outputs ignored", gv.pair(five, lambda dy, x: five_back(dy, x, small=0.0)), X, "x",
           "output-forgotten"),
     Wrong("the third of five outputs doubled", gv.pair(five, lambda dy, x: five_back(dy, x, mid=2.0)), X, "x",
-          "unexplained|one-output"),
+          "path-factor"),
     Right("rows of one output of sizes 1 to 1e-8", gv.pair(rows, rows_back), TALL),
     Wrong("the smallest row of one output doubled", gv.pair(rows, lambda dy, x: rows_back(dy, x, last=2.0)), TALL,
           "x", "one-slice"),

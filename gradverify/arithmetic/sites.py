@@ -1,0 +1,92 @@
+"""Where in the user's source an operation stands, and what its operands are called there."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import CodeType, FrameType
+
+LIBRARIES = ("numpy", "scipy", "gradverify")
+USERS = "gradverify.reference"
+_MOST = 60  # characters of an expression
+_MODULES = ("np", "numpy", "special", "scipy", "linalg")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the code: the file's name, the line, and the instruction, by which a loop's passes are known."""
+
+    file: str
+    line: int
+    code: CodeType
+    instruction: int
+    expression: str
+
+    @property
+    def key(self) -> tuple[CodeType, int]:
+        """The same for every pass of a loop."""
+        return self.code, self.instruction
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.line}"
+
+    def operand(self, number: int) -> str:
+        """How the source calls this operand; empty where it cannot be told."""
+        names = _operands(self.expression)
+        return names[number] if number < len(names) else ""
+
+
+def find_site() -> Site | None:
+    """The innermost line of code that is no library's."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    while frame is not None and _of_a_library(frame):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    line, last, start, end = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
+    text = ""
+    if line is not None and last is not None and start is not None and end is not None:
+        lines = [linecache.getline(frame.f_code.co_filename, n, frame.f_globals) for n in range(line, last + 1)]
+        text = _cut(lines, start, end)
+    return Site(frame.f_code.co_filename, line or frame.f_lineno, frame.f_code, frame.f_lasti, text)
+
+
+def _of_a_library(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in LIBRARIES and not module.startswith(USERS)
+
+
+def _cut(lines: list[str], start: int, end: int) -> str:
+    """The text between two columns, counted in bytes as Python does, in one line."""
+    encoded = [line.encode() for line in lines]
+    encoded[-1] = encoded[-1][:end]
+    encoded[0] = encoded[0][start:]
+    return " ".join(b"".join(encoded).decode(errors="replace").split())
+
+
+def _operands(expression: str) -> list[str]:
+    try:
+        (statement,) = ast.parse(expression).body
+    except (SyntaxError, ValueError):
+        return []
+    node = statement.value if isinstance(statement, ast.Expr) else statement
+    if isinstance(node, ast.AugAssign):
+        return [ast.unparse(node.target), ast.unparse(node.value)]
+    if isinstance(node, ast.BinOp):
+        return [ast.unparse(node.left), ast.unparse(node.right)]
+    if isinstance(node, ast.UnaryOp):
+        return [ast.unparse(node.operand)]
+    if isinstance(node, ast.Call):
+        bound = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value).split(".")[0] not in _MODULES
+        owner = [ast.unparse(node.func.value)] if bound and isinstance(node.func, ast.Attribute) else []
+        return owner + [ast.unparse(arg) for arg in node.args]
+    return []
+
+
+def shortened(expression: str) -> str:
+    """An expression that fits into a line."""
+    return expression if len(expression) <= _MOST else f"{expression[: _MOST - 4]} ..."
