@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,32 +21,12 @@ import numpy as np
 
 import gradverify as gv
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the same formulas as the tests
+
+from tests.formulas import layernorm, layernorm_vjp, sigmoid, softmax, softmax_vjp
+
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(4, 6))
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def softmax_vjp(x, dy):
-    y = softmax(x)
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-
-
-def layernorm(x, eps=1e-5):
-    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(np.var(x, axis=-1, keepdims=True) + x.dtype.type(eps))
-
-
-def layernorm_vjp(x, dy, eps=1e-5):
-    inv = 1 / np.sqrt(np.var(x, axis=-1, keepdims=True) + x.dtype.type(eps))
-    h = (x - x.mean(axis=-1, keepdims=True)) * inv
-    return inv * (dy - dy.mean(axis=-1, keepdims=True) - h * (dy * h).mean(axis=-1, keepdims=True))
 
 
 def saved(f):

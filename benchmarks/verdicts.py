@@ -22,7 +22,7 @@ import gradverify as gv
 from gradverify import reference as rf
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests" / "wrong"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "wrong")]
 KINKED = ("relu", "leaky_relu", "hard_sigmoid", "hard_tanh", "hard_swish")
 SMOOTH = ("tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "mish", "identity")
 

@@ -12,72 +12,16 @@ import torch
 from autograd.extend import defvjp, primitive
 
 import gradverify as gv
+from tests.torch_functions import elementwise
 
 X = np.random.default_rng(5).normal(size=(1, 3))
 
 
-class Sine(torch.autograd.Function):
-    """Its backward is written with operators, and so can be differentiated again."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return torch.sin(x)
-
-    @staticmethod
-    def backward(ctx, dy):
-        return dy * torch.cos(ctx.saved_tensors[0])
-
-
-class Cosine(torch.autograd.Function):
-    """Right once; its derivative has the wrong sign."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return torch.cos(x)
-
-    @staticmethod
-    def backward(ctx, dy):
-        return -dy * torch.sin(ctx.saved_tensors[0])
-
-
-class SecondOrderDetached(torch.autograd.Function):
-    """The backward takes what it saved for a constant."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx, dy):
-        return 3 * dy * ctx.saved_tensors[0].detach() ** 2
-
-
-class ThirdOrderWrong(torch.autograd.Function):
-    """x^4: its slope comes from `Slope`, whose own slope is right at one order only."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**4
-
-    @staticmethod
-    def backward(ctx, dy):
-        return 4 * dy * Cube.apply(ctx.saved_tensors[0])
-
-
-class Cube(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx, dy):
-        x = ctx.saved_tensors[0]
-        return dy * (3 * x**2).detach() + 0 * x
+sine = elementwise(torch.sin, torch.cos)
+cosine = elementwise(torch.cos, lambda x: -torch.sin(x))
+second_order_detached = elementwise(lambda x: x**3, lambda x: 3 * x.detach() ** 2)
+cube = elementwise(lambda x: x**3, lambda x: (3 * x**2).detach() + 0 * x)
+third_order_wrong = elementwise(lambda x: x**4, lambda x: 4 * cube(x))
 
 
 @jax.custom_vjp
@@ -112,8 +56,8 @@ def _in_64_bits():
 
 
 RIGHT = [
-    ("torch", torch.tanh), ("torch", lambda x: (torch.exp(x) * x).sum()), ("torch", Sine.apply),
-    ("torch", Cosine.apply), ("torch", lambda x: torch.nn.functional.gelu(x) @ x.T),
+    ("torch", torch.tanh), ("torch", lambda x: (torch.exp(x) * x).sum()), ("torch", sine),
+    ("torch", cosine), ("torch", lambda x: torch.nn.functional.gelu(x) @ x.T),
     ("jax", jnp.tanh), ("jax", lambda x: jnp.sum(jnp.exp(x) * x)), ("jax", jax.nn.softmax),
     ("autograd", anp.tanh), ("autograd", lambda x: anp.sum(anp.exp(x) * x)), ("autograd", lambda x: anp.dot(x, x.T) ** 2),
     ("tensorflow", tf.tanh), ("tensorflow", lambda x: tf.reduce_sum(tf.exp(x) * x)),
@@ -128,7 +72,7 @@ def test_right_derivatives_of_all_three_orders_pass(framework, function):
 
 
 @pytest.mark.parametrize(("framework", "function", "order"), [
-    ("torch", SecondOrderDetached.apply, 2), ("torch", ThirdOrderWrong.apply, 3), ("jax", jax_cube, 2),
+    ("torch", second_order_detached, 2), ("torch", third_order_wrong, 3), ("jax", jax_cube, 2),
     ("autograd", taped_cube, 2), ("tensorflow", tf_cube, 2),
 ])
 def test_a_derivative_that_is_wrong_at_one_order_fails_there_and_not_below(framework, function, order):

@@ -22,17 +22,9 @@ class TestTorch:
     torch = pytest.importorskip("torch")
 
     def wrong(self, factor: float):
-        class Square(self.torch.autograd.Function):
-            @staticmethod
-            def forward(ctx, x):
-                ctx.save_for_backward(x)
-                return x**2
+        from tests.torch_functions import elementwise
 
-            @staticmethod
-            def backward(ctx, dy):
-                return factor * ctx.saved_tensors[0] * dy
-
-        return Square.apply
+        return elementwise(lambda x: x**2, lambda x: factor * x)
 
     def x(self, **keywords):
         return self.torch.tensor([0.3, -0.7, 1.1], dtype=self.torch.float64, requires_grad=True, **keywords)

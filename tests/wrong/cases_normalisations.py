@@ -6,17 +6,13 @@ import numpy as np
 from catalogue import Right, Wrong
 
 import gradverify as gv
+from tests.formulas import softmax
 
 RNG = np.random.default_rng(107)
 X = RNG.normal(size=(4, 6))
 SQUARE = RNG.normal(size=(5, 5))
 GAMMA, BETA = RNG.normal(size=6), RNG.normal(size=6)
 EPS = 1e-5
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 def softmax_forward(x):

@@ -6,21 +6,13 @@ import numpy as np
 from catalogue import Right, Wrong
 
 import gradverify as gv
+from tests.formulas import sigmoid, softmax
 
 RNG = np.random.default_rng(116)
 
 
 def drawn(*shape):
     return RNG.normal(size=shape)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 CAUSAL = np.triu(np.full((4, 4), -np.inf), 1)

@@ -7,21 +7,13 @@ from catalogue import QUICK, Right, Wrong
 from scipy import fft
 
 import gradverify as gv
+from tests.formulas import sigmoid, softmax
 
 RNG = np.random.default_rng(117)
 
 
 def drawn(*shape):
     return RNG.normal(size=shape)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 TARGET = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])

@@ -1,0 +1,24 @@
+"""Autograd functions for tests, made of a forward and a slope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def elementwise(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``value(x)`` whose backward is ``dy * slope(x)`` at the input it saved."""
+
+    class Elementwise(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return value(x)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * slope(ctx.saved_tensors[0])
+
+    return Elementwise.apply
