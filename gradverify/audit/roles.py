@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Sequence
+
+from gradverify.targets.methods import required_arguments
 
 _RATE = re.compile(r"lr|l_?rate|learn(ing)?_?rate|eta|step_?size|alpha|rate|nu", re.IGNORECASE)
 _OPTIMIZER = re.compile(r"optimi[sz]er|optim|opt|updater", re.IGNORECASE)
@@ -24,17 +25,8 @@ _COUNTER = re.compile(
 
 
 def required_parameters(function: Callable[..., object]) -> list[str]:
-    """The parameters without a default; the first one where all have one, as in ``backward(self, dout=1)``."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return ["dout"]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
-    names += [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is p.empty]
-    optional = [p.name for p in parameters if p.kind in kinds][:1]
-    star = [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
-    return names or optional or star[:1]
+    """The parameters without a default, those given by name too; the first one where all have one."""
+    return required_arguments(function, keywords=True)
 
 
 def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:

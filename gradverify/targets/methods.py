@@ -101,15 +101,21 @@ def call_backward(layer: Any, name: str, call: Call, u: Any, arguments: Sequence
     return method(*values)
 
 
-def required_arguments(method: Callable[..., Any]) -> list[str]:
-    """The positional parameters without a default; the first one where all have one."""
+def required_arguments(method: Callable[..., Any], *, keywords: bool = False) -> list[str]:
+    """The positional parameters without a default; the first one where all have one, as in ``backward(self, dout=1)``.
+
+    With `keywords` also what is given by name alone, and of ``*args`` the name.
+    """
     try:
         parameters = inspect.signature(method).parameters.values()
     except (TypeError, ValueError):
         return ["dout"]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
-    return required or [p.name for p in parameters if p.kind in kinds][:1]
+    kinds: list[Any] = [inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    optional = [p.name for p in parameters if p.kind in kinds][:1]
+    if keywords:
+        kinds.append(inspect.Parameter.KEYWORD_ONLY)
+        optional = optional or [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL][:1]
+    return [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty] or optional
 
 
 def _times(result: Any, u: Any) -> Any:

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_any, tree_map
 from gradverify.arrays import Arrays, flatten
 from gradverify.frameworks.torch.analytic import AS_IT_IS, COMPARISONS, LINEAR, ON_REAL_PARTS, linear, re
 from gradverify.frameworks.torch.analyticlayers import RULES
+from gradverify.frameworks.torch.narrowing import uncompiled
 from gradverify.frameworks.torch.program import Program
 from gradverify.frameworks.torch.tensors import floating, from_host, to_host64, unmoved
 
@@ -39,10 +40,7 @@ class Imaginary(TorchDispatchMode):
         super().__init__()
         self.key = key
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Or PyTorch loads its compiler at the first use, which takes seconds.
-        return False
+    _should_skip_dynamo: Any = classmethod(uncompiled)
 
     def __torch_dispatch__(
         self, func: Any, _types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -12,6 +12,11 @@ from gradverify.arrays import EPS
 from gradverify.frameworks.torch.tensors import floating, real_name
 
 
+def uncompiled(_mode: type) -> bool:
+    """Whether a mode asks for PyTorch's compiler, which would be loaded at its first use: that takes seconds."""
+    return False
+
+
 class Narrowing(TorchDispatchMode):
     """Has `seen` an operation turn floating numbers into ones of a coarser dtype.
 
@@ -23,10 +28,7 @@ class Narrowing(TorchDispatchMode):
         super().__init__()
         self.seen = False
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Or PyTorch loads its compiler at the first use, which takes seconds.
-        return False
+    _should_skip_dynamo: Any = classmethod(uncompiled)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], _types: Sequence[type], args: Sequence[Any] = (),
@@ -49,9 +51,7 @@ class Operators(TorchDispatchMode):
         super().__init__()
         self.seen: set[str] = set()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
+    _should_skip_dynamo: Any = classmethod(uncompiled)
 
     def __torch_dispatch__(
         self, func: Any, _types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
