@@ -114,19 +114,23 @@ def _split(
     )
     g, n = np.ravel(gradient), np.ravel(noise)
     found: list[int] = []
-    queue = [np.arange(gradient.size)]
+    queue = [(np.arange(gradient.size), False, False)]
     while queue and budget > 0:
-        part = queue.pop(0)
-        budget -= 1
-        v = np.zeros(gradient.size)
-        v[part] = weights[part]
-        estimate = ask(v.reshape(gradient.shape))
-        bar = estimate.error + NOISE_FACTOR * float(np.sqrt(np.sum(np.square(n[part] * v[part]))))
-        if abs(float(g[part] @ v[part]) - estimate.value) <= FAIL_FACTOR * bar:
-            continue
+        part, sure, first = queue.pop(0)
+        if not sure or part.size == 1:
+            budget -= 1
+            v = np.zeros(gradient.size)
+            v[part] = weights[part]
+            estimate = ask(v.reshape(gradient.shape))
+            bar = estimate.error + NOISE_FACTOR * float(np.sqrt(np.sum(np.square(n[part] * v[part]))))
+            if abs(float(g[part] @ v[part]) - estimate.value) <= FAIL_FACTOR * bar:
+                # Of a part that is wrong one half is: where the first agrees the second need not be asked.
+                queue[: int(first)] = [(half, True, False) for half, *_ in queue[: int(first)]]
+                continue
         if part.size == 1:
             found.append(int(part[0]))
         else:
-            # Depth first: one wrong entry is reached in 2 log2(n) questions whatever else is wrong.
-            queue = [*np.array_split(part, 2), *queue]
+            # Depth first: one wrong entry is reached in log2(n) + 2 questions whatever else is wrong.
+            left, right = np.array_split(part, 2)
+            queue = [(left, False, True), (right, False, False), *queue]
     return found
