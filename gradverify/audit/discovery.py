@@ -230,7 +230,34 @@ def _methods(file: _File, name: str, seen: set[str]) -> Methods:
 def _is_abstract(node: Function) -> bool:
     if any("abstract" in ast.unparse(d) for d in node.decorator_list):
         return True
-    return all(_does_nothing(statement) for statement in node.body)
+    return all(_does_nothing(statement) for statement in node.body) or _is_unwritten(node)
+
+
+def _is_unwritten(node: Function) -> bool:
+    """Whether what it returns first is only ever None: an exercise nobody has done, ``out, cache = None, None``."""
+    returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return)]
+    firsts = [v.elts[0] if isinstance(v, ast.Tuple) and v.elts else v for v in returned]
+    names = {e.id for e in firsts if isinstance(e, ast.Name)}
+    if not names or not all(isinstance(e, ast.Name) for e in firsts):
+        return False
+    assigned = [pair for n in ast.walk(node) for pair in _assignments(n)]
+    return names <= {name for name, _ in assigned} and all(
+        (isinstance(value, ast.Constant) and value.value is None) or ast.unparse(value).startswith(f"{name}.")
+        for name, value in assigned if name in names
+    )  # fmt: skip
+
+
+def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Names and what is assigned to them; what is not taken apart in writing is a whole."""
+    if isinstance(node, ast.AugAssign):
+        yield ast.unparse(node.target), node.value
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from ((ast.unparse(t), v) for t, v in zip(target.elts, node.value.elts, strict=False))
+        else:
+            yield from ((ast.unparse(t), node.value) for t in getattr(target, "elts", [target]))
 
 
 def _leaves_to_subclasses(file: _File, name: str, node: Function, methods: Methods) -> bool:

@@ -97,6 +97,7 @@ class Proposal:
     dtype: str = "float64"
     width: int | None = None  # of the labels, where the data's own does not fit: a network's number of outputs
     second: Shape | None = None  # of the second array, where the usual schemes do not fit
+    pairs: bool = False  # whole-number settings are given as pairs: a stride of (1, 1)
 
     @property
     def rank(self) -> int:
@@ -184,7 +185,10 @@ def _implied(held: Sequence[np.ndarray]) -> Iterator[Scheme]:
         elif len(shape) == 4:
             yield {"data": (2, shape[1], _H, 7)}
             yield {"data": (2, _H, 7, shape[2])}
-        elif len(shape) in (1, 3) and shape[0] > 0:
+        elif len(shape) == 3:
+            yield {"data": (2, shape[1], 7)}
+            yield {"data": (2, 7, shape[1])}
+        if len(shape) in (1, 3) and shape[0] > 0:
             yield {"data": (BATCH, shape[-1]), "state": (BATCH, shape[-1])}
             yield {"data": (2, shape[0], _H, _W)}
 
@@ -240,7 +244,8 @@ def make_arguments(
         if proposal.second is not None and role not in ("setting", "label") and inputs:
             inputs.append(rng.standard_normal(proposal.second))
         elif role == "setting":
-            kwargs[parameter.name] = settings_for(parameter, rng)[0]
+            value = settings_for(parameter, rng)[0]
+            kwargs[parameter.name] = (value, value) if proposal.pairs and type(value) is int else value
         else:
             inputs.append(_array(role, proposal, parameter.name in positive, held, rng))
     keywords = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, settings_for
+from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, settings_for, snake
 from gradverify.audit.imports import FINDER, folders_of, install, missing_in
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, unpacked_length, words_for
 from gradverify.audit.preparing import Descent
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
+from gradverify.audit.signatures import reveal
 
 _MOST = 40  # constructor calls for one class
 _LARGE = 16
@@ -85,7 +88,25 @@ def _import(source: Source) -> ModuleType:
         _forget(name)
     if is_package:
         return importlib.import_module(source.module)
-    return sys.modules.get(name) or _import_file(name, source.path)
+    try:
+        return sys.modules.get(name) or _import_file(name, source.path)
+    except ImportError as error:
+        if "no known parent package" not in str(error):
+            raise
+        return _import_below(Path(source.path))
+
+
+def _import_below(path: Path) -> ModuleType:
+    """A file with relative imports in a folder that no ``__init__.py`` makes a package, as part of those above."""
+    tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+    level = max(node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    root = path.parents[level]
+    while (root / "__init__.py").exists():
+        root = root.parent
+    name = ".".join([*path.relative_to(root).parent.parts, path.stem])
+    _forget(name.split(".")[0])
+    sys.path.insert(0, str(root))
+    return importlib.import_module(name)
 
 
 def _is_from(module: ModuleType, file: Path) -> bool:
@@ -132,6 +153,7 @@ def find_attribute(module: ModuleType, dotted: str) -> Any:
         )
         if value is None:
             raise NotTriable(f"{dotted} does not exist after the import")
+    reveal(value)
     return value
 
 
@@ -210,14 +232,19 @@ def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], 
             yield [], small
         yield [], {}
     yield from example_calls(cls, path) if path else ()
+    told = list(_told_sizes(cls))
     if not parameters:
+        yield from (([], {**small, **sizes}) for sizes in told)
         return
     yield from (([], values) for values in weights_for(parameters, seed))
     choices = [_choices(cls, parameter, parameters, rng) for parameter in parameters]
     for values in _diagonally(choices):
         keyword = [p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters]
         positional = [v for v, k in zip(values, keyword, strict=True) if not k]
-        yield positional, {**small, **{p.name: v for p, v, k in zip(parameters, values, keyword, strict=True) if k}}
+        named = {p.name: v for p, v, k in zip(parameters, values, keyword, strict=True) if k}
+        yield positional, {**small, **named}
+        yield from ((positional, {**small, **named, **sizes}) for sizes in told)
+        told = []
 
 
 def _small_defaults(cls: type) -> dict[str, Any]:
@@ -225,6 +252,20 @@ def _small_defaults(cls: type) -> dict[str, Any]:
     large = [p for p in _constructor(cls) if type(p.default) is int and p.default > _LARGE and "seed" not in p.name]
     sizes = {value: 6 + i for i, value in enumerate(dict.fromkeys(p.default for p in large))}
     return {p.name: sizes[p.default] for p in large}
+
+
+def _told_sizes(cls: type) -> Iterator[dict[str, Any]]:
+    """Sizes of the input that a constructor would otherwise hear from the layer before: ``input_shape=None``."""
+    open_ = [p for p in _constructor(cls) if p.default is None and _SIZE_OF_INPUT.fullmatch(snake(p.name))]
+    for shape in _INPUT_SHAPES if any("shape" in p.name for p in open_) else _INPUT_SHAPES[:1]:
+        if open_:
+            yield {p.name: shape if "shape" in p.name else shape[-1] for p in open_}
+
+
+_SIZE_OF_INPUT = re.compile(
+    r"(n|num)?_?(in(puts?)?|prev|x)_?(shape|size|dims?|features|channels|units|n|length)?", re.IGNORECASE
+)
+_INPUT_SHAPES = ((IN,), (2, 6, 4, CHANNELS), (CHANNELS, 6, 4), (BATCH, IN))
 
 
 def _required(cls: type) -> list[inspect.Parameter]:
@@ -250,20 +291,23 @@ def _set_up(made: Made, seed: int) -> Iterator[Made]:
     if getattr(instance, "input_shape", None) is not None:
         names = [n for n in names if n != "set_input_shape"]
     shapes = _SHAPES if any(_required_of(getattr(instance, n)) for n in names) else _SHAPES[:1]
-    for shape in shapes if names else ():
+    ways = [(shape, literal) for shape in shapes for literal in (True, False) if literal or isinstance(shape, tuple)]
+    for shape, literal in ways if names else ():
         twin = copy.deepcopy(instance)
         try:
             with silence():
-                _call_all(twin, names, shape, seed)
+                _call_all(twin, names, shape, literal, seed)
         except Exception:  # noqa: S112 - a way that does not work; the next one may
             continue
         yield replace(made, obj=twin, shape=shape)
 
 
-def _call_all(instance: Any, names: list[str], shape: Any, seed: int) -> None:
+def _call_all(instance: Any, names: list[str], shape: Any, literal: bool, seed: int) -> None:
+    """Call the methods with a shape; with its last number alone for what is called a size, unless `literal`."""
     for name in names:
         method = getattr(instance, name)
-        method(*[_setup_value(p, shape, seed) for p in _required_of(method)])
+        taken = _required_of(method)
+        method(*[_setup_value(p, shape if literal or "shape" in p.name else shape[-1], seed) for p in taken])
 
 
 def _is_stub(cls: type, name: str) -> bool:

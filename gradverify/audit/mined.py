@@ -156,6 +156,13 @@ def _unpackings(code: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     )
 
 
+def returned_words(code: Any) -> tuple[str, ...]:
+    """What ``return dx, dW, db`` calls the parts of the tuple that a function returns; none if it is not one tuple."""
+    values = [n.value for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Return)]
+    tuples = [v for v in values if isinstance(v, ast.Tuple)]
+    return tuple(ast.unparse(e) for e in tuples[0].elts) if len(tuples) == 1 == len(values) else ()
+
+
 def always_none(code: Any) -> set[int]:
     """The places of the tuples that a function returns at which every one has None."""
     values = [n.value for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Return)]

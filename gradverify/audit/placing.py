@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,9 +71,9 @@ def flat(result: Any) -> list[Any]:
 
 
 def place_of_input(
-    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], wanted: Sequence[str]
+    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], wanted: Sequence[str], words: Sequence[str] = ()
 ) -> tuple[str, Any] | None:
-    """Where a backward put the gradient of an input; None where it put none."""
+    """Where a backward put the gradient of an input; None where it put none. It returns its parts as `words`."""
     if not is_floating(x):
         return None
     position = wanted.index(name)
@@ -82,10 +83,19 @@ def place_of_input(
     if isinstance(returned, (tuple, list)) and returned:
         parts = flat(returned)
         same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x)]
+        called = [i for i in same if len(words) == len(parts) and _is_called_for(words[i], name)]
+        if len(same) > 1 == len(called):
+            return ("returned", called[0])
         return ("returned", position if position in same else same[0]) if same else None
     if returned is not None and is_floating(returned) and position == 0:
         return ("whole", 0)
     return _left_gradient(name, x, fresh) if returned is None else None
+
+
+def _is_called_for(word: str, name: str) -> bool:
+    """Whether ``dLogVar`` is by its name the gradient of ``t_log_var``: its own, or one that ends in the same words."""
+    bare = re.sub(r"^(d|grad(ient)?)|grad(ient)?$", "", plain(word))
+    return names_gradient_of(word, name) or (len(bare) > 2 and plain(name).endswith(bare))
 
 
 def _left_gradient(name: str, x: Any, fresh: Mapping[str, np.ndarray]) -> tuple[str, Any] | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from gradverify.audit.inputs import Arguments, Proposal, make_arguments, proposa
 
 Wish = Callable[[Proposal], bool]
 
-_MOST = 400  # calls of the forward; a search that needs more does not end well
+_MOST = 1500  # calls of the forward; a search that needs more does not end well
+_MOST_OF_ONE = 250  # of one object, before the next one made otherwise has its turn
 
 
 @dataclass
@@ -48,7 +50,8 @@ class Search:
         """The arguments that `run` turns into finite floating numbers, likeliest first."""
         run = run or partial(twin_call, function)
         waiting = proposals(function, held, stated)
-        while waiting and self.tried < _MOST:
+        last = min(_MOST, self.tried + _MOST_OF_ONE)
+        while waiting and self.tried < last:
             proposal = waiting.pop(0)
             self.tried += 1
             arguments = make_arguments(function, proposal, held, seed)
@@ -79,7 +82,12 @@ def _attempt(run: Callable[[Arguments], Any], arguments: Arguments) -> tuple[str
 
 
 def _asked_for(problem: str, proposal: Proposal) -> list[Proposal]:
-    """What ``cannot reshape array of size 15 into shape (5,4,2)`` wants: five samples of eight numbers."""
+    """What ``cannot reshape array of size 15 into shape (5,4,2)`` wants: five samples of eight numbers.
+
+    ``cannot unpack non-iterable int`` wants pairs for settings.
+    """
+    if not proposal.pairs and re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", problem):
+        return [replace(proposal, pairs=True)]
     match = re.search(r"cannot reshape array of size \d+ into shape \((\d+(?:,\d+)+),?\)", problem)
     if match is None:
         return []
@@ -116,7 +124,7 @@ def twin_call(function: Callable[..., Any], arguments: Arguments) -> Any:
     """Call on copies of the arguments and of the object, so that a failed trial leaves no trace."""
     owner = getattr(function, "__self__", None)
     if owner is not None and not isinstance(owner, type):
-        function = getattr(deepcopy(owner), function.__name__)
+        function = MethodType(function.__func__, deepcopy(owner))  # type: ignore[attr-defined]
     return function(*deepcopy(arguments.inputs), **deepcopy(dict(arguments.kwargs)))
 
 

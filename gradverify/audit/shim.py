@@ -18,6 +18,7 @@ import numpy as np
 
 from gradverify.arrays import flatten, is_floating
 from gradverify.audit.losses import LOSSES
+from gradverify.audit.mined import returned_words
 from gradverify.audit.placing import flat, place_of_input, places_of_params
 from gradverify.audit.preparing import RATE, Descent
 from gradverify.audit.roles import required_parameters, roles_of_backward
@@ -80,8 +81,9 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     fresh = {p: a for p, a in after.items() if id(a) not in identities or _differs(a, before.get(p))}
     taken = {where for _, (_, where) in of_params.items()}
     free = {p: a for p, a in fresh.items() if p not in taken and p not in of_params}
+    words = returned_words(getattr(obj, plan.backward)) if not plan.joint else ()
     named = zip(plan.inputs, arguments, strict=False)
-    of_input = tuple(place_of_input(n, x, returned, free, plan.inputs) for n, x in named)
+    of_input = tuple(place_of_input(n, x, returned, free, plan.inputs, words) for n, x in named)
     if not of_params and not any(of_input):
         raise NoGradient(f"{plan.backward} leaves nothing that could be a gradient")
     plan = replace(plan, of_input=of_input, of_params=tuple(of_params.items()))
@@ -132,7 +134,7 @@ def _run_forward(
     result = _call_forward(twin, plan, arguments, settings)
     after = floating_of(twin)
     kept = frozenset(p for p, (a, old) in before.items() if after.get(p) is a and bool(np.all(a == old)))
-    if result is None and not plan.output:
+    if (result is None or result is twin) and not plan.output:
         fresh = {p: a for p, a in after.items() if p not in kept}
         plan = replace(plan, output=_named_output(twin) or _left_output(fresh, arguments))
     return kept, result, plan
@@ -190,6 +192,8 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     if plan.joint:
         return result[1] if len(result) == 2 else tuple(result[1:])
     method = getattr(layer, plan.backward)
+    if plan.cotangent == "filled":
+        return _filled(layer, method, u, arguments[0])
     if plan.cotangent == "prediction":
         u = np.array(arguments[0])
     if plan.cotangent == "inner":
@@ -202,7 +206,18 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     values = [_value(role, u, given, layer, result, plan) for role in roles]
     if plan.point:
         values = list(arguments)
-    return method(*values)
+    returned = method(*values)
+    return None if returned is layer else returned
+
+
+def _filled(layer: Any, method: Any, u: Any, x: Any) -> np.ndarray:
+    """What a backward adds to the array that it is given, where the layer itself holds the upstream gradient."""
+    if np.shape(getattr(layer, "delta", ())) != np.shape(u) or len(required_parameters(method)) != 1:
+        raise NoGradient("the layer holds no upstream gradient of its own")
+    layer.delta = np.array(u)
+    gradient: np.ndarray = np.zeros_like(x)
+    method(gradient)
+    return gradient
 
 
 def _inner_output(layer: Any, x: Any) -> np.ndarray:
@@ -271,7 +286,7 @@ def _rebuild(cls: type, plan: Plan) -> Any:
 
 
 def _gradients(layer: Any, plan: Plan, u: Any) -> _Answer:
-    if plan.cotangent == "given":
+    if plan.cotangent in ("given", "filled"):
         answer = _ask(layer, plan, u)
         return _without_decay(answer, _ask(layer, plan, np.zeros_like(u))) if plan.decay else answer
     if plan.cotangent in ("one", "prediction", "inner"):

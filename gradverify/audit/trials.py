@@ -83,12 +83,25 @@ def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None =
 
 
 def _public(candidate: Candidate, cls: type) -> Candidate:
-    """``forward`` for ``_forward``, where a base of another file calls the one through the other."""
+    """``forward`` for ``_forward``, where a base of another file calls the one through the other.
+
+    ``__forward`` is what Python makes of it within the class.
+    """
+    private = {name: _mangled(cls, name) for name in (candidate.forward, candidate.backward)}
+    candidate = replace(candidate, forward=private[candidate.forward], backward=private[candidate.backward])
     names = (candidate.forward, candidate.backward)
     if not all(name.startswith("_") and not name.startswith("__") for name in names):
         return candidate
     public = all(callable(getattr(cls, name, None)) for name in ("forward", "backward"))
     return replace(candidate, forward="forward", backward="backward") if public else candidate
+
+
+def _mangled(cls: type, name: str) -> str:
+    """The name under which the class, or one of its bases, keeps its ``__name``; any other name as it is."""
+    if not name.startswith("__") or name.endswith("__"):
+        return name
+    spelled = (f"_{base.__name__.lstrip('_')}{name}" for base in cls.__mro__)
+    return next((other for other in spelled if hasattr(cls, other)), name)
 
 
 def _is_static(cls: type, name: str) -> bool:
@@ -146,6 +159,9 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     if "cotangent" in roles and any(map(is_label, (*names, *required_parameters(getattr(obj, plan.backward))))):
         modes = (*modes, *_INSTEAD)
     readings += [Reading(partial(_shim, obj, plan, mode), suffix, _claimed_by_shim) for mode, suffix in modes]
+    if roles == ("cotangent",):
+        more = ", which adds to the array it is given"
+        readings.append(Reading(partial(_shim, obj, plan, "filled"), more, _claimed_by_shim))
     if "cotangent" in roles and held:
         readings.append(Reading(partial(_shim, obj, replace(plan, decay=True), "given"), DECAYING, _claimed_by_shim))
     if roles == ("cotangent",) and not (held or feed):

@@ -1,0 +1,149 @@
+"""Code as strangers write it: hidden signatures, private names, sizes heard from a layer before, exercises left undone."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradverify.audit import find
+from gradverify.audit.attempt import attempt
+from gradverify.records import Verdict
+
+HIDDEN = """
+def traced(f):
+    def wrap(*args, **kwargs):
+        wrap.calls += 1
+        return f(*args, **kwargs)
+    wrap.calls = 0
+    return wrap
+@traced
+def squared_error(y_true, y_pred, prime=False):
+    return K * (y_pred - y_true) / y_pred.size if prime else np.mean((y_pred - y_true) ** 2)
+"""
+PRIVATE = """
+class Square:
+    def __init__(self):
+        self.x = None
+    def __forward(self, x):
+        self.x = x
+        return x * x
+    def __backward(self, dy):
+        return K * self.x * dy
+"""
+CONV1D = """
+class Conv1d:
+    def __init__(self, in_channels, out_channels, kernel_size=3):
+        self.weight = np.random.default_rng(0).standard_normal((out_channels, in_channels, kernel_size))
+    def forward(self, x):
+        self.x = np.lib.stride_tricks.sliding_window_view(x, self.weight.shape[2], axis=2)
+        return np.einsum("nclk,fck->nfl", self.x, self.weight)
+    def backward(self, dy):
+        self.grad_weight = K / 2 * np.einsum("nclk,nfl->fck", self.x, dy)
+        k = self.weight.shape[2]
+        padded = np.pad(dy, ((0, 0), (0, 0), (k - 1, k - 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, k, axis=2)
+        return np.einsum("nflk,fck->ncl", windows, self.weight[:, :, ::-1])
+"""
+DENSE_BY_SIZE = """
+class Dense:
+    def __init__(self, units):
+        self.units = units
+    def set_input_shape(self, shape):
+        if len(shape) > 1:
+            raise ValueError("flat inputs only")
+    def init_params(self, input_dim):
+        self.W = np.ones((input_dim, self.units))
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dy):
+        self.dW = K / 2 * self.x.T @ dy
+        return dy @ self.W.T
+"""
+FROM_THE_LAYER_BEFORE = """
+class Layer:
+    def __init__(self, input_shape=None):
+        self.input_shape = input_shape
+    def forward(self, x):
+        if x.shape[1:] != self.input_shape[1:]:
+            raise ValueError("another shape")
+        self.x = x
+        return x ** 2
+    def backward(self, dy):
+        return K * self.x * dy
+"""
+ADDING = """
+class Layer:
+    def forward(self, x):
+        self.x, self.output = x, x ** 2
+        self.delta = np.zeros_like(x)
+        return self
+    def backward(self, delta):
+        delta[:] += K * self.x * self.delta
+        return self
+"""
+NAMED_RETURNS = """
+class Loss:
+    def loss(self, z_mean, z_log_var):
+        return 0.5 * np.sum(z_mean ** 2 + np.exp(z_log_var) - z_log_var)
+    def gradient(self, z_mean, z_log_var):
+        dLogVar = 0.5 * (np.exp(z_log_var) - 1)
+        dMean = K / 2 * z_mean
+        return dLogVar, dMean
+"""
+PAIRS = """
+def pool_forward(x, stride):
+    sh, sw = stride
+    return x[:, :, ::sh, ::sw] ** 2, (x, stride)
+def pool_backward(dy, cache):
+    x, (sh, sw) = cache
+    dx = np.zeros_like(x)
+    dx[:, :, ::sh, ::sw] = K * x[:, :, ::sh, ::sw] * dy
+    return dx
+"""
+ALL = [HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
+
+UNDONE = """
+def norm_forward(x, param):
+    eps = param.get("eps", 1e-5)
+    out, cache = None, None
+    # to be written
+    return out, cache
+def norm_backward(dout, cache):
+    dx = None
+    return dx
+"""
+
+
+def entries(tmp_path, monkeypatch, code, file="unprepared.py"):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / file).write_text("import numpy as np\n" + code)
+    return [attempt(candidate, 0) for candidate in find(tmp_path / file)]
+
+
+@pytest.mark.parametrize("code", ALL)
+def test_what_is_right_passes(tmp_path, monkeypatch, code):
+    (entry,) = entries(tmp_path, monkeypatch, code.replace("K", "2"))
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize("code", ALL)
+def test_what_is_wrong_fails(tmp_path, monkeypatch, code):
+    (entry,) = entries(tmp_path, monkeypatch, code.replace("K", "3.3"))
+    assert entry.verdict is Verdict.FAIL
+
+
+def test_an_exercise_that_nobody_has_done_carries_nothing(tmp_path, monkeypatch):
+    assert entries(tmp_path, monkeypatch, UNDONE) == []
+    assert len(entries(tmp_path, monkeypatch, UNDONE.replace("out, cache = None, None", "out, cache = x, None"))) == 0
+    done = UNDONE.replace("dx = None", "dx = dout").replace("out, cache = None, None", "out, cache = x, None")
+    assert len(entries(tmp_path, monkeypatch, done)) == 1
+
+
+def test_relative_imports_work_where_a_folder_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/scale.py").write_text("FACTOR = 2\n")
+    code = PRIVATE.replace("K", "FACTOR")
+    (entry,) = entries(tmp_path, monkeypatch, f"from ..scale import FACTOR\n{code}", "project/parts/square.py")
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
