@@ -23,6 +23,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from gradverify.audit import older
+
 _LEVELS = 5  # folders above a file that may be the one its imports start from
 _ROOT_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "README.md", "README.rst",
                "README", "LICENSE", "METADATA")  # fmt: skip
@@ -172,6 +174,7 @@ def install() -> None:
     if FINDER not in sys.meta_path:
         sys.meta_path.append(FINDER)
         revive_old_names()
+        older.install()
 
 
 def folders_of(path: str) -> list[Path]:

@@ -22,6 +22,7 @@ from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, setting
 from gradverify.audit.imports import FINDER, folders_of, install, missing_in
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, unpacked_length, words_for
+from gradverify.audit.older import PROJECT, definitions_of
 from gradverify.audit.preparing import Descent
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
@@ -53,10 +54,21 @@ def load(source: Source) -> ModuleType:
         except (Exception, SystemExit) as error:
             missing = missing_in(error)
             if not missing or missing in FINDER.absent:
-                raise _not_importable(error) from error
+                return _as_script(source, error)
             FINDER.absent.add(missing)
             _forget(source.module.split(".")[0])
     raise NotTriable(f"its module needs more than {_MOST_ABSENT} packages that are not installed")
+
+
+def _as_script(source: Source, why: BaseException) -> ModuleType:
+    """What a script defines that misses its files, its arguments or its user when it is imported."""
+    if not isinstance(why, (OSError, EOFError, IndexError)):
+        raise _not_importable(why) from why
+    try:
+        with silence(), FINDER.lenient():
+            return definitions_of(source.module, source.path)
+    except (Exception, SystemExit):
+        raise _not_importable(why) from why
 
 
 def _not_importable(error: BaseException) -> NotTriable:
@@ -72,6 +84,7 @@ def _prepare_path(source: Source) -> None:
     if FINDER.folders[-1:] != folders[-1:]:
         _forget_below(FINDER.folders[-1:])
     FINDER.folders = folders
+    PROJECT[:] = folders[-1:]
     if sys.path[:1] != [source.root]:
         sys.path.insert(0, source.root)
     if str(Path.cwd()) not in sys.path:

@@ -171,7 +171,7 @@ def _left_output(fresh: Mapping[str, np.ndarray], arguments: Sequence[Any]) -> s
     others = [p for p, a in fresh.items() if not any(a is x or np.array_equal(a, x) for x in arguments)]
     named = [p for name in _OUTPUTS for p in fresh if plain(p.rsplit(".", maxsplit=1)[-1]) == name]
     if not (named or others):
-        raise TypeError("the forward returned None and left no array behind")
+        raise TypeError("the forward returned no floating array and left none behind")
     return (named or others[-1:])[0]
 
 

@@ -100,7 +100,25 @@ def pool_backward(dy, cache):
     dx[:, :, ::sh, ::sw] = K * x[:, :, ::sh, ::sw] * dy
     return dx
 """
-ALL = [HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
+SCRIPT = """
+data = open("a file that is not here").read()
+size = len(data)
+def cube(x):
+    return x ** 3
+def cube_prime(x):
+    return (K + 1) * x ** 2
+"""
+PYTHON_2 = """
+def halves_forward(x):
+    n = x.shape[0] / 2
+    return x[:n] ** 2, x
+def halves_backward(dy, x):
+    dx = np.zeros_like(x)
+    for i in xrange(x.shape[0] / 2):
+        dx[i] = K * x[i] * dy[i]
+    return dx
+"""
+ALL = [SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
 
 UNDONE = """
 def norm_forward(x, param):
