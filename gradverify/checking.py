@@ -84,11 +84,18 @@ def _fails_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, 
         trial = Trial(wide_twin(each) or each, replace(options, search="none"), dict(each.point), counts)
         try:
             findings = judge_at_point(trial, probes=1) if all_finite(trial.base) else []
-        except WrongClaim:
-            return True
+        except WrongClaim as claim:
+            return not _is_broadcast(claim, trial)
         if any(f.decision.verdict is Verdict.FAIL and not is_blurred(f.decision, each.dtype) for f in findings):
             return True
     return False
+
+
+def _is_broadcast(claim: WrongClaim, trial: Trial) -> bool:
+    """Whether a gradient differs in shape where one of the two is 1: in sizes nobody gave, a leaf may be broadcast."""
+    leaf = np.shape(trial.point[claim.leaf]) if claim.leaf in trial.point else ()
+    pairs = list(zip(leaf[::-1], (claim.shape or ())[::-1], strict=False))
+    return claim.cause == "shape" and all(a == b or 1 in (a, b) for a, b in pairs)
 
 
 def _notes(targets: tuple[Target, ...], printed: str) -> tuple[str, ...]:

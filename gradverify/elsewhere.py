@@ -10,6 +10,7 @@ import numpy as np
 
 from gradverify.arrays import EPS, Arrays
 from gradverify.records import Check, Options, Verdict
+from gradverify.regimes.variation import Variation, another_batch, vary
 from gradverify.targets import arrays_in
 from gradverify.verdict import Decision, default_require
 
@@ -20,6 +21,7 @@ Fails = Callable[[Inputs], bool]  # the same without a word of explanation, for 
 _DRAWN = {"none": 8, "quick": 8, "deep": 32}
 _VARIED = 80
 _SHRINKING = 60  # more of them, to make a failure simpler
+_DEAR = 2**13  # numbers in the inputs from which on another batch is tried by a deep search alone
 _BLURRED = 1e3  # times what a pass must reach
 
 
@@ -32,9 +34,13 @@ class Elsewhere:
 
 
 def look_elsewhere(judge: Judge, fails: Fails, inputs: Inputs, options: Options) -> Elsewhere | None:
-    """The first failure at inputs that `draw=` makes, or the simplest that a deep search finds."""
+    """The first failure at inputs that `draw=` makes, in another batch, or the simplest that a deep search finds."""
     found = _at_drawn_inputs(judge, options)
-    if found is None and options.search == "deep" and options.draw is None:
+    # Only a draw= of the user's knows what is admissible in another shape where he names a domain.
+    if found is not None or options.search == "none" or options.draw is not None or options.domain:
+        return found
+    found = _in_another_batch(judge, fails, inputs)
+    if found is None and options.search == "deep":
         found = _at_varied_inputs(judge, fails, inputs, options)
     return found
 
@@ -49,11 +55,26 @@ def _at_drawn_inputs(judge: Judge, options: Options) -> Elsewhere | None:
     return None
 
 
+def _in_another_batch(judge: Judge, fails: Fails, inputs: Inputs) -> Elsewhere | None:
+    """A sum over samples that is missing shows in no batch of one, and a squeezed axis in no other."""
+    given, rebuild = arrays_in(inputs)
+    variation = another_batch(given)
+    drawn = vary(given, variation) if variation and sum(map(np.size, given.values())) <= _DEAR else None
+    if variation is None or drawn is None or not _refused_or(fails, rebuild(drawn)):
+        return None
+    return _failure(judge, rebuild(drawn), variation.describe(_short(given), _short(drawn)))
+
+
+def _failure(judge: Judge, inputs: Inputs, text: str) -> Elsewhere | None:
+    failed = [replace(c, regime=text) for c in judge(inputs) if c.verdict is Verdict.FAIL]
+    return Elsewhere(tuple(failed), inputs) if failed else None
+
+
 def _at_varied_inputs(judge: Judge, fails: Fails, inputs: Inputs, options: Options) -> Elsewhere | None:
-    from gradverify.regimes.deep import Variation, find_failure, vary
+    from gradverify.regimes.deep import find_failure
 
     given, rebuild = arrays_in(inputs)
-    if not given or options.domain:  # only a draw= of the user's knows what is admissible in another shape
+    if not given:
         return None
     known: dict[Variation, bool] = {}
 
@@ -67,9 +88,7 @@ def _at_varied_inputs(judge: Judge, fails: Fails, inputs: Inputs, options: Optio
     if simplest is None:
         return None
     drawn = vary(given, simplest) or {}
-    text = simplest.describe(_short(given), _short(drawn))
-    failed = [replace(c, regime=text) for c in judge(rebuild(drawn)) if c.verdict is Verdict.FAIL]
-    return Elsewhere(tuple(failed), rebuild(drawn)) if failed else None
+    return _failure(judge, rebuild(drawn), simplest.describe(_short(given), _short(drawn)))
 
 
 def _refused_or(fails: Fails, inputs: Inputs) -> bool:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradverify as gv
-from gradverify.regimes.deep import Variation, find_failure, vary
+from gradverify.regimes.deep import find_failure
+from gradverify.regimes.variation import Variation, vary
 
 RNG = np.random.default_rng(3)
 X, W = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 3))
