@@ -27,6 +27,7 @@ from gradverify.audit.preparing import Descent
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
 from gradverify.audit.signatures import reveal
+from gradverify.audit.stages import layers_for
 
 _MOST = 40  # constructor calls for one class
 _LARGE = 16
@@ -294,7 +295,7 @@ def _choices(
         usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
         return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
     functions = functions_for(parameter.name, [p.name for p in others])
-    return [*functions, *words, *settings_for(parameter, rng)]
+    return [*functions, *words, *layers_for(parameter.name, cls), *settings_for(parameter, rng)]
 
 
 def _set_up(made: Made, seed: int) -> Iterator[Made]:

@@ -120,6 +120,42 @@ def halves_backward(dy, x):
 """
 ALL = [SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
 
+OF_LAYERS = """
+class Tanh:
+    def forward(self, x):
+        self.y = np.tanh(x)
+        return self.y
+    def backward(self, dy):
+        return dy * (1 - self.y ** 2)
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.W = np.arange(n_in * n_out).reshape(n_in, n_out) / 7.0
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dy):
+        self.dW = self.x.T @ dy
+        return dy @ self.W.T
+class Network:
+    def __init__(self, layers):
+        self.layers = layers
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+    def backward(self, dy):
+        for layer in ORDER:
+            dy = layer.backward(dy)
+        return dy
+class Residual:
+    def __init__(self, layer):
+        self.layer = layer
+    def forward(self, x):
+        return x + self.layer.forward(x)
+    def backward(self, dy):
+        return ORDER and dy + self.layer.backward(dy)
+"""
+
 UNDONE = """
 def norm_forward(x, param):
     eps = param.get("eps", 1e-5)
@@ -150,6 +186,13 @@ def test_what_is_right_passes(tmp_path, monkeypatch, code):
 def test_what_is_wrong_fails(tmp_path, monkeypatch, code):
     (entry,) = entries(tmp_path, monkeypatch, code.replace("K", "3.3"))
     assert entry.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("order", "verdict"), [("self.layers[::-1]", Verdict.PASS), ("self.layers", Verdict.FAIL)])
+def test_a_network_is_made_of_layers_of_its_project(tmp_path, monkeypatch, order, verdict):
+    code = OF_LAYERS.replace("ORDER and", "").replace("ORDER", order)
+    found = {entry.symbol.split(":")[1]: entry for entry in entries(tmp_path, monkeypatch, code)}
+    assert (found["Network"].verdict, found["Residual"].verdict) == (verdict, Verdict.PASS)
 
 
 def test_an_exercise_that_nobody_has_done_carries_nothing(tmp_path, monkeypatch):

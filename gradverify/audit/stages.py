@@ -1,0 +1,71 @@
+"""Layers for what is made of layers: objects of the same project, two for a list, one for a wrapper."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.guesses import IN
+from gradverify.audit.names import LAYER_METHODS
+from gradverify.audit.search import silence
+
+_SEVERAL = re.compile(r"(layers?|modules?|blocks?|stages?|children|sequence|network|net)(_?list)?", re.IGNORECASE)
+_ONE = re.compile(r"(\w+_)?(layer|module|block|net|network|model|branch|cell)", re.IGNORECASE)
+_MOST = 2
+
+
+def layers_for(name: str, cls: type) -> list[Any]:
+    """What to give a class for a parameter that by its name holds layers: a list of them, one of them; nothing else.
+
+    The layers are instances of classes of the same project with the same pair of methods, which are made with two
+    sizes or with nothing, and return an array of the shape that they are given.
+    """
+    several, one = _SEVERAL.fullmatch(name), _ONE.fullmatch(name)
+    if not (several or one):
+        return []
+    found = _layers_beside(cls)
+    if not found:
+        return []
+    return [v for v, fits in ((found, several), (found[0], one)) if fits]
+
+
+def _layers_beside(cls: type) -> list[Any]:
+    """One layer that mixes its inputs, where there is one, so that their order shows; then others."""
+    pairs = [pair for pair in LAYER_METHODS if all(callable(getattr(cls, n, None)) for n in pair)] or [LAYER_METHODS[0]]
+    others = [c for c in _classes_beside(cls) if c is not cls and not issubclass(c, cls)]
+    mixing = (_made(c, pairs[0], IN, IN) for c in others)
+    simple = (_made(c, pairs[0]) for c in others)
+    first = list(islice(filter(None, mixing), 1))
+    return [*first, *islice(filter(None, simple), _MOST - len(first))]
+
+
+def _classes_beside(cls: type) -> list[type]:
+    """The classes of the project of a class, those of its own module first."""
+    own = sys.modules.get(cls.__module__)
+    folder = Path(getattr(own, "__file__", "") or "").parent
+    near = [m for m in list(sys.modules.values()) if folder in Path(getattr(m, "__file__", "") or "").parents]
+    top = cls.__module__.split(".")[0]
+    near += [m for n, m in list(sys.modules.items()) if n.startswith(f"{top}.")]
+    found = [c for m in (own, *near) for c in vars(m).values() if isinstance(c, type)] if own is not None else []
+    return [c for c in dict.fromkeys(found) if c.__module__.split(".")[0] not in sys.stdlib_module_names]
+
+
+def _made(cls: type, pair: tuple[str, str], *sizes: int) -> Any:
+    """An instance that runs on an array and back and changes it there, keeping its shape; None for any other."""
+    if not all(inspect.isfunction(getattr(cls, name, None)) for name in pair):
+        return None
+    x = np.linspace(0.1, 0.9, 2 * IN).reshape(2, IN)
+    try:
+        with silence():
+            layer, twin = cls(*sizes), cls(*sizes)
+            y, dx = getattr(twin, pair[0])(x.copy()), getattr(twin, pair[1])(np.ones_like(x))
+    except Exception:  # a layer that wants more than data
+        return None
+    keeps = isinstance(y, np.ndarray) and y.shape == x.shape == np.shape(dx)
+    return layer if keeps and not np.array_equal(x, y) else None
