@@ -129,8 +129,8 @@ def _alone(source: Source, owner: str, name: str, node: Function) -> Iterator[Ca
 
 def _derivative_flag(node: Function) -> str:
     """The parameter of ``sigmoid(x, derivative=False)``."""
-    names = [a.arg for a in node.args.args][-len(node.args.defaults) :] if node.args.defaults else []
     values = node.args.defaults
+    names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][-len(values) :] if values else []
     return next((n for n, v in zip(names, values, strict=True)
                  if n.lower() in FLAGS and isinstance(v, ast.Constant) and v.value is False), "")  # fmt: skip
 

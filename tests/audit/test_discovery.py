@@ -119,6 +119,11 @@ def test_a_backprop_with_targets_of_its_own_is_a_training_step(tmp_path):
     assert (candidate.kind, candidate.symbol) == ("training", "sample:N")
 
 
+def test_defaults_of_positional_only_arguments_are_read(tmp_path):
+    code = "def sigmoid(x, y=1, derivative=False, /):\n    return x\ndef f(x=1, /): return x\n"
+    assert conventions(tmp_path, code) == [("sigmoid", "flag", "sigmoid/derivative=True")]
+
+
 def test_a_file_with_a_syntax_error_is_an_entry_with_a_reason(tmp_path):
     (candidate,) = found(tmp_path, "def f(:\n")
     assert candidate.blocker.startswith("the file cannot be read as Python (line 1: ")
