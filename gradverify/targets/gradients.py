@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -33,9 +34,12 @@ class NotClaimed(Exception):  # noqa: N818 - an answer, found out by asking
 def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs: Sequence[str]) -> Arrays:
     """Name what a backward returned.
 
-    A mapping goes by (decorated) names; a tuple as long as the leaves, or as the inputs, by
-    position; a single array belongs to the first leaf. Absent leaves are absent, not zero.
+    A mapping goes by (decorated) names, nested as the input is where it is nested; a tuple as long as the leaves, or
+    as the inputs, by position; a single array belongs to the first leaf. Absent leaves are absent, not zero.
     """
+    nested = _by_structure(result, leaves)
+    if nested is not None:
+        return nested
     if isinstance(result, Mapping):
         return _by_name(result, leaves)
     if isinstance(result, (tuple, list)):
@@ -49,6 +53,47 @@ def named_gradients(
     """The same, the names in the backward's own ``return dW, db, dx`` going before positions."""
     stated = by_names_in_return(backward, returned, point) if isinstance(returned, (tuple, list)) else None
     return assign(returned, tuple(point), point, inputs) if stated is None else stated
+
+
+def _by_structure(result: Any, leaves: Sequence[str]) -> Arrays | None:
+    """Gradients in nests of dicts and lists like the inputs' own: all of one of them, or one nest for each."""
+    roots = list(dict.fromkeys(re.split(r"[.\[]", leaf)[0] for leaf in leaves))
+    if isinstance(result, Mapping):
+        ways = [[(root, result)] for root in roots]
+    elif isinstance(result, (tuple, list)) and len(result) == len(roots) and any(map(_is_nest, result)):
+        ways = [list(zip(roots, result, strict=True))]
+    else:
+        return None
+    for way in ways:
+        parts = [_along(part, root, leaves) for root, part in way]
+        if all(part is not None for part in parts):
+            return {leaf: g for part in parts for leaf, g in (part or {}).items()}
+    return None
+
+
+def _is_nest(part: Any) -> bool:
+    return isinstance(part, Mapping)
+
+
+def _along(part: Any, path: str, leaves: Sequence[str]) -> Arrays | None:
+    """The leaves below a path, with what stands in their places; None where the nests differ."""
+    if part is None or path in leaves:
+        return {} if part is None else None if _is_nest(part) else {path: as_gradient(part)}
+    if isinstance(part, Mapping):
+        below = list(dict.fromkeys(re.split(r"[.\[]", leaf[len(path) + 1 :])[0] for leaf in leaves
+                                   if leaf.startswith(f"{path}.")))  # fmt: skip
+        named = [[name for name in below if names_gradient_of(str(key), name)] for key in part]
+        if any(len(names) != 1 for names in named):
+            return None
+        children = [(f"{path}.{names[0]}", child) for names, child in zip(named, part.values(), strict=True)]
+    elif isinstance(part, (tuple, list)):
+        children = [(f"{path}[{i}]", child) for i, child in enumerate(part)]
+    else:
+        return None
+    found = [_along(child, name, leaves) for name, child in children]
+    if any(f is None for f in found):
+        return None
+    return {leaf: g for f in found for leaf, g in (f or {}).items()}
 
 
 def flat(result: Any) -> list[Any]:

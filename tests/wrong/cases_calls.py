@@ -65,6 +65,19 @@ def nested_pullback(p, *, wrong=False):
     return y, lambda dy: {"layer": {"w": dy * (x1 if wrong else x0)}, "x": [dy * w, dy]}
 
 
+def dict_of_layers(p, x):
+    return np.tanh(x @ p["hidden"]["w"]) @ p["rest"][0], (p, x)
+
+
+def dict_of_layers_back(dy, cache, *, wrong="", d=""):
+    p, x = cache
+    h = np.tanh(x @ p["hidden"]["w"])
+    dz = dy @ p["rest"][0].T * (1 - h * h)
+    dw, dv = x.T @ dz, h.T @ dy
+    dw, dv = (dv, dw) if wrong == "swapped" else (dw, 1.5 * dv) if wrong == "list" else (dw, dv)
+    return {f"{d}hidden": {f"{d}w": dw}, f"{d}rest": [dv]}, dz @ p["hidden"]["w"].T
+
+
 def tuple_pullback(x, w, *, swapped=False):
     y = x * w
     return y, lambda dy: (dy * x, dy * w) if swapped else (dy * w, dy * x)
@@ -108,6 +121,13 @@ def cache_first(cache, dout):
 
 
 FLAT = np.arange(3.0)
+
+NEST_RNG = np.random.default_rng(7)
+
+
+def nest():
+    return {"hidden": {"w": NEST_RNG.normal(size=(4, 4))}, "rest": [NEST_RNG.normal(size=(4, 4))]}
+
 
 CASES = [
     Right("keywords", gv.function(scaled, derivative=scaled_d), X,
@@ -171,4 +191,13 @@ CASES = [
     Wrong("a gradient of the wrong length", gv.function(np.sin, vjp=lambda x, u: (u * np.cos(x))[:, :-1]), X, "x",
           "shape"),
     Wrong("a flat gradient", gv.function(np.sin, vjp=lambda x, u: (u * np.cos(x)).ravel()), X, "x", "shape"),
+    Right("gradients in a nest like the parameters'", gv.pair(dict_of_layers, dict_of_layers_back), (nest(), X)),
+    Right("gradients in a nest, with names of their own",
+          gv.pair(dict_of_layers, lambda dy, c: dict_of_layers_back(dy, c, d="d")), (nest(), X)),
+    Wrong("gradients in a nest: the list's scaled",
+          gv.pair(dict_of_layers, lambda dy, c: dict_of_layers_back(dy, c, wrong="list")), (nest(), X), "p.rest[0]",
+          "factor"),
+    Wrong("gradients in a nest: two exchanged",
+          gv.pair(dict_of_layers, lambda dy, c: dict_of_layers_back(dy, c, wrong="swapped")), (nest(), X),
+          "p.hidden.w", "swapped-leaves"),
 ]
