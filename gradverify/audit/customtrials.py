@@ -42,12 +42,13 @@ def custom_trials(
 
 
 def _constants(backward: Function, forward: Function, seed: int) -> dict[str, Any]:
-    """Values for the arguments whose gradient a backward always returns as None: they are settings."""
+    """Values for the arguments whose gradient a backward always returns as None: settings, at their defaults if any."""
     parameters = list(inspect.signature(forward).parameters.values())
     parameters = parameters[1:] if parameters and parameters[0].name in _CONTEXTS else parameters
     always = always_none(backward)
     rng = np.random.default_rng(seed)
-    return {p.name: settings_for(p, rng)[0] for i, p in enumerate(parameters) if i in always}
+    return {p.name: settings_for(p, rng)[0] if p.default is p.empty else p.default
+            for i, p in enumerate(parameters) if i in always}  # fmt: skip
 
 
 _CONTEXTS = ("ctx", "self", "context")
@@ -72,7 +73,9 @@ def _trial(
     target: Any, forward: Function, adapter: Any, module: Any, constants: Mapping[str, Any] | None = None
 ) -> Trial:
     fixed = dict(constants or {})
-    names = [n for n in inspect.signature(forward.__wrapped__).parameters if n not in _CONTEXTS]  # type: ignore[attr-defined]
+    taken = inspect.signature(forward.__wrapped__).parameters  # type: ignore[attr-defined]
+    names = [n for n in taken if n not in _CONTEXTS]
+    defaults = {n: _NOTHING if p.default is p.empty else p.default for n, p in taken.items()}
     held = tuple(adapter.parameters_of(module)) if module is not None else ()
     dtype = str(held[0].dtype) if held else "float64"
 
@@ -82,7 +85,7 @@ def _trial(
         if not settings:
             return target(*inputs)
         left = iter(inputs)
-        values = [settings[n] if n in settings else next(left, _NOTHING) for n in names]
+        values = [settings[n] if n in settings else next(left, defaults[n]) for n in names]
         return target(*[v for v in values if v is not _NOTHING])
 
     def convert(arguments: Arguments) -> Arguments:

@@ -22,6 +22,25 @@ class Cube(Function):
     def backward(ctx, g):
         return 3 * ctx.scale * g * ctx.saved_tensors[0] ** 2, None
 """
+DEFAULTS = """
+import torch
+class Root(torch.autograd.Function):
+    @classmethod
+    def forward(cls, ctx, x, power=3.0, n_iter=60, keep=True):
+        y = torch.zeros_like(x)
+        for _ in range(n_iter):
+            y = (y + x) / 2
+        ctx.save_for_backward(y)
+        ctx.power = power
+        return y ** power if keep else y
+    @classmethod
+    def backward(cls, ctx, g):
+        (y,) = ctx.saved_tensors
+        d_power = None
+        if ctx.needs_input_grad[1]:
+            d_power = (g * y ** ctx.power * y.log()).sum()
+        return ctx.power * g * y ** (ctx.power - 1), d_power, None, None
+"""
 MODULE = FUNCTION + """
 class Layer(torch.nn.Module):
     def __init__(self, in_features, out_features):
@@ -82,6 +101,8 @@ def test_they_are_found_without_importing_anything(tmp_path, code, expected):
 TRIED = [
     ("torch", FUNCTION, "Cube", Verdict.PASS),
     ("torch", FUNCTION.replace("3 * ctx", "2 * ctx"), "Cube", Verdict.FAIL),
+    ("torch", DEFAULTS, "Root", Verdict.PASS),
+    ("torch", DEFAULTS.replace("return ctx.power *", "return 2 *"), "Root", Verdict.FAIL),
     ("torch", MODULE, "Layer", Verdict.PASS),
     ("jax", JAX.replace("3 * g", "2 * g"), "cube", Verdict.FAIL),
     ("autograd", PRIMITIVE.replace("2 * g", "g"), "square", Verdict.FAIL),
