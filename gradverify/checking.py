@@ -144,10 +144,23 @@ def _check_target(target: Target, options: Options, counts: Counts) -> list[Chec
         # Every entry was compared: what rounding hid from a probe along the leaf is settled.
         settled = {c.wrt for c in tiles if c.verdict is Verdict.PASS}
         checks = [c for c in checks if not (c.reason in ("noise", "resolution") and c.wrt in settled)] + tiles
-    for order in range(2, wide.target.highest + 1) if options.mode != "forward" else ():
-        checks += rows_of(wide, partial(judge_higher, wide, order, options.seed), order=order)
+    if options.mode != "forward":
+        checks += _higher_orders(wide)
     if not checks:
         raise ValueError(f"mode={options.mode!r}: {target.name} claims no derivative in this mode")
+    return checks
+
+
+def _higher_orders(trial: Trial) -> list[Check]:
+    """Every order that is claimed, by each composition of modes that the framework has."""
+    target, seed = trial.target, trial.options.seed
+    checks = []
+    for order in range(2, target.highest + 1):
+        checks += rows_of(trial, partial(judge_higher, trial, order, seed), order=order)
+    if target.composed is not None:
+        again = replace(trial, target=replace(target, higher=target.composed.higher))
+        for order in range(2, target.composed.highest + 1):
+            checks += rows_of(again, partial(judge_higher, again, order, seed), order=order, mode=target.composed.modes)
     return checks
 
 

@@ -81,6 +81,7 @@ UNKNOWN = ("it could not be decided", "")
 ORACLE_NAMES = {"finite": "finite differences", "complex": "complex step", "complexstep": "complex step",
                 "quad": "quadruple precision", "mpmath": "multiprecision", "certified": "ball arithmetic",
                 "reference": "the reference"}
+MODES = {"forward": "forward mode", **{modes: modes for modes in ("forward over reverse", "reverse over reverse")}}
 ORDERS = {2: "second order", 3: "third order"}
 
 
@@ -99,7 +100,7 @@ def leaf_label(check: Check, *, with_output: bool = False, most: int = 40) -> st
     """The leaf, and of output, order and mode whatever is not the ordinary one."""
     remarks = [words.cut(check.output, most)] if with_output and check.output else []
     remarks += [ORDERS[check.order]] if check.order in ORDERS else []
-    remarks += ["forward mode"] if check.mode == "forward" else []
+    remarks += [MODES[check.mode]] if check.mode in MODES else []
     name = words.cut(check.wrt, most)
     return f"{name} ({', '.join(remarks)})" if remarks else name
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays
-from gradverify.targets.record import Higher
+from gradverify.targets.record import Composed, Higher
 
 
 def highest_order(higher: Higher, point: Arrays, outputs: Mapping[str, Any], wanted: int) -> int:
@@ -21,6 +21,11 @@ def highest_order(higher: Higher, point: Arrays, outputs: Mapping[str, Any], wan
     ones = {name: np.ones(np.shape(x)) for name, x in point.items()}
     u = {name: np.ones(tuple(getattr(y, "shape", ()))) for name, y in outputs.items()}
     return next((n for n in range(wanted, 1, -1) if _answers(higher, point, u, [ones] * (n - 1))), 1)
+
+
+def composed(modes: str, higher: Higher, highest: int) -> Composed | None:
+    """Another way to higher derivatives, if it leads to any."""
+    return Composed(modes, higher, highest) if highest > 1 else None
 
 
 def _answers(higher: Higher, point: Arrays, u: Arrays, directions: list[Arrays]) -> bool:

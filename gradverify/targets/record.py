@@ -17,6 +17,15 @@ Linearize = Callable[[Arrays, Perturb | None], tuple[Arrays, Pullback]]
 
 
 @dataclass(frozen=True)
+class Composed:
+    """Higher derivatives by another composition of `modes` than `Target.higher` is, up to the order `highest`."""
+
+    modes: str
+    higher: Higher
+    highest: int
+
+
+@dataclass(frozen=True)
 class Target:
     """A forward computation and the derivatives it claims, as functions of named arrays.
 
@@ -31,6 +40,7 @@ class Target:
     pushforward(point, v) -> J v, as outputs.
     higher(point, u, directions) -> the gradient of ``<u, f>`` differentiated along each direction before: ``H v`` along
         one, of order 2; along two of order 3. `highest` is the highest order it answers for.
+    composed: the same by forward over reverse, say, where the framework has that too.
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
     twice(point, u) -> the gradients of two backward passes after one forward, nothing copied between them.
     overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
@@ -50,6 +60,7 @@ class Target:
     pushforward: Callable[[Arrays, Arrays], Arrays] | None = None
     higher: Higher | None = None
     highest: int = 1
+    composed: Composed | None = None
     cast: Callable[[str], Target | None] | None = None
     substitute: Substitute | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None

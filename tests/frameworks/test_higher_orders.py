@@ -24,6 +24,36 @@ cube = elementwise(lambda x: x**3, lambda x: (3 * x**2).detach() + 0 * x)
 third_order_wrong = elementwise(lambda x: x**4, lambda x: 4 * cube(x))
 
 
+def with_both_modes(value, slope, push=None):
+    """An elementwise function whose forward mode is `push`, or the slope of its backward."""
+
+    class Both(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            ctx.save_for_forward(x)
+            return value(x)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * slope(ctx.saved_tensors[0])
+
+        @staticmethod
+        def jvp(ctx, dx):
+            return dx * (push or slope)(ctx.saved_tensors[0])
+
+    return Both.apply
+
+
+def minus_sine(x):
+    return -torch.sin(x)
+
+
+right_in_both = with_both_modes(torch.sin, with_both_modes(torch.cos, minus_sine), torch.cos)
+wrong_by_duals = with_both_modes(torch.sin, with_both_modes(torch.cos, minus_sine, lambda x: -1.1 * torch.sin(x)), torch.cos)
+wrong_twice_back = with_both_modes(torch.sin, with_both_modes(torch.cos, lambda x: -1.1 * torch.sin(x), minus_sine), torch.cos)
+
+
 @jax.custom_vjp
 def jax_cube(x):
     return x**3
@@ -83,6 +113,22 @@ def test_a_derivative_that_is_wrong_at_one_order_fails_there_and_not_below(frame
     assert all(check.verdict is gv.Verdict.PASS for check in report.checks if check.order < order)
 
 
+@pytest.mark.parametrize(("function", "failing"), [
+    (right_in_both, None), (wrong_by_duals, "forward over reverse"), (wrong_twice_back, "reverse"),
+], ids=["right in both", "wrong by dual numbers", "wrong backward through backward"])
+def test_each_composition_of_modes_is_judged(function, failing):
+    report = gv.check(function, on("torch"), order=2, search="none")
+    second = {check.mode: check.verdict for check in report.checks if check.order == 2}
+    assert second.keys() == {"reverse", "forward over reverse"}, str(report)
+    assert {mode for mode, verdict in second.items() if verdict is gv.Verdict.FAIL} == ({failing} - {None}), str(report)
+
+
+def test_jax_is_judged_by_both_compositions_of_modes():
+    report = gv.check(jnp.tanh, on("jax"), order=2, search="none")
+    assert [check.mode for check in report.checks if check.order == 2] == ["reverse", "reverse over reverse"]
+    assert report.ok
+
+
 @pytest.mark.parametrize("framework", ["torch", "jax", "autograd", "tensorflow"])
 def test_a_third_derivative_is_that_of_the_cotangent_given(framework):
     from gradverify.records import Options
@@ -135,7 +181,7 @@ def test_a_network_is_linear_in_its_last_bias_and_its_second_and_third_derivativ
     net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
     report = gv.check(net, torch.ones(1, 2, dtype=torch.float64), order=3, search="none")
     assert report.ok, str(report)
-    assert [c.reason for c in report.checks if c.wrt == "2.bias"] == ["", "", "zero", "zero"]
+    assert [c.reason for c in report.checks if c.wrt == "2.bias"] == ["", "", "zero", "zero", "zero"]
 
 
 def test_a_second_derivative_that_is_small_is_no_zero():

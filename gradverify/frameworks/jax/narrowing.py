@@ -18,7 +18,7 @@ def narrows(traced: Any) -> bool:
     ``x.astype(jnp.float32)`` ... ``.astype(x.dtype)`` is how half-precision kernels are written: on
     float64 inputs they answer in float64, with the error of float32. Constants do no such harm.
     """
-    for operation in _operations(traced):
+    for operation in operations(traced):
         before, after = _spacings(operation.invars), _spacings(operation.outvars)
         if before and after and min(before) < max(after):
             return True
@@ -29,18 +29,18 @@ def draws(traced: Any) -> list[tuple[str, list[str], list[Any]]]:
     """Every draw of random bits: the generator, the dtypes and the shapes."""
     return [
         (str(op.primitive), _dtypes(op.outvars), [v.aval.shape for v in op.outvars])
-        for op in _operations(traced) if str(op.primitive) in DRAWS
+        for op in operations(traced) if str(op.primitive) in DRAWS
     ]  # fmt: skip
 
 
-def _operations(traced: Any) -> Iterator[Any]:
+def operations(traced: Any) -> Iterator[Any]:
     """All operations of a jaxpr, those of loops, branches and calls in it included."""
     for operation in getattr(traced, "jaxpr", traced).eqns:
         yield operation
         parameters = operation.params.values()
         parts = [part for p in parameters for part in (p if isinstance(p, (tuple, list)) else (p,))]
         for part in (part for part in parts if hasattr(part, "eqns") or hasattr(part, "jaxpr")):
-            yield from _operations(part)
+            yield from operations(part)
 
 
 def _spacings(variables: Any) -> list[float]:

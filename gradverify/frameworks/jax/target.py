@@ -15,6 +15,7 @@ import numpy as np
 from jax import tree_util
 
 from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.jax.batching import batched, has_rules
 from gradverify.frameworks.jax.complexparts import is_complex, split
 from gradverify.frameworks.jax.leaves import floating, from_host, numeric, to_host, to_host64
 from gradverify.frameworks.jax.narrowing import draws, narrows
@@ -23,7 +24,7 @@ from gradverify.frameworks.jax.substitute import make_substitute
 from gradverify.frameworks.jax.tracing import Function, Traced
 from gradverify.records import Options
 from gradverify.targets.gradients import WrongClaim
-from gradverify.targets.orders import highest_order
+from gradverify.targets.orders import composed, highest_order
 from gradverify.targets.record import Perturb, Pullback, Target
 
 Values = Mapping[str, Any]
@@ -86,9 +87,9 @@ def _target(code: Code, options: Options) -> Target:
     program, point = code.program, code.program.point
     outputs = _evaluate(code, point)
     dual = options.mode != "reverse" and _works(code, code.push)
-    ways = [partial(_higher, program, outputs, along, {}) for along in (_forward_along, _reverse_along)]
-    orders = {way: highest_order(way, point, outputs, options.order) for way in ways}
-    higher, highest = max(orders.items(), key=lambda known: known[1])
+    ways = {modes: partial(_higher, program, outputs, along, {}) for modes, along in OVER_REVERSE.items()}
+    orders = {modes: highest_order(way, point, outputs, options.order) for modes, way in ways.items()}
+    first, second = sorted(ways, key=orders.__getitem__, reverse=True)
     names = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
     cast = cache(partial(_cast, code, options))
     return Target(
@@ -98,8 +99,10 @@ def _target(code: Code, options: Options) -> Target:
         forward=partial(_forward, code),
         linearize=partial(_linearize, code),
         pushforward=partial(_along, code, code.push) if dual else None,
-        higher=higher if highest > 1 else None,
-        highest=highest,
+        higher=ways[first] if orders[first] > 1 else None,
+        highest=orders[first],
+        composed=composed(second, ways[second], orders[second]),
+        batched=partial(_batched, code),
         cast=cast,
         substitute=partial(_substituted, program),
         findings=partial(_precision_notes, program, cast),
@@ -163,6 +166,13 @@ def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tup
     return values, partial(_pull_back, code, pullback, values, dtypes)
 
 
+def _batched(code: Code, points: Sequence[Arrays], us: Sequence[Arrays]) -> list[tuple[Arrays, Arrays]]:
+    traced = [way.jaxpr for way in (code.outputs, code.linear, code.pull) if way.jaxpr is not None]
+    if not any(map(has_rules, traced)):
+        raise TypeError(f"{code.program.name} has no batching rule of its own")
+    return batched(code.program, partial(_outputs, code.program), points, us)
+
+
 def _moved(perturb: Perturb, residual: Any) -> Any:
     if is_complex(residual):
         return jax.lax.complex(_moved(perturb, residual.real), _moved(perturb, residual.imag))
@@ -198,6 +208,9 @@ def _reverse_along(gradient: Function, values: Values, v: Values) -> Any:
     """The same by a pullback: ``H v = H^T v``."""
     first, pullback = jax.vjp(gradient, values)
     return pullback({n: jax.numpy.asarray(v[n], g.dtype) for n, g in first.items()})[0]
+
+
+OVER_REVERSE = {"forward over reverse": _forward_along, "reverse over reverse": _reverse_along}
 
 
 def _higher(

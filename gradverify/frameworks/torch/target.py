@@ -29,6 +29,7 @@ from gradverify.frameworks.torch.forwards import (
     running,
     settled,
 )
+from gradverify.frameworks.torch.higher import forward_over_reverse, reverse_over_reverse, tangent
 from gradverify.frameworks.torch.imaginary import imaginary_step
 from gradverify.frameworks.torch.narrowing import Narrowing, Operators
 from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
@@ -44,7 +45,7 @@ from gradverify.frameworks.torch.tensors import (
 )
 from gradverify.records import Options
 from gradverify.targets.gradients import NotClaimed
-from gradverify.targets.orders import highest_order
+from gradverify.targets.orders import composed, highest_order
 from gradverify.targets.record import Linearize, Perturb, Pullback, Target
 
 
@@ -67,8 +68,9 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
 
 def _target(program: Program, outputs: Tensors, options: Options) -> Target:
     point = point_of(program)
-    dual, higher = _own_pushforward(program), _unclaimed_if_it_raises(partial(_higher, program))
+    dual, higher = _by_duals(program, _pushforward), _unclaimed_if_it_raises(partial(reverse_over_reverse, program))
     highest = highest_order(higher, point, outputs, options.order)
+    over = _unclaimed_if_it_raises(_by_duals(program, forward_over_reverse))
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
     subset = partial(_subset, program) if len(program.leaves) > 1 else None
     return Target(
@@ -80,6 +82,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         pushforward=_if_it_works(dual, point, once=_is_large(point)) if options.mode != "reverse" else None,
         higher=higher if highest > 1 else None,
         highest=highest,
+        composed=composed("forward over reverse", over, highest_order(over, point, outputs, min(options.order, 2))),
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
@@ -183,16 +186,16 @@ def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
         np.copyto(u, after)
 
 
-def _own_pushforward(program: Program) -> Callable[[Arrays, Arrays], Arrays]:
-    """`_pushforward`, unless the code calls an operator of another library, where a tangent ends and nobody says so."""
+def _by_duals(program: Program, derivative: Callable[..., Arrays]) -> Callable[..., Arrays]:
+    """The derivative, unless the code calls an operator of another library, where a tangent ends and nobody says so."""
     foreign = cache(partial(_foreign_operators, program))
 
-    def pushforward(point: Arrays, v: Arrays) -> Arrays:
+    def asked(*question: Any) -> Arrays:
         if foreign():
             raise NotClaimed(f"{', '.join(sorted(foreign()))}: no forward derivative")
-        return _pushforward(program, point, v)
+        return derivative(program, *question)
 
-    return pushforward
+    return asked
 
 
 def _foreign_operators(program: Program) -> frozenset[str]:
@@ -210,51 +213,7 @@ def _pushforward(program: Program, point: Arrays, v: Arrays) -> Arrays:
             dual = from_host(dx, x.dtype, x.device, x.stride())
             leaves[name] = forward_ad.make_dual(x, dual)
         outputs = outputs_of(program, given_to(program, leaves))
-        return {name: _tangent(y) for name, y in outputs.items()}
-
-
-def _tangent(y: Tensor) -> np.ndarray:
-    tangent = forward_ad.unpack_dual(y).tangent
-    return np.zeros(tuple(y.shape)) if tangent is None else to_host64(tangent)
-
-
-def _higher(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
-    """``<u, f>`` differentiated along each direction, and then by the leaves: one backward through another."""
-    with running(program, graph=True):
-        leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
-        # A cotangent that asks for a gradient: only then does `once_differentiable` put its error into the graph.
-        kept, slope = tuple(leaves.values()), _contracted(outputs_of(program, given_to(program, leaves)), u, ask=True)
-        for v in directions:
-            if slope is None:
-                return dict.fromkeys(leaves)
-            found = torch.autograd.grad(slope, kept, create_graph=True, allow_unused=True)
-            slope = _contracted(dict(zip(leaves, found, strict=True)), v)
-            if slope is not None and _holds_an_error(slope):
-                raise NotClaimed("a backward on the way is differentiable once")
-        last = torch.autograd.grad(slope, kept, allow_unused=True) if slope is not None else [None] * len(kept)
-        return {name: None if h is None else to_host64(h) for name, h in zip(leaves, last, strict=True)}
-
-
-def _holds_an_error(y: Tensor) -> bool:
-    """Whether a node of the graph raises when it is reached; no path from there leads to a leaf, so none ever is."""
-    seen, waiting = set(), [y.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            return True
-        seen.add(node)
-        waiting += [following for following, _ in node.next_functions]
-    return False
-
-
-def _contracted(tensors: Mapping[str, Tensor | None], u: Arrays, *, ask: bool = False) -> Tensor | None:
-    """``<u, y>`` over what depends on a leaf, or None where nothing does."""
-    live = {name: y for name, y in tensors.items() if y is not None and y.requires_grad and u.get(name) is not None}
-    seeds = {name: from_host(u[name], y.dtype, y.device, y.stride()).requires_grad_(ask) for name, y in live.items()}
-    terms = [(y * seeds[name]).sum() for name, y in live.items()]
-    return torch.stack(terms).sum() if terms else None
+        return {name: tangent(y) for name, y in outputs.items()}
 
 
 def _is_large(point: Arrays) -> bool:

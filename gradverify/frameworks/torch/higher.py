@@ -1,0 +1,75 @@
+"""Derivatives of PyTorch's derivatives: a backward through a backward, and dual numbers through one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gradverify.arrays import Arrays
+from gradverify.frameworks.torch.forwards import given_to, make_leaves, outputs_of, running
+from gradverify.frameworks.torch.program import Program
+from gradverify.frameworks.torch.tensors import from_host, to_host64
+from gradverify.targets.gradients import NotClaimed
+
+
+def reverse_over_reverse(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
+    """``<u, f>`` differentiated along each direction, and then by the leaves: one backward through another."""
+    with running(program, graph=True):
+        leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
+        # A cotangent that asks for a gradient: only then does `once_differentiable` put its error into the graph.
+        kept, slope = tuple(leaves.values()), _contracted(outputs_of(program, given_to(program, leaves)), u, ask=True)
+        for v in directions:
+            if slope is None:
+                return dict.fromkeys(leaves)
+            found = torch.autograd.grad(slope, kept, create_graph=True, allow_unused=True)
+            slope = _contracted(dict(zip(leaves, found, strict=True)), v)
+            if slope is not None and _holds_an_error(slope):
+                raise NotClaimed("a backward on the way is differentiable once")
+        last = torch.autograd.grad(slope, kept, allow_unused=True) if slope is not None else [None] * len(kept)
+        return {name: None if h is None else to_host64(h) for name, h in zip(leaves, last, strict=True)}
+
+
+def _holds_an_error(y: Tensor) -> bool:
+    """Whether a node of the graph raises when it is reached; no path from there leads to a leaf, so none ever is."""
+    seen, waiting = set(), [y.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            return True
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+    return False
+
+
+def _contracted(tensors: Mapping[str, Tensor | None], u: Arrays, *, ask: bool = False) -> Tensor | None:
+    """``<u, y>`` over what depends on a leaf, or None where nothing does."""
+    live = {name: y for name, y in tensors.items() if y is not None and y.requires_grad and u.get(name) is not None}
+    seeds = {name: from_host(u[name], y.dtype, y.device, y.stride()).requires_grad_(ask) for name, y in live.items()}
+    terms = [(y * seeds[name]).sum() for name, y in live.items()]
+    return torch.stack(terms).sum() if terms else None
+
+
+def forward_over_reverse(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
+    """The gradient of ``<u, f>`` at dual numbers: its tangent is ``H v``. One direction only."""
+    (v,) = directions
+    with running(program, graph=True), forward_ad.dual_level():
+        leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
+        duals = {name: forward_ad.make_dual(x, from_host(v.get(name, np.zeros(tuple(x.shape))), x.dtype, x.device, x.stride()))
+                 for name, x in leaves.items()}
+        slope = _contracted(outputs_of(program, given_to(program, duals)), u)
+        if slope is None:
+            return dict.fromkeys(leaves)
+        found = torch.autograd.grad(slope, tuple(duals.values()), allow_unused=True)
+        return {name: None if g is None else tangent(g) for name, g in zip(leaves, found, strict=True)}
+
+
+def tangent(y: Tensor) -> np.ndarray:
+    """The tangent of a dual number; zero where it has none."""
+    moved = forward_ad.unpack_dual(y).tangent
+    return np.zeros(tuple(y.shape)) if moved is None else to_host64(moved)
