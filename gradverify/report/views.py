@@ -145,7 +145,8 @@ def _cut_all(texts: Sequence[str]) -> tuple[str, ...]:
 
 def row_of(check: Check, anchor: str = "", name: int = NAME) -> Row:
     """One check as a row of any table."""
-    remarks = [check.output, sentences.ORDERS.get(check.order, ""), sentences.MODES.get(check.mode, f"{check.mode} mode"),
+    mode = sentences.MODES.get(check.mode, f"{check.mode} mode")
+    remarks = [check.output, sentences.ORDERS.get(check.order, ""), mode,
                "" if check.regime == sentences.GIVEN else check.regime]
     shape = " x ".join(map(str, check.shape)) or "scalar"
     return Row(

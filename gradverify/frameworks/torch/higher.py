@@ -60,8 +60,10 @@ def forward_over_reverse(program: Program, point: Arrays, u: Arrays, directions:
     (v,) = directions
     with running(program, graph=True), forward_ad.dual_level():
         leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
-        duals = {name: forward_ad.make_dual(x, from_host(v.get(name, np.zeros(tuple(x.shape))), x.dtype, x.device, x.stride()))
-                 for name, x in leaves.items()}
+        still = {name: np.zeros(tuple(x.shape)) for name, x in leaves.items()}
+        moved = {name: from_host(dx, leaves[name].dtype, leaves[name].device, leaves[name].stride())
+                 for name, dx in {**still, **v}.items()}
+        duals = {name: forward_ad.make_dual(x, moved[name]) for name, x in leaves.items()}
         slope = _contracted(outputs_of(program, given_to(program, duals)), u)
         if slope is None:
             return dict.fromkeys(leaves)
