@@ -13,11 +13,11 @@ from gradverify.arrays import EPS, dtype_name, to_float64
 from gradverify.deriving import derivative
 from gradverify.flow.prediction import UNLIKELY
 from gradverify.flow.record import FlowReport, FlowVerdict
-from gradverify.flow.verdict import is_chaotic, is_lost
+from gradverify.flow.verdict import is_chaotic, is_lost, is_perceptron
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Cause
 
 EXPLAINED, UNEXPLAINED = "explained-by-initialisation", "not-explained"
-CHAOS, FORGOTTEN = "chaotic", "inputs-forgotten"
+CHAOS, FORGOTTEN, PERCEPTRON = "chaotic", "inputs-forgotten", "few-directions"
 JUDGED_AT_MOST = 8  # layers whose own backward pass is checked, the most suspicious first
 
 
@@ -43,6 +43,8 @@ def _headline(report: FlowReport) -> str:
         return f"{lost}; {report.optimizer.name} trains from -{limits.lost:.3g} to +{limits.gained:.3g}"
     if within and seen is not None and is_chaotic(seen):
         return f"{lost}, and by {seen.sensitivity:+.1f} relative to the outputs: steps that small are of no use"
+    if within and seen is not None and is_perceptron(limits, report.decades, seen):
+        return f"{lost}: outputs that large must tell all examples apart, and steps move them in {seen.reach:.1f} directions"
     if within and seen is not None and is_lost(seen):
         return f"{lost}, but hardly anything of the inputs reaches the output: no gradient can tell them apart"
     return f"{lost}; {_CONSEQUENCE[report.verdict]} under {report.optimizer.name}"
@@ -120,6 +122,11 @@ def _of_signal(report: FlowReport) -> tuple[Cause, ...]:
         found.append(Cause(CHAOS, "inputs that hardly differ become unrelated outputs: no gradient holds for long",
                            f"a relative change of the first layer by 10^-{seen.sensitivity:.1f} changes the outputs as "
                            "much as another example does", "smaller weights, skip connections or normalisation", 0.8))
+    if is_perceptron(report.limits, report.decades, seen):
+        found.append(Cause(PERCEPTRON, "outputs are so large that each example that is wrong costs as much, and what helps "
+                           "one moves the others along", f"one step of {report.optimizer.name} can move the outputs of "
+                           f"{seen.examples} examples in {seen.reach:.1f} directions",
+                           "smaller weights, wider layers or normalisation", 0.7))
     if is_lost(seen):
         found.append(Cause(FORGOTTEN, "different inputs become one output before anything is learnt",
                            f"examples differ in {seen.directions} directions at the last layer, of {seen.possible}; "

@@ -15,7 +15,7 @@ from gradverify.flow import advice, jacobian, remedies
 from gradverify.flow.measuring import Sizes, ln, rms, sizes
 from gradverify.flow.prediction import Prediction, draw_cotangent, predict
 from gradverify.flow.record import Declared, FlowReport, FlowVerdict, LayerFlow
-from gradverify.flow.signal import signal
+from gradverify.flow.signal import reach, signal
 from gradverify.flow.sites import Backward, Passage, Site, settled
 from gradverify.flow.verdict import decide, declared, limits_of
 from gradverify.targets import framework_of
@@ -114,6 +114,9 @@ def measure(
     decades = _decades(measured)
     seen = signal(passage, free, drawn) if finite else None
     limits = limits_of(optimizer, dtype_name(passage.output))
+    if seen is not None and limits.large < decades <= limits.gained:
+        with np.errstate(all="ignore"):
+            seen = replace(seen, reach=reach(passage, np.random.default_rng([STREAM, seed, 2])))
     verdict = decide(limits, decades, layers, seen)
     predicted, error = _predicted(measured)
     report = FlowReport(passage.name, verdict, "", optimizer, layers, decades, limits, predicted, error, loss=value,

@@ -38,10 +38,14 @@ class Declared:
 
 @dataclass(frozen=True)
 class Limits:
-    """Decades of the gradient that may be lost on the way back, and gained."""
+    """Decades of the gradient that may be lost on the way back, and gained.
+
+    Beyond `large` it matters how many directions a step can move the outputs in (`Signal.reach`).
+    """
 
     lost: float
     gained: float
+    large: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,18 @@ class Signal:
     `spread` is how much outputs differ between examples, over their root mean square; infinite for a single one.
     `directions` counts those in which examples still differ at the last layer with weights, beyond rounding; `possible`
     those that inputs and widths would allow. `sensitivity` is log10 of how much the differences between outputs change
-    for a relative change of the first layer's: 0 in a linear network, whatever its scale.
+    for a relative change of the first layer's: 0 in a linear network, whatever its scale. `apart` counts the directions
+    at the last layer by their share of its size, what all examples have in common as one. `reach` counts those in which
+    one step can move the outputs, likewise; it is measured only where the verdict needs it, and else NaN.
     """
 
     spread: float
     directions: int
     possible: int
     sensitivity: float
+    apart: float = math.nan
+    examples: int = 0
+    reach: float = math.nan
 
 
 @dataclass(frozen=True)

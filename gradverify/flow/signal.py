@@ -6,7 +6,12 @@ unrelated outputs, and the gradient holds for steps too small to be of use (Scho
 propagation*, 2017). In narrow deep networks one singular value of a product of random matrices outgrows the others by
 a factor that is exponential in depth over width, until rounding takes what lies in their directions.
 
-All three are ratios between what the network itself holds: none depends on the scale of the loss.
+Chaos is forgiven where the last features of examples have little in common: the readout can learn them by heart while
+what is below it wanders. An adaptive optimizer forgives an explosion too, but one beyond what rounding can hold beside
+1 leaves a perceptron: no bias counts any more, a single example that is wrong costs as much as the outputs are large,
+and all must be told apart by few steps, along the directions that a step can move outputs in (`reach`).
+
+All are ratios between what the network itself holds: none depends on the scale of the loss.
 """
 
 from __future__ import annotations
@@ -18,10 +23,13 @@ import numpy as np
 
 from gradverify.arrays import EPS, dtype_name, to_float64
 from gradverify.flow.measuring import ln, rms
+from gradverify.flow.prediction import draw_cotangent
 from gradverify.flow.record import Signal
 from gradverify.flow.sites import Backward, Passage, Site
 
 EXAMPLES = 64  # as many are looked at: the rank of a layer beyond that is not what a network fails by
+STEPS = 64  # cotangents, of which all pairs are compared: their mean is known to about a tenth
+ENTRIES = 4096  # of each array of parameters are looked at
 
 
 def signal(passage: Passage, backward: Backward, u: np.ndarray) -> Signal:
@@ -31,7 +39,44 @@ def signal(passage: Passage, backward: Backward, u: np.ndarray) -> Signal:
     widths = [math.prod(site.x.shape[1:]) for site in linear]
     possible = min([directions(linear[0].x), *widths])
     return Signal(_spread(passage.output), directions(linear[-1].x), possible,
-                  _sensitivity(linear, backward, u, passage.output))
+                  _sensitivity(linear, backward, u, passage.output), effective_directions(linear[-1].x),
+                  len(linear[-1].x))
+
+
+def reach(passage: Passage, rng: np.random.Generator) -> float:
+    """In how many directions a step of an adaptive optimizer can move the outputs, each counted by its share.
+
+    Its first step is sign(J^T u) for a cotangent u, which moves the outputs along another one by
+    K(u', u) = <J^T u', sign(J^T u)>, and by at most K(u', u'), which is |J^T u'|_1. The answer is 1 over the mean of
+    (K(u', u) / K(u', u'))^2 over random pairs: 1 where outputs all move together; 2 / pi of their entries where each
+    moves on its own. (Were the step J^T u itself, it would be (tr JJ^T)^2 / tr (JJ^T)^2.) NaN where nothing
+    moves.
+    """
+    drawn = (passage.pull(draw_cotangent(rng, passage.output)).grads for _ in range(STEPS))
+    pulled = [{(site, leaf): g for site, own in grads.items() for leaf, g in own.items()} for grads in drawn]
+    K = np.zeros((STEPS, STEPS))
+    for key in set.intersection(*map(set, pulled)):
+        size = pulled[0][key].size
+        kept = rng.permutation(size)[:ENTRIES]
+        G = np.array([to_float64(grads[key]).ravel()[kept] for grads in pulled])
+        K += G @ np.sign(G).T * (size / len(kept))
+    own = np.diag(K)[:, None]
+    if not np.all(np.isfinite(K)) or not np.all(own > 0):
+        return math.nan
+    shares = np.square(K / own)[~np.eye(STEPS, dtype=bool)]
+    return 1 / max(float(np.mean(shares)), 1 / passage.output.size)
+
+
+def effective_directions(a: np.ndarray) -> float:
+    """In how many directions rows lie, each counted by its share of the squares; what they have in common is one.
+
+    (tr A)^2 / tr A^2 of their Gram matrix A.
+
+    >>> round(effective_directions(np.eye(9)), 1), round(effective_directions(np.eye(9) + 10), 1)
+    (9.0, 1.0)
+    """
+    squares = np.square(np.linalg.svd(by_example(a), compute_uv=False))
+    return float(np.sum(squares)) ** 2 / float(np.sum(np.square(squares))) if np.any(squares) else 0.0
 
 
 def by_example(a: np.ndarray) -> np.ndarray:

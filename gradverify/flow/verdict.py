@@ -3,7 +3,8 @@
 The decades are those of rms dL/dz between the first and the last layer, so no verdict depends on the scale of the
 loss. The constants were read off networks that were trained (`benchmarks/flow_truth.py`), and are tested on others
 (`reports/flow.md`). Plain gradient descent has one rate for all layers: a layer whose gradient is 10^-4 of another's
-stands still. One that divides each gradient by its own size forgives until its arithmetic ends it.
+stands still. One that divides each gradient by its own size forgives until its arithmetic ends it, or until outputs are
+so large that all hangs on telling every example apart (`gradverify.flow.signal`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from gradverify.flow.record import Declared, FlowVerdict, LayerFlow, Limits, Sig
 
 COLLAPSED = 1e-5  # outputs of all examples that differ by less than this are one number to float32
 CHAOTIC = 2.3  # decades: a change of the first layer by 1/200 changes outputs as much as another example does
+WILD = 4.8  # the same where the readout can learn alone: features that the smallest steps of use replace altogether
+APART = 0.2  # of the possible directions at the last layer, by size: there the readout can learn alone
+FEW = 9.0  # directions, or a third of the examples, in which a step must move outputs beyond what rounding holds
 MOST = 0.5  # more than half of a layer's units dead, or of its entries flat, is what the layer suffers from
 BEGINS = 2.0  # the gradient of a mean loss is about 10^-2 at the output
 PLAIN = Limits(3.4, 3.4)
@@ -63,17 +67,17 @@ def _number(settings: Any, *names: str, default: float) -> float:
 def limits_of(optimizer: Declared, dtype: str) -> Limits:
     """What this optimizer forgives in this dtype.
 
-    An adaptive one makes up for a small gradient until that is below eps; below eps it still moves the biases above,
-    and weights grow with them, until the signal is lost in the rounding of what those add. It squares gradients, and
-    squares overflow first.
+    An adaptive one makes up for a small gradient, which begins at 10^-2, until that is below eps; below eps it still
+    moves the biases above, and weights grow with them, until the signal is lost in the rounding of what those add. It
+    squares gradients, and squares overflow first. Outputs are large once 1 is lost in their rounding.
 
     >>> print("-{0.lost:.1f} to +{0.gained:.1f} decades".format(limits_of(OPTIMIZERS["adam"], "float32")))
-    -14.9 to +21.3 decades
+    -12.9 to +21.3 decades
     """
     if not optimizer.adaptive:
         return PLAIN
-    lost = -math.log10(optimizer.eps) - math.log10(EPS.get(dtype, EPS["float32"]))
-    return Limits(lost, _largest(dtype) / 2 + BEGINS)
+    digits = -math.log10(EPS.get(dtype, EPS["float32"]))
+    return Limits(-math.log10(optimizer.eps) - BEGINS + digits, _largest(dtype) / 2 + BEGINS, digits)
 
 
 def _largest(dtype: str) -> float:
@@ -88,7 +92,7 @@ def decide(limits: Limits, decades: float, layers: Sequence[LayerFlow], seen: Si
         return FlowVerdict.NONFINITE
     if max((layer.dead for layer in layers if layer.dead == layer.dead), default=0.0) == 1.0:
         return FlowVerdict.DEAD
-    if decades > limits.gained or is_chaotic(seen):
+    if decades > limits.gained or is_chaotic(seen) or is_perceptron(limits, decades, seen):
         return FlowVerdict.EXPLODING
     if decades < -limits.lost or math.isnan(decades) or is_lost(seen):
         return _why_it_vanishes(layers)
@@ -97,7 +101,12 @@ def decide(limits: Limits, decades: float, layers: Sequence[LayerFlow], seen: Si
 
 def is_chaotic(seen: Signal) -> bool:
     """Whether the output changes so wildly that a gradient holds for no step of use."""
-    return seen.sensitivity > CHAOTIC
+    return seen.sensitivity > (WILD if seen.apart >= APART * seen.possible else CHAOTIC)
+
+
+def is_perceptron(limits: Limits, decades: float, seen: Signal) -> bool:
+    """Whether every example must be told apart, at outputs that large, and steps move outputs in too few directions."""
+    return decades > limits.large and seen.reach < min(FEW, seen.examples / 3)
 
 
 def is_lost(seen: Signal) -> bool:

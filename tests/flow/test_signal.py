@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 import gradverify as gv
-from gradverify.flow.signal import directions
+from gradverify.flow.checking import record
+from gradverify.flow.signal import directions, effective_directions, reach
 from gradverify.reference import Activation, Dense, sequential
 from tests.flow.networks import mlp
 
 UNHEALTHY = [  # activation, sw2, depth, width, verdict, finding; sizes of gradients alone would pass all of them
     ("sigmoid", 900.0, 30, 32, "exploding", "chaotic"),
     ("tanh", 0.75, 60, 16, "vanishing", "inputs-forgotten"),
+    ("tanh", 12.0, 40, 32, "exploding", "chaotic"),
+    ("relu", 10.0, 30, 16, "exploding", "few-directions"),
+]
+FORGIVEN = [  # activation, sw2, depth, width, and what is unusual of it
+    ("tanh", 9.0, 30, 32, lambda seen: seen.sensitivity > 3),  # chaos whose last features have little in common
+    ("relu", 8.0, 30, 64, lambda seen: seen.reach > 16),  # outputs of 10^9 that a step moves in many directions
 ]
 
 
@@ -24,6 +31,32 @@ def test_a_signal_that_is_lost_is_named_where_adam_would_forgive_the_ratio(
     assert -report.limits.lost < report.decades < report.limits.gained
     assert report.verdict == verdict
     assert finding in [cause.name for cause in report.findings]
+
+
+@pytest.mark.parametrize(("activation", "variance", "depth", "width", "unusual"), FORGIVEN)
+def test_adam_forgives_chaos_that_the_readout_can_learn_by_heart_and_explosions_that_it_can_steer(
+    activation, variance, depth, width, unusual
+):
+    report = gv.check_flow(*single(mlp(activation, variance, depth, width=width)), optimizer="adam")
+    assert unusual(report.signal)
+    assert report.verdict == "healthy"
+
+
+@pytest.mark.parametrize(("x", "least", "most"), [
+    (np.ones((20, 20)), 0.999, 1.001),  # every example is the same: all outputs move together
+    (np.eye(20), 11, 15),  # each moves on its own: E|g|^2 / E g^2 = 2 / pi of 20
+    (np.eye(20) + 100, 0.99, 1.1),  # much in common
+])
+def test_reach_counts_the_directions_in_which_a_step_can_move_outputs(x, least, most):
+    layer, params = Dense(20, 1, bias=False), {"W": np.ones((20, 1))}
+    passage = record(sequential(layer), ((params,), x))
+    assert least < reach(passage, np.random.default_rng(0)) < most
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20])
+def test_directions_count_by_their_share_whatever_the_size(scale):
+    assert effective_directions(scale * np.eye(7)) == pytest.approx(7.0)
+    assert effective_directions(scale * np.outer(np.arange(1, 8), np.ones(5))) == pytest.approx(1.0)
 
 
 def single(given):
