@@ -3,8 +3,8 @@
     python benchmarks/flow_overhead.py          # writes reports/flow-overhead.md
 
 Steps are timed in turn, plain, watched, and with the hooks that people write by hand (`register_full_backward_hook` on
-every module, a norm read to the host at once); the table has the medians, so that other work on the machine hits all
-three alike. Watching includes reading all steps at the end.
+every module, a norm read to the host at once), in processor time; the table has the medians, so that other work on the
+machine hits all three alike. Watching includes beginning anew and reading all steps at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import nn
 import gradverify as gv
 
 REPORT = Path(__file__).parents[1] / "reports" / "flow-overhead.md"
-STEPS, BLOCKS = 10, 12
+BLOCKS, SECONDS = 16, 0.2  # of which each is made of as many steps as take so long, at least 5
 
 
 def mlp(depth, width, batch):
@@ -56,18 +56,18 @@ def step(network, x):
     network(x).square().mean().backward()
 
 
-def plain(network, x):
-    for _ in range(STEPS):
+def plain(network, x, steps):
+    for _ in range(steps):
         step(network, x)
 
 
-def watched(network, x):
+def watched(network, x, steps):
     with gv.monitor_flow(network) as monitor:
-        plain(network, x)
+        plain(network, x, steps)
         monitor.history()
 
 
-def by_hand(network, x):
+def by_hand(network, x, steps):
     sizes = []
     with ExitStack() as stack:
         for module in network.modules():
@@ -75,7 +75,14 @@ def by_hand(network, x):
                 hook = module.register_full_backward_hook(lambda m, dx, dy: sizes.append(dy[0].norm().item()))
                 stack.callback(hook.remove)
                 stack.callback(module.register_forward_hook(lambda m, a, y: sizes.append(y.norm().item())).remove)
-        plain(network, x)
+        plain(network, x, steps)
+
+
+def timed(way, network, x, steps):
+    """Processor time of a step."""
+    start = time.process_time()
+    way(network, x, steps)
+    return (time.process_time() - start) / steps
 
 
 def row(name, make):
@@ -83,12 +90,13 @@ def row(name, make):
     network, x = make()
     ways = (plain, watched, by_hand)
     times = {way: [] for way in ways}
-    for block in range(BLOCKS + 2):
+    timed(plain, network, x, 5)
+    steps = max(5, round(SECONDS / timed(plain, network, x, 5)))
+    for block in range(BLOCKS + 1):
         for way in ways:
-            start = time.perf_counter()
-            way(network, x)
-            if block > 1:  # the first two warm up
-                times[way].append((time.perf_counter() - start) / STEPS)
+            found = timed(way, network, x, steps)
+            if block:  # the first warms up
+                times[way].append(found)
     base = statistics.median(times[plain])
     more = [statistics.median(t / p for t, p in zip(times[way], times[plain], strict=True)) - 1 for way in ways[1:]]
     return f"| {name} | {1e3 * base:.1f} | {more[0]:+.0%} | {more[1]:+.0%} |"
@@ -100,7 +108,8 @@ def main():
     rows = [row(name, make) for name, make in NETWORKS.items()]
     text = ["# Watching gradient flow in a training loop", "",
             "`python benchmarks/flow_overhead.py` makes this page: one thread, on a machine that did other work too.", "",
-            f"A step is a forward plus a backward pass. Medians of {BLOCKS} blocks of {STEPS} steps, the three ways in turn.", "",
+            "A step is a forward plus a backward pass, in processor time. Medians of",
+            f"{BLOCKS} blocks of about {SECONDS:g} s, the three ways in turn.", "",
             "| network | ms a step | `monitor_flow` | hooks by hand |", "|---|---|---|---|", *rows, ""]
     REPORT.write_text("\n".join(text), encoding="utf-8")
     print("\n".join(text))

@@ -44,7 +44,7 @@ def _headline(report: FlowReport) -> str:
     if within and seen is not None and is_chaotic(seen):
         return f"{lost}, and by {seen.sensitivity:+.1f} relative to the outputs: steps that small are of no use"
     if within and seen is not None and is_perceptron(limits, report.decades, seen):
-        return f"{lost}: outputs that large must tell all examples apart, and steps move them in {seen.reach:.1f} directions"
+        return f"{lost}: outputs that large must tell all examples apart, and steps move them {seen.reach:.1f} ways"
     if within and seen is not None and is_lost(seen):
         return f"{lost}, but hardly anything of the inputs reaches the output: no gradient can tell them apart"
     return f"{lost}; {_CONSEQUENCE[report.verdict]} under {report.optimizer.name}"
@@ -123,8 +123,8 @@ def _of_signal(report: FlowReport) -> tuple[Cause, ...]:
                            f"a relative change of the first layer by 10^-{seen.sensitivity:.1f} changes the outputs as "
                            "much as another example does", "smaller weights, skip connections or normalisation", 0.8))
     if is_perceptron(report.limits, report.decades, seen):
-        found.append(Cause(PERCEPTRON, "outputs are so large that each example that is wrong costs as much, and what helps "
-                           "one moves the others along", f"one step of {report.optimizer.name} can move the outputs of "
+        found.append(Cause(PERCEPTRON, "outputs are so large that each example that is wrong costs as much, and what "
+                           "helps one moves the others along", f"one step of {report.optimizer.name} can move the outputs of "
                            f"{seen.examples} examples in {seen.reach:.1f} directions",
                            "smaller weights, wider layers or normalisation", 0.7))
     if is_lost(seen):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -84,6 +86,108 @@ def test_a_layer_used_twice_and_a_recurrent_one_are_one_column_each(tmp_path):
     history.to_json(tmp_path / "flow.json")
     assert len(json.loads((tmp_path / "flow.json").read_text())["rows"]) == 2
     assert list(history.frame().columns) == ["step", "verdict", "decades", "a", "r", "b"]
+
+
+class Branching(nn.Module):
+    """A head that no loss uses, a layer used twice, and an output that is written into."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.twice, self.b, self.unused = (nn.Linear(8, 8) for _ in range(4))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.b(torch.tanh(self.twice(torch.tanh(self.twice(self.relu(self.a(x)))))))
+        self.unused(y)
+        return y
+
+
+def once(network, x):
+    network(x).square().mean().backward()
+
+
+def two_forwards(network, x):
+    (network(x) - network(x + 1)).square().mean().backward()
+
+
+def by_grad(network, x):
+    torch.autograd.grad(network(x).square().mean(), list(network.parameters()), allow_unused=True)
+
+
+def forwards_alone(network, x):
+    once(network, x)
+    network(x)  # a validation that forgot no_grad: its graph must not pile up
+    network(x)
+
+
+def told_by_hooks(network, x, run, steps):
+    """rms of outputs and of dL/d output, added in squares over the calls of a step, with a hook for every tensor."""
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    tables = np.zeros((2, steps, len(layers)))
+    now = []
+
+    def seen(k, module, args, y):
+        row, size = now[-1], y.numel()
+        tables[0, row, k] = np.hypot(tables[0, row, k], float(y.detach().norm()) / size**0.5)
+        y.register_hook(lambda g: tables[1, row].__setitem__(k, np.hypot(tables[1, row, k], float(g.norm()) / size**0.5)))
+
+    hooks = [network.get_submodule(name).register_forward_hook(partial(seen, k)) for k, name in enumerate(layers)]
+    for step in range(steps):
+        now.append(step)
+        run(network, x)
+    for hook in hooks:
+        hook.remove()
+    return layers, tables
+
+
+@pytest.mark.parametrize("run", [once, two_forwards, by_grad])
+@pytest.mark.parametrize("make", [mlp, Branching, lambda: mlp().double()])
+def test_later_steps_have_the_sizes_that_hooks_on_every_tensor_see(make, run):
+    torch.manual_seed(3)
+    network = make()
+    x = torch.randn(20, 8, dtype=next(network.parameters()).dtype)
+    layers, (activation, delta) = told_by_hooks(network, x, run, 70)
+    with gv.monitor_flow(network) as monitor:
+        for step in range(70):
+            run(network, x)
+            if step == 5:
+                monitor.history()  # asking changes nothing
+    history = monitor.history()
+    assert history.layers == tuple(layers)
+    assert history.activation == pytest.approx(activation, rel=1e-5)
+    assert history.delta == pytest.approx(delta, rel=1e-5)
+
+
+def test_passes_without_a_backward_pass_keep_one_graph_at_most():
+    network = mlp()
+    with gv.monitor_flow(network):
+        for _ in range(6):
+            forwards_alone(network, torch.randn(20, 8))
+        alive = [weakref.ref(network(torch.randn(20, 8))) for _ in range(9)]
+        assert sum(y() is not None for y in alive) <= 1
+
+
+def test_a_layer_that_begins_to_be_written_into_loses_a_step_and_no_more():
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    x = torch.randn(20, 8)
+    with gv.monitor_flow(network) as monitor:
+        for step in range(8):
+            network[1].inplace = step >= 4
+            once(network, x)
+    history = monitor.history()
+    assert len(history.delta) == 7
+    assert np.ptp(history.activation, axis=0) == pytest.approx(0, abs=1e-6)
+    assert np.ptp(history.delta, axis=0) == pytest.approx(0, abs=1e-6)
+
+
+def test_half_precision_overflows_nowhere():
+    network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2)).half()
+    x = torch.full((20, 8), 2000, dtype=torch.float16)  # whose square is no float16
+    with gv.monitor_flow(network) as monitor:
+        for _ in range(4):
+            network(x).mean().backward()
+    assert np.isfinite(monitor.history().activation).all()
 
 
 NONSENSE = [

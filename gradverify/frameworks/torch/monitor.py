@@ -1,9 +1,14 @@
-"""Two norms a layer and step, by hooks on the modules that have weights of their own; read to the host in one piece."""
+"""Two norms a layer and step, by hooks on the modules that have weights of their own; read to the host in one piece.
+
+What a hook costs in a small network is not the arithmetic but each call from and into Python. So a layer that behaves
+calmly is only told to keep its gradient (`Tensor.retain_grad`, which no Python runs for), and all norms of a step are
+taken in one call when the next one begins. Calm is a layer whose first step was one small output that nobody wrote into
+afterwards, as ``nn.ReLU(inplace=True)`` does. All others have their norms taken at once, by a hook each.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,69 +19,161 @@ import torch
 from torch import Tensor, nn
 
 from gradverify.frameworks.torch.flow import WHOLE
-from gradverify.frameworks.torch.tensors import floating
 
 MISSING = -1.0  # no size is negative; NaN is what a broken step has
 FLUSHED = 64  # steps that wait on the device: a few numbers a layer each
+SMALL = 2**15  # entries: larger outputs are not kept until the next step
+NARROW = (torch.float16, torch.bfloat16)  # whose squares would overflow
 
-
-Row: TypeAlias = dict[str, list[tuple[Tensor, int]]]
+Norms: TypeAlias = tuple[int, list[int], Sequence[Tensor], list[int]]  # step; columns, norms, numbers of entries
+Kept: TypeAlias = tuple[Tensor, int, int]  # a tensor, the version that it had and the number of its entries
 
 
 @dataclass
 class Steps:
-    """Norms by step and layer, with the number of entries; mean squares of a layer that is called again are added."""
+    """What was seen: norms on the device, tables of the steps before, and outputs that keep their gradient.
+
+    A column is a layer's output, or behind all of these dL/d output; mean squares of a layer that is called again are
+    added. `kept` are the outputs of this step, by the columns of `calm` layers; `on_trial` is what the others gave and
+    received in their first. A step is `spoilt` if somebody wrote into an output of a calm layer, and is not counted.
+    """
 
     layers: tuple[str, ...]
-    activation: list[Row] = field(default_factory=list)
-    delta: list[Row] = field(default_factory=list)
-    done: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    step: int = -1
+    first: int = 0
     backwards: bool = True
+    last: Tensor = field(default_factory=lambda: torch.zeros(()))
+    kept: dict[int, Kept] = field(default_factory=dict)
+    on_trial: dict[int, list[Kept]] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)
+    calm: set[int] = field(default_factory=set)
+    norms: list[Norms] = field(default_factory=list)
+    done: list[np.ndarray] = field(default_factory=list)
+    spoilt: set[int] = field(default_factory=set)
 
-    def went_forward(self, name: str, y: Tensor) -> None:
-        """A layer gave y; after a backward pass that begins a step."""
-        if self.backwards:
-            self._begin()
-        self.activation[-1].setdefault(name, []).append(_size(y.detach()))
-        y.register_hook(partial(self.came_back, name, len(self.done) * FLUSHED + len(self.delta) - 1))
+    def hook(self, column: int) -> Callable[[nn.Module, Any, Any], None]:
+        """What to register as a forward hook of the layer of this column."""
+        kept, calm = self.kept, self.calm
 
-    def came_back(self, name: str, step: int, g: Tensor) -> None:
-        """dL/dy of a layer has been computed."""
+        def forward(_: nn.Module, args: Any, y: Any) -> None:
+            if isinstance(y, tuple) and y:
+                y = y[0]
+            if not isinstance(y, Tensor) or not y.requires_grad:
+                return
+            # A forward after a backward pass begins a step.
+            if self.backwards or (kept and (column in kept or self.last.grad is not None) and self._went_back()):
+                self._begin()
+            size = y.numel()
+            if size <= SMALL and column in calm and column not in kept and y.grad_fn is not None:
+                y.retain_grad()
+                kept[column] = y, _version(y), size
+                self.last = y
+            else:
+                self._take(column, self.step, y)
+
+        return forward
+
+    def _went_back(self) -> bool:
+        """Whether a backward pass has reached any output that is kept."""
+        return any(y.grad is not None for y, *_ in self.kept.values())
+
+    def _take(self, column: int, step: int, y: Tensor) -> None:
+        """A norm at once, and that of the gradient when it comes; an output kept before goes the same way."""
+        if column in self.kept:
+            self.calm.discard(column)
+            self._take(column, step, self.kept.pop(column)[0])
+        self._seen(column, step, column, y.detach())
+        y.register_hook(partial(self._came_back, column, step))
+
+    def _came_back(self, column: int, step: int, g: Tensor) -> None:
         self.backwards = True
-        row = step - len(self.done) * FLUSHED
-        if 0 <= row < len(self.delta):
-            self.delta[row].setdefault(name, []).append(_size(g))
+        self._seen(column + len(self.layers), step, column, g)
+
+    def _seen(self, at: int, step: int, column: int, a: Tensor) -> None:
+        self.norms.append((step, [at], [torch.linalg.vector_norm(_wide(a))], [a.numel()]))
+        if column not in self.known and a.numel() <= SMALL and len(self.on_trial.setdefault(column, [])) < 3:
+            self.on_trial[column].append((a, _version(a), a.numel()))
 
     def _begin(self) -> None:
-        if len(self.delta) >= FLUSHED:
-            self.done.append((self._host(self.activation), self._host(self.delta)))
-            self.activation, self.delta = [], []
-        self.activation.append({})
-        self.delta.append({})
+        self.settle()
+        for column, seen in self.on_trial.items():
+            self.known.add(column)
+            if len(seen) == 2 and all(_version(a) == version for a, version, _ in seen):
+                self.calm.add(column)
+        self.on_trial.clear()
+        if self.step - self.first >= FLUSHED - 1:
+            self.done.append(self._table(self.norms))
+            self.norms.clear()
+            self.first = self.step + 1
+        self.step += 1
         self.backwards = False
+
+    def settle(self) -> None:
+        """Let go of the outputs that are kept: what has not got its gradient gets a hook, should one still come."""
+        if not self.kept:
+            return
+        self.norms.append(self._kept_norms())
+        for column, (y, version, _) in self.kept.items():
+            if _version(y) != version:
+                self.calm.discard(column)
+                self.spoilt.add(self.step)
+            if y.grad is None:
+                y.register_hook(partial(self._came_back, column, self.step))
+        self.kept.clear()
+
+    def _kept_norms(self) -> Norms:
+        """Of all outputs kept and their gradients, in one call."""
+        outputs, _, sizes = zip(*self.kept.values(), strict=True) if self.kept else ((), (), ())
+        grads, columns, behind = [y.grad for y in outputs], list(self.kept), len(self.layers)
+        back = [k for k, g in enumerate(grads) if g is not None]
+        with torch.no_grad():
+            norms = _norms([*outputs, *(g for g in grads if g is not None)])
+        return (self.step, [*columns, *(columns[k] + behind for k in back)], norms, [*sizes, *(sizes[k] for k in back)])
 
     def read(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """The layers and both tables, of the steps whose backward pass has begun."""
-        parts = [*self.done, (self._host(self.activation), self._host(self.delta))]
-        activation, delta = (np.concatenate(tables) for tables in zip(*parts, strict=True))
+        n = len(self.layers)
+        table = np.concatenate([*self.done, self._table([*self.norms, self._kept_norms()])])
+        activation, delta = table[:, :n], table[:, n:]
         seen, used = (delta != MISSING).any(axis=1), (activation != MISSING).any(axis=0)
         names = tuple(name for name, there in zip(self.layers, used, strict=True) if there)
-        return names, *(np.where(table == MISSING, 0.0, table)[seen][:, used] for table in (activation, delta))
+        return names, *(np.where(half == MISSING, 0.0, half)[seen][:, used] for half in (activation, delta))
 
-    def _host(self, rows: list[Row]) -> np.ndarray:
-        """Root mean squares, or that a layer had no part in a step: one transfer for all of them."""
-        waiting = [norm for row in rows for sizes in row.values() for norm, _ in sizes]
-        values = iter(torch.stack(waiting).tolist() if waiting else ())
-        found = [{name: math.hypot(*(next(values) / math.sqrt(n) for _, n in sizes)) for name, sizes in row.items()}
-                 for row in rows]
-        table = [[row.get(name, MISSING) for name in self.layers] for row in found]
-        return np.array(table).reshape(-1, len(self.layers))
+    def _table(self, norms: Sequence[Norms]) -> np.ndarray:
+        """Root mean squares since the last table, or that a layer had no part in a step."""
+        table = np.full((self.step + 1 - self.first, 2 * len(self.layers)), MISSING)
+        counted = [n for n in norms if n[0] >= self.first and n[0] not in self.spoilt]
+        if counted:
+            found, sizes = [norm for n in counted for norm in n[2]], [size for n in counted for size in n[3]]
+            steps = np.repeat([n[0] for n in counted], [len(n[1]) for n in counted]) - self.first
+            at = steps, np.array([each for n in counted for each in n[1]])
+            table[at] = 0.0
+            np.hypot.at(table, at, _host(found) / np.sqrt(np.maximum(sizes, 1)))
+        return table
 
 
-def _size(a: Tensor) -> tuple[Tensor, int]:
-    """The norm, left where it is, and the number of entries: one operation, and no wait for the device."""
-    wide = torch.float32 if a.dtype in (torch.float16, torch.bfloat16) else None  # its squares would overflow
-    return torch.linalg.vector_norm(a, dtype=wide), max(a.numel(), 1)
+def _version(a: Tensor) -> int:
+    """How often somebody has written into it."""
+    return a._version  # noqa: SLF001 - the counter by which autograd itself refuses such tensors
+
+
+def _wide(a: Tensor) -> Tensor:
+    return a.float() if a.dtype in NARROW else a
+
+
+def _norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """All norms in one call, as `torch.nn.utils.clip_grad_norm_` takes them; left on the device."""
+    return torch._foreach_norm([_wide(a) for a in tensors]) if tensors else ()  # noqa: SLF001 - nothing public is it
+
+
+def _host(norms: Sequence[Tensor]) -> np.ndarray:
+    """The numbers, in one transfer from each device and dtype."""
+    found = np.empty(len(norms))
+    kinds = [(norm.device, norm.dtype) for norm in norms]
+    for kind in set(kinds):
+        here = [k for k, own in enumerate(kinds) if own == kind]
+        found[here] = torch.stack([norms[k] for k in here]).tolist()
+    return found
 
 
 def _weighted(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -102,14 +199,9 @@ def watching(network: nn.Module) -> Callable[[Steps], Callable[[], None]]:
 
     def begin(steps: Steps) -> Callable[[], None]:
         stack = ExitStack()
-        for name, module in _weighted(network):
-            stack.callback(module.register_forward_hook(partial(_seen, steps, name)).remove)
+        for column, (_, module) in enumerate(_weighted(network)):
+            stack.callback(module.register_forward_hook(steps.hook(column)).remove)
+        stack.callback(steps.settle)
         return stack.close
 
     return begin
-
-
-def _seen(steps: Steps, name: str, module: nn.Module, args: Any, y: Any) -> None:
-    main = y[0] if isinstance(y, tuple) and y else y
-    if floating(main) and main.requires_grad:
-        steps.went_forward(name, main)
