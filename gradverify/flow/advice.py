@@ -124,8 +124,8 @@ def _of_signal(report: FlowReport) -> tuple[Cause, ...]:
                            "much as another example does", "smaller weights, skip connections or normalisation", 0.8))
     if is_perceptron(report.limits, report.decades, seen):
         found.append(Cause(PERCEPTRON, "outputs are so large that each example that is wrong costs as much, and what "
-                           "helps one moves the others along", f"one step of {report.optimizer.name} can move the outputs of "
-                           f"{seen.examples} examples in {seen.reach:.1f} directions",
+                           "helps one moves the others along", f"one step of {report.optimizer.name} can move the "
+                           f"outputs of {seen.examples} examples in {seen.reach:.1f} directions",
                            "smaller weights, wider layers or normalisation", 0.7))
     if is_lost(seen):
         found.append(Cause(FORGOTTEN, "different inputs become one output before anything is learnt",
