@@ -16,6 +16,7 @@ from gradverify.audit.answers import ERRORS, Answer
 from gradverify.audit.conventions import in_conventions
 from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.examples import Example, examples_for
+from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable, load
@@ -299,7 +300,8 @@ def _check(
         return None
     names = argument_names(trial.forward, len(arguments.inputs))
     is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
-    report, convention = in_conventions(report, is_loss=is_loss, leaves=names)
+    guarded = guarded_arguments(trial.forward)
+    report, convention = in_conventions(report, is_loss=is_loss, leaves=names, guarded=guarded)
     return Answer(report, reading.suffix + convention, number, arguments, trial)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of, settings_for
 from gradverify.audit.mined import unpacked_rank
 from gradverify.audit.roles import is_label
@@ -236,7 +237,7 @@ def make_arguments(
 ) -> Arguments:
     """The arguments of a proposal: standard normal data, labels in range, settings as keywords."""
     rng = np.random.default_rng(seed)
-    parameters, positive = required(function), log_arguments(function)
+    parameters, positive = required(function), log_arguments(function) | guarded_arguments(function)
     roles = roles_of([p.name for p in parameters])
     inputs: list[Any] = []
     kwargs: dict[str, Any] = {}

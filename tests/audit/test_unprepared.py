@@ -118,7 +118,18 @@ def halves_backward(dy, x):
         dx[i] = K * x[i] * dy[i]
     return dx
 """
-ALL = [SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
+GUARDED = """
+class Logit:
+    def _clean(self, p):
+        return np.clip(p, 1e-16, 1.0 - 1e-16)
+    def __call__(self, p):
+        q = self._clean(p)
+        return q * q / (1 - q)
+    def deriv(self, p):
+        q = self._clean(p)
+        return (K * q - q * q) / (1 - q) ** 2
+"""
+ALL = [GUARDED, SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
 
 OF_LAYERS = """
 class Tanh:
@@ -154,6 +165,14 @@ class Residual:
         return x + self.layer.forward(x)
     def backward(self, dy):
         return ORDER and dy + self.layer.backward(dy)
+"""
+
+CLIPPED = """
+def hard(x):
+    x = np.clip(x, 0.0, 1.0)
+    return x * x
+def hard_derivative(x):
+    return 2 * x MASK
 """
 
 UNDONE = """
@@ -193,6 +212,12 @@ def test_a_network_is_made_of_layers_of_its_project(tmp_path, monkeypatch, order
     code = OF_LAYERS.replace("ORDER and", "").replace("ORDER", order)
     found = {entry.symbol.split(":")[1]: entry for entry in entries(tmp_path, monkeypatch, code)}
     assert (found["Network"].verdict, found["Residual"].verdict) == (verdict, Verdict.PASS)
+
+
+@pytest.mark.parametrize(("mask", "verdict"), [("* ((x > 0) & (x < 1))", Verdict.PASS), ("", Verdict.FAIL)])
+def test_a_clip_that_is_an_operation_is_no_guard(tmp_path, monkeypatch, mask, verdict):
+    (entry,) = entries(tmp_path, monkeypatch, CLIPPED.replace("MASK", mask))
+    assert entry.verdict is verdict
 
 
 def test_an_exercise_that_nobody_has_done_carries_nothing(tmp_path, monkeypatch):
