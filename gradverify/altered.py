@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from gradverify.judging import Finding
 from gradverify.oracles.altered import Candidate, Changes, Operation, Runs, paths, rules
 from gradverify.probes import draw_cotangent, draw_tangent
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
-from gradverify.trial import Trial
+from gradverify.trial import Counts, Trial
 
-_MOST = 600  # runs of the forward
+_MOST = 1000  # runs of the forward in a check, whatever the number of wrong leaves
 _FINE = 1e-6  # of the error, by how much a candidate may miss it
 _VISIBLE = 1e3  # times what may be missed, the error of a question that says something
 
@@ -53,7 +54,7 @@ def altered(finding: Finding) -> Iterator[tuple[Candidate, float]]:
         return
     if sum(a.tells for a in asked) < 2 or not asked[0].tells:
         return
-    search = _Search(runs, asked)
+    search = _Search(runs, asked, trial.counts)
     yield from search.found()
     for setting in trial.target.settings():
         for value in (0.0, 1.0):
@@ -61,7 +62,6 @@ def altered(finding: Finding) -> Iterator[tuple[Candidate, float]]:
                 found = search.explained(Candidate("setting", setting.name, "", {}, instead=f"{value:g}"))
             if found is not None:
                 yield found
-    trial.counts.forwards += search.spent
 
 
 def _runs(trial: Trial) -> Runs:
@@ -102,10 +102,12 @@ class _Search:
 
     runs: Runs
     asked: list[Asked]
-    spent: int = 0
+    counts: Counts
 
     def found(self) -> Iterator[tuple[Candidate, float]]:
         """The candidates that explain every question, with the number of times that their path counts."""
+        # What explains one leaf often explains the next.
+        yield from self._matching(list(self.counts.mistakes))
         single = list(paths(self.asked[0].known))
         yield from self._matching(single)
         neutral = self._neutral(single)
@@ -113,12 +115,13 @@ class _Search:
             yield from self._matching(_beside_neutral(single, neutral))
         yield from self._matching(_beside_neutral(rules([a.known for a in self.asked[:2]]), neutral))
 
-    def _matching(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, float]]:
+    def _matching(self, candidates: Iterable[Any]) -> Iterator[tuple[Candidate, float]]:
         for candidate in candidates:
-            if self.spent > _MOST:
+            if self.counts.reruns > _MOST:
                 return
             found = self.explained(candidate)
             if found is not None:
+                self.counts.mistakes.append(candidate)
                 yield found
 
     def explained(self, candidate: Candidate) -> tuple[Candidate, float] | None:
@@ -154,7 +157,7 @@ class _Search:
         return times
 
     def _slope(self, changes: Changes, question: Asked) -> float:
-        self.spent += 1
+        self.counts.reruns += 1
         try:
             return self.runs.slope(question.point, question.u, question.v, changes, question.known)
         except Exception:

@@ -31,6 +31,8 @@ class Counts:
 
     forwards: int = 0
     backwards: int = 0
+    reruns: int = 0  # of the forward with a mistake in it
+    mistakes: list[Any] = field(default_factory=list)  # those that explained a leaf
     skipped: list[str] = field(default_factory=list)
 
 

@@ -137,5 +137,5 @@ def test_settings_are_defaults_globals_closures_and_attributes():
     ("y += a * b", ["y", "a * b"]), ("np.einsum('ij,j', a, b)", ["'ij,j'", "a", "b"]), ("a b", []),
 ])
 def test_operands_are_called_as_the_source_calls_them(expression, operands):
-    site = Site("f.py", 1, (lambda: None).__code__, 0, expression)
+    site = Site("f.py", 1, (), expression)
     assert [site.operand(i) for i in range(len(operands) + 1)] == [*operands, ""]

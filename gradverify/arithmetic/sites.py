@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,18 +19,16 @@ _MODULES = ("np", "numpy", "special", "scipy", "linalg")
 
 @dataclass(frozen=True)
 class Site:
-    """A place in the code: the file's name, the line, and the instruction, by which a loop's passes are known."""
+    """A place in the code: the file's name and the line.
+
+    `key` holds the instruction and those it was called from: the same for every pass of a loop, another one for
+    every use of a helper.
+    """
 
     file: str
     line: int
-    code: CodeType
-    instruction: int
+    key: tuple[tuple[CodeType, int], ...]
     expression: str
-
-    @property
-    def key(self) -> tuple[CodeType, int]:
-        """The same for every pass of a loop."""
-        return self.code, self.instruction
 
     def __str__(self) -> str:
         return f"{Path(self.file).name}:{self.line}"
@@ -52,7 +51,14 @@ def find_site() -> Site | None:
     if line is not None and last is not None and start is not None and end is not None:
         lines = [linecache.getline(frame.f_code.co_filename, n, frame.f_globals) for n in range(line, last + 1)]
         text = _cut(lines, start, end)
-    return Site(frame.f_code.co_filename, line or frame.f_lineno, frame.f_code, frame.f_lasti, text)
+    return Site(frame.f_code.co_filename, line or frame.f_lineno, tuple(_calls(frame)), text)
+
+
+def _calls(frame: FrameType | None) -> Iterator[tuple[CodeType, int]]:
+    """The instructions of the user's that led here, the innermost first."""
+    while frame is not None and not _of_a_library(frame):
+        yield frame.f_code, frame.f_lasti
+        frame = frame.f_back
 
 
 def _of_a_library(frame: FrameType) -> bool:

@@ -96,10 +96,10 @@ def rules(recorded: Sequence[list[Operation]]) -> Iterator[Candidate]:
     operations = recorded[0]
     groups = _groups(operations)
     yield from _unreduced(operations)
-    for edges in groups.values():
-        yield from _some_passes(operations, edges)
     yield from _factors(operations, groups)
     yield from _slopes(recorded)
+    for edges in groups.values():
+        yield from _some_passes(operations, edges)
 
 
 def _groups(operations: Sequence[Operation]) -> dict[Any, list[Edge]]:
@@ -167,16 +167,37 @@ def _own_terms(reduction: int, i: int) -> Change:
 
 
 def _slopes(recorded: Sequence[list[Operation]]) -> Iterator[Candidate]:
-    """Pieces that are a function of one number, entry by entry: their slope another one, or one."""
+    """Pieces that are a function of one number, entry by entry: their slope another one, or one, in every pass."""
     operations = recorded[0]
-    for end in operations:
-        for start in operations[max(0, end.number - _NEAR) : end.number]:
-            if not _elementwise([(run[start.number], run[end.number]) for run in recorded]):
+    for ends in reversed(_passes(operations).values()):
+        for back in range(_NEAR, -1, -1):
+            pairs = [(run[n - back], run[n]) for run in recorded for n in ends if n >= back and n < len(run)]
+            if len(pairs) < len(ends) * len(recorded) or not all(map(_moves, pairs)) or not _elementwise(pairs):
                 continue
-            what, where = _piece(operations, start, end)
-            for slope, change in _SLOPES.items():
-                changes: dict[Edge, Change] = {(end.number, WHOLE): _with(change, start.number)}
+            what, where = _piece(operations, operations[ends[0] - back], operations[ends[0]])
+            for slope, function in _SLOPES.items():
+                start = operations[ends[0] - back].moving[0]
+                changes: Changes = {(n, WHOLE): _with(function, n - back, start) for n in ends}
                 yield Candidate("slope", what, where, changes, instead=slope)
+
+
+def _passes(operations: Sequence[Operation]) -> dict[Any, list[int]]:
+    """The operations by where they stand: the passes of a loop together."""
+    found: dict[Any, list[int]] = defaultdict(list)
+    for o in operations:
+        found[o.site.key if o.site else o.number, o.func].append(o.number)
+    return found
+
+
+def _moves(pair: tuple[Operation, Operation]) -> bool:
+    """Whether a piece begins with one moving operand, and ends with a result that moves."""
+    start, end = pair
+    return len(start.moving) == 1 and bool(end.moving) and end.slopes is not None
+
+
+def _start(operation: Operation) -> Any:
+    """How fast the operand moves with which a piece begins."""
+    return operation.operands[operation.moving[0]].planes.imag
 
 
 _SLOPES: dict[str, Callable[[Any], Any]] = {
@@ -185,25 +206,24 @@ _SLOPES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _with(slope: Callable[[Any], Any], start: int) -> Change:
-    return lambda operation, run: slope(operation.values) * run.operations[start].result.planes.imag
+def _with(slope: Callable[[Any], Any], start: int, operand: int) -> Change:
+    return lambda operation, run: slope(operation.values) * run.operations[start].operands[operand].planes.imag
 
 
 def _piece(operations: Sequence[Operation], start: Operation, end: Operation) -> tuple[str, str]:
-    _, where = _names(operations, (end.number, 0))
-    expression = start.site.expression if start.site else ""
-    return f"as a function of `{shortened(expression)}`" if expression else "", where
+    argument, _ = _names(operations, (start.number, start.moving[0]))
+    return f"as a function of {argument}", _names(operations, (end.number, 0))[1]
 
 
 def _elementwise(pairs: Sequence[tuple[Operation, Operation]]) -> bool:
     """Whether along both directions each entry of the one moves by the same multiple of that of the other."""
-    if any(x.slopes is None or y.slopes is None or x.slopes.shape != y.slopes.shape for x, y in pairs):
+    speeds = [(_start(x), y.slopes) for x, y in pairs]
+    if any(dx.shape != dy.shape or not np.all(dx) for dx, dy in speeds):
         return False
-    (x, y), (other_x, other_y) = pairs
-    if not (np.all(x.slopes) and np.all(other_x.slopes)):
-        return False
-    slope, other = y.slopes / x.slopes, other_y.slopes / other_x.slopes
-    return bool(np.ptp(slope) > 0) and bool(np.all(np.abs(slope - other) <= 1e-9 * np.abs(slope)))
+    slopes = [dy / dx for dx, dy in speeds]
+    half = len(slopes) // 2
+    alike = all(np.all(np.abs(a - b) <= 1e-9 * np.abs(a)) for a, b in zip(slopes[:half], slopes[half:], strict=True))
+    return alike and any(np.ptp(slope) > 0 for slope in slopes)
 
 
 Factor = Callable[[Operation, Altering], Any]
@@ -254,25 +274,35 @@ def _other_factors(operations: Sequence[Operation], edges: Sequence[Edge]) -> It
         order = [n for n, _ in edges]
         yield "what the next pass has there", _of_pass(order, 1 - i, 1)
         yield "what the pass before has there", _of_pass(order, 1 - i, -1)
-    if len(edges) == 1 and own[0].size > 1:
-        yield from _others(operations, own[0])
+    if own[0].size > 1:
+        yield from _others(operations, [n for n, _ in edges], own)
 
 
-def _others(operations: Sequence[Operation], own: np.ndarray) -> Iterator[tuple[str, Factor]]:
-    """Results and operands of other operations that have the same shape and other values."""
-    seen = [own]
-    for k, other in enumerate(operations):
+def _others(
+    operations: Sequence[Operation], order: list[int], own: list[np.ndarray]
+) -> Iterator[tuple[str, Factor]]:
+    """Results and operands of other operations that have the same shape and other values; in a loop of every pass."""
+    seen = [own[0]]
+    apart = len(operations) if len(order) == 1 else order[1] - order[0]
+    for k in range(max(0, order[0] - apart), min(len(operations), order[0] + apart)):
+        other = operations[k]
         for j, x in enumerate((other.values, *other.operands), start=-1):
             value = None if x is None else _plain(x)
-            if value is None or value.shape != own.shape or any(np.array_equal(value, w) for w in seen):
+            if value is None or value.shape != own[0].shape or any(np.array_equal(value, w) for w in seen):
                 continue
             seen.append(value)
             name = other.site.operand(j) if j >= 0 and other.site else other.site.expression if other.site else ""
-            yield f"`{shortened(name)}`" if name else f"another number of shape {own.shape}", _of_run(k, j)
+            yield f"`{shortened(name)}`" if name else f"another number of shape {value.shape}", _beyond(k - order[0], j)
 
 
-def _of_run(k: int, j: int) -> Factor:
-    return lambda operation, run: run.known[k].values if j < 0 else _plain(run.known[k].operands[j])
+def _beyond(away: int, j: int) -> Factor:
+    """The result (j = -1) or the operand of the operation so many further."""
+
+    def factor(operation: Operation, run: Altering) -> Any:
+        other = run.known[operation.number + away]
+        return other.values if j < 0 else _plain(other.operands[j])
+
+    return factor
 
 
 def _of_pass(order: list[int], operand: int, shift: int) -> Factor:
@@ -280,13 +310,19 @@ def _of_pass(order: list[int], operand: int, shift: int) -> Factor:
 
     def factor(operation: Operation, run: Altering) -> Any:
         at = order.index(operation.number) + shift
-        own = _plain(operation.operands[operand])
         if 0 <= at < len(order):
             return _plain(run.known[order[at]].operands[operand])
-        later = (o.values for o in reversed(run.known) if o.values is not None and o.values.shape == own.shape)
-        return next(later, np.zeros_like(own)) if shift > 0 else np.zeros_like(own)
+        own = _plain(operation.operands[operand])
+        return _made_next(run.known, order, operand) if shift > 0 else np.zeros_like(own)
 
     return factor
+
+
+def _made_next(known: Sequence[Operation], order: list[int], operand: int) -> Any:
+    """What the last pass hands on: made where the first one makes what the second finds."""
+    handed = _plain(known[order[1]].operands[operand])
+    made = [n for n in range(order[0], order[1]) if np.array_equal(known[n].values, handed)]
+    return known[order[-1] + made[-1] - order[0]].values
 
 
 def _plain(x: Any) -> np.ndarray:

@@ -358,7 +358,7 @@ CASES = [
     Right("one matrix used twice", Tied(), X),
     Wrong("one matrix used twice: second use forgotten", Tied(once=True), X, "W", "missing-path"),
     Right("a property over a raw array", WithProperty(), X),
-    Wrong("a property over a raw array: gradient of the property", WithProperty(raw=False), X, "rho", "unexplained"),
+    Wrong("a property over a raw array: gradient of the property", WithProperty(raw=False), X, "rho", "wrong-slope"),
     Right("__call__ and grad", Caller(3), X),
     Wrong("__call__ and grad: factor 2 for 3", Caller(2), X, "x", "factor"),
     Right("backward returns a dict", ReturnsDict(), X),
