@@ -237,12 +237,17 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
 def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
     """The best answer of all readings at one point."""
     best: Answer | None = None
+    raised = False
     for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
         tried = _check(trial, number, arguments, seed, search)
         if tried is not None and (best is None or tried.is_better_than(best)):
             best = tried
         if best is not None and best.rank == 0 and best.is_whole:
             break
+        if number == 0:
+            raised = tried is None or tried.rank == ERRORS
+    if best is not None and raised and best.rank == 1 and best.suffix.startswith(" of the output"):
+        return None  # the reading that would tell which is meant needs inputs that it takes
     if best is not None and best.rank == ERRORS - 1:
         best = _at_told_shapes(trial, best, seed, search) or best
     return _told_apart(best) if best is not None and trial.own_loss else best

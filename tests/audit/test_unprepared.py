@@ -167,6 +167,14 @@ class Residual:
         return ORDER and dy + self.layer.backward(dy)
 """
 
+ONE_AXIS = """
+def size(x):
+    return np.abs(x) ** 3
+def size_derivative(x):
+    d = K * np.abs(x) ** 2
+    d[np.flatnonzero(x < 0)] *= -1
+    return d
+"""
 CLIPPED = """
 def hard(x):
     x = np.clip(x, 0.0, 1.0)
@@ -212,6 +220,12 @@ def test_a_network_is_made_of_layers_of_its_project(tmp_path, monkeypatch, order
     code = OF_LAYERS.replace("ORDER and", "").replace("ORDER", order)
     found = {entry.symbol.split(":")[1]: entry for entry in entries(tmp_path, monkeypatch, code)}
     assert (found["Network"].verdict, found["Residual"].verdict) == (verdict, Verdict.PASS)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("3", Verdict.PASS), ("2", Verdict.FAIL)])
+def test_a_derivative_that_raises_is_judged_where_it_does_not(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = entries(tmp_path, monkeypatch, ONE_AXIS.replace("K", factor))
+    assert (entry.verdict, entry.convention) == (verdict, "size/size_derivative")
 
 
 @pytest.mark.parametrize(("mask", "verdict"), [("* ((x > 0) & (x < 1))", Verdict.PASS), ("", Verdict.FAIL)])
