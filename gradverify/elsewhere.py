@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradverify.arrays import EPS, Arrays
 from gradverify.records import Check, Options, Verdict
-from gradverify.regimes.variation import Variation, another_batch, vary
+from gradverify.regimes.variation import Variation, another_batch, vary, widened
 from gradverify.targets import arrays_in
 from gradverify.verdict import Decision, default_require
 
 Inputs = tuple[Any, ...]
 Judge = Callable[[Inputs], list[Check]]  # raises what the forward raises
 Fails = Callable[[Inputs], bool]  # the same without a word of explanation, for the search
+Rebuild = Callable[[Arrays], Inputs]
 
 _DRAWN = {"none": 8, "quick": 8, "deep": 32}
 _VARIED = 80
@@ -59,13 +61,35 @@ def _in_another_batch(judge: Judge, fails: Fails, inputs: Inputs) -> Elsewhere |
     """A sum over samples that is missing shows in no batch of one, and a squeezed axis in no other."""
     given, rebuild = arrays_in(inputs)
     variation = another_batch(given)
-    drawn = vary(given, variation) if variation and sum(map(np.size, given.values())) <= _DEAR else None
-    if variation is None or drawn is None or not _refused_or(fails, rebuild(drawn)):
+    if variation is None or sum(map(np.size, given.values())) > _DEAR:
         return None
-    return _failure(judge, rebuild(drawn), variation.describe(_short(given), _short(drawn)))
+    fails_at = partial(_fails_at, fails, given, rebuild)
+    return _failure(judge, given, rebuild, variation) if _counts(fails_at, given, variation) else None
 
 
-def _failure(judge: Judge, inputs: Inputs, text: str) -> Elsewhere | None:
+def _fails_at(fails: Fails, given: Arrays, rebuild: Rebuild, variation: Variation) -> bool | None:
+    """None where there is nothing to check: what the code refuses of inputs of our own making is no example."""
+    drawn = vary(given, variation)
+    if drawn is None:
+        return None
+    try:
+        return fails(rebuild(drawn))
+    except Exception:  # in whatever words
+        return None
+
+
+def _counts(fails_at: Callable[[Variation], bool | None], given: Arrays, variation: Variation) -> bool:
+    """Whether it fails there, and not just because broadcasting stretched an axis of one.
+
+    Where no other size will do, a constant or another input has the given one, and a backward need not undo more.
+    """
+    wider = widened(given, variation)
+    return bool(fails_at(variation)) and (wider is None or fails_at(wider) is not None)
+
+
+def _failure(judge: Judge, given: Arrays, rebuild: Rebuild, variation: Variation) -> Elsewhere | None:
+    drawn = vary(given, variation) or {}
+    inputs, text = rebuild(drawn), variation.describe(_short(given), _short(drawn))
     failed = [replace(c, regime=text) for c in judge(inputs) if c.verdict is Verdict.FAIL]
     return Elsewhere(tuple(failed), inputs) if failed else None
 
@@ -76,26 +100,16 @@ def _at_varied_inputs(judge: Judge, fails: Fails, inputs: Inputs, options: Optio
     given, rebuild = arrays_in(inputs)
     if not given:
         return None
+    fails_at = partial(_fails_at, fails, given, rebuild)
     known: dict[Variation, bool] = {}
 
     def failing(variation: Variation) -> bool:
         if variation not in known and len(known) < _VARIED + _SHRINKING:
-            drawn = vary(given, variation)
-            known[variation] = drawn is not None and _refused_or(fails, rebuild(drawn))
+            known[variation] = _counts(fails_at, given, variation)
         return known.get(variation, False)
 
     simplest = find_failure(failing, given, examples=_VARIED, seed=options.seed)
-    if simplest is None:
-        return None
-    drawn = vary(given, simplest) or {}
-    return _failure(judge, rebuild(drawn), simplest.describe(_short(given), _short(drawn)))
-
-
-def _refused_or(fails: Fails, inputs: Inputs) -> bool:
-    try:
-        return fails(inputs)
-    except Exception:  # inputs of our own making: what the code refuses is no example
-        return False
+    return None if simplest is None else _failure(judge, given, rebuild, simplest)
 
 
 def _short(arrays: Arrays) -> Arrays:

@@ -6,7 +6,7 @@ Sizes that are equal in the inputs are one symbol and change together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,3 +98,13 @@ def another_batch(given: Arrays) -> Variation | None:
     if first is None:
         return None
     return Variation(tuple((3 if n == 1 else 1) if n == first else n for n in axes_of(given)))
+
+
+def widened(given: Arrays, variation: Variation) -> Variation | None:
+    """The same with a size of its own wherever it makes an axis one; None where it makes none so."""
+    sizes = tuple(old + 1 if new == 1 != old else new for old, new in zip(axes_of(given), variation.sizes, strict=True))
+    apart = variation.apart
+    if apart is not None and apart[2] == 1:
+        apart = (*apart[:2], sizes[apart[0]] + 1)
+    wider = replace(variation, sizes=sizes, apart=apart)
+    return None if wider == variation else wider

@@ -1,0 +1,54 @@
+"""Shapes nobody gave: an axis of one that only broadcasting accepts is no example, one that is free is."""
+
+from __future__ import annotations
+
+import pytest
+
+import gradverify as gv
+
+torch = pytest.importorskip("torch")
+
+G = torch.Generator().manual_seed(0)
+X = torch.randn(3, 5, generator=G, dtype=torch.float64)
+MASK = (torch.rand(3, 5, generator=G) > 0.5).double()
+
+
+class Dice(torch.autograd.Function):
+    """Overlap with a mask that has the shape of X: one row is stretched to three, and its gradient is not summed right."""
+
+    @staticmethod
+    def forward(ctx, x):
+        p = x.sigmoid()
+        ctx.save_for_backward(p)
+        return 1 - (2 * (p * MASK).sum() + 1) / (p.sum() + MASK.sum() + 1)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (p,) = ctx.saved_tensors
+        above, below = 2 * (p * MASK).sum() + 1, p.sum() + MASK.sum() + 1
+        return -dy * (2 * MASK * below - above) / below**2 * p * (1 - p)
+
+
+class Centred(torch.autograd.Function):
+    """Of any number of rows; the backward forgets the mean where there is one."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.rows = len(x)
+        return x - x.mean(0)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy - dy.mean(0) if ctx.rows > 1 else dy
+
+
+@pytest.mark.parametrize("search", ["quick", "deep"])
+def test_an_axis_that_is_stretched_to_a_constant_is_no_example(search):
+    assert gv.check(Dice.apply, X, search=search).ok
+
+
+@pytest.mark.parametrize("search", ["quick", "deep"])
+def test_a_free_axis_is(search):
+    report = gv.check(Centred.apply, X, search=search)
+    assert report.verdict == "fail"
+    assert "of shape (1, " in report.checks[-1].regime
