@@ -17,7 +17,15 @@ from gradverify.oracles.opinion import FOREIGN, Opinion, climb, confirm
 from gradverify.probes import draw_cotangent, draw_tangent, entry_sizes, equalised, unit
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Estimate, Verdict
 from gradverify.trial import Trial
-from gradverify.verdict import Decision, Scales, as_zero, decide, default_require
+from gradverify.verdict import (
+    Decision,
+    Scales,
+    as_flat,
+    as_rounding_permits,
+    as_zero,
+    decide,
+    default_require,
+)
 
 _DROWNED = 1024.0  # an entry whose term is so many bars or less could be wrong by 0.4 % unseen
 _MANY = 2**14
@@ -116,10 +124,24 @@ def ask_along(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays) -> list[Fi
             numbers_differ = decision.verdict is Verdict.FAIL and decision.reason != "nonfinite"
             if numbers_differ and not _additive(trial, u, v, opinion.best, decision.discrepancy):
                 decision = replace(decision, verdict=Verdict.INCONCLUSIVE, reason="kink")
-        if decision.reason == "zero" and decision.verdict is Verdict.INCONCLUSIVE and len(leaves) == 1:
-            decision = _certified_zero(trial, u, v, scales[leaf], decision)
+        if decision.verdict is Verdict.INCONCLUSIVE and len(leaves) == 1:
+            decision = _near_zero(trial, u, v, noise, scales[leaf], decision, opinion)
         found.append(Finding(trial, leaf, decision, opinion, u, v, gradient, opinion.name))
     return found
+
+
+def _near_zero(
+    trial: Trial, u: Arrays, v: Arrays, noise: float, scales: Scales, decision: Decision, opinion: Opinion
+) -> Decision:
+    """What is left undecided because hardly any gradient is there, held against the size of the values."""
+    if decision.reason == "zero":
+        return _certified_zero(trial, u, v, scales, decision)
+    if decision.reason == "noise" and trial.options.require is None:
+        return as_rounding_permits(decision, opinion.best, noise, scales)
+    foreign = opinion.foreign
+    if decision.reason == "staircase" and foreign is not None and math.isfinite(foreign.error):
+        return as_flat(decision, foreign, noise, _trend(trial, u, v), scales)
+    return decision
 
 
 def _certified_zero(trial: Trial, u: Arrays, v: Arrays, scales: Scales, decision: Decision) -> Decision:
@@ -167,9 +189,14 @@ def _trend_agrees(trial: Trial, u: Arrays, v: Arrays, decision: Decision) -> boo
 
     A forward that cancels is a staircase of roundings, smooth on each step with another slope.
     """
-    phi = trial.phi(u, v)
-    wide = (phi(2.0**-6) - phi(-(2.0**-6))) * 2.0**5
+    wide = _trend(trial, u, v)
     return abs(wide - decision.computed) < abs(wide - decision.expected) / 4
+
+
+def _trend(trial: Trial, u: Arrays, v: Arrays) -> float:
+    """The slope over a hundredth of the point's size."""
+    phi = trial.phi(u, v)
+    return (phi(2.0**-6) - phi(-(2.0**-6))) * 2.0**5
 
 
 def _additive(trial: Trial, u: Arrays, v: Arrays, whole: Estimate, off: float) -> bool:

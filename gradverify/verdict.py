@@ -96,6 +96,36 @@ def as_zero(decision: Decision, scales: Scales) -> Decision:
     return replace(decision, verdict=Verdict.PASS, resolution=resolution)
 
 
+_DIGITS = 1e-3  # what a gradient must be known to of itself, where rounding limits it
+_ROUNDING = 1e-10  # of the values: a million roundings, and no coarser dtype's single one
+
+
+def as_rounding_permits(decision: Decision, expected: Estimate, noise: float, scales: Scales) -> Decision:
+    """A pass where nothing but the gradient's own rounding stands in the way, to as many digits as that leaves.
+
+    Behind a norm of two numbers hardly anything of a gradient is left: terms of the size of the values cancel to a
+    millionth of them, and their roundings stay. Nobody computes it better in this dtype: if an exact estimate
+    agrees within those roundings, the terms are right to a rounding each.
+    """
+    bar = decision.bar
+    limited = not expected.native and expected.error <= NOISE_FACTOR * noise
+    agrees = decision.discrepancy <= bar <= min(_DIGITS * scales.leaf, _ROUNDING * scales.values)
+    return replace(decision, verdict=Verdict.PASS, reason="") if limited and agrees else decision
+
+
+def as_flat(decision: Decision, foreign: Estimate, noise: float, trend: float, scales: Scales) -> Decision:
+    """A pass where the forward moves by less than its roundings: differences see steps, a foreign estimate a slope.
+
+    `trend` is the slope over a hundredth of the point's size, known to `_ROUNDING` of the values; of a real
+    staircase it is that of the flight. What is computed must agree with the foreign estimate, and both must be
+    nothing beside the values.
+    """
+    bar, blur = foreign.error + NOISE_FACTOR * noise, _ROUNDING * scales.values
+    found = replace(decision, expected=foreign.value, bar=bar, reason="zero")
+    small = max(abs(found.computed), abs(foreign.value), abs(trend), bar) <= blur
+    return as_zero(replace(found, bar=blur), scales) if small and found.discrepancy <= bar else decision
+
+
 def _what_limits(expected: Estimate, noise: float) -> str:
     if NOISE_FACTOR * noise > expected.error:
         return "noise"
