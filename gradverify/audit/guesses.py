@@ -79,7 +79,7 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"(is_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
     (r"mode", _always("train")),
     (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(_CONFIG), (), None]),
-    (r"(in(put)?|x|data)_?shape|shape", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
+    (r"(in(put)?|out(put)?|x|y|data)_?shape|shape(_?(in|out)(put)?)?", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
     (r"(n|num)?_?(dims?|features?)|normalized_?shape|d_?model|size|width|embed\w*|d|n|length", _always(IN)),
     (r"w\d?|(weights?|kernels?)(_?(array|matrix|mat))?", _arrays((IN, OUT), (OUT, IN), (FILTERS, CHANNELS, 3, 3))),
     (r"b\d?|bias(es)?(_?(array|vector|vec))?", _arrays((OUT,), (OUT, 1), (FILTERS,))),

@@ -13,8 +13,8 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial, wraps
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -38,7 +38,9 @@ _OLD_NUMPY = {
 
 
 def revive_old_names() -> None:
-    """``np.float``, ``collections.Hashable`` and their like exist again."""
+    """``np.float``, ``collections.Hashable`` and their like exist again, and ``np.zeros(None)`` is a scalar."""
+    for name in ("zeros", "ones", "empty"):
+        setattr(np, name, _of_no_shape(getattr(np, name)))
     for name, value in _OLD_NUMPY.items():
         if name not in np.__dict__:
             setattr(np, name, value)
@@ -47,6 +49,14 @@ def revive_old_names() -> None:
             setattr(collections, name, getattr(collections.abc, name))
     builtins.unicode = getattr(builtins, "unicode", str)  # type: ignore[attr-defined]
     builtins.xrange = getattr(builtins, "xrange", range)  # type: ignore[attr-defined]
+
+
+def _of_no_shape(make: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(make)
+    def made(shape: Any = (), *arguments: Any, **keywords: Any) -> Any:
+        return make(() if shape is None else shape, *arguments, **keywords)
+
+    return made
 
 
 class Absent:
@@ -68,6 +78,8 @@ class Absent:
     def __call__(self, *args: Any, **_: Any) -> Any:
         if not FINDER.importing and any(isinstance(a, np.ndarray) for a in args):
             raise NotImplementedError(f"it computes with what is not installed or not compiled: {self.source}")
+        if FINDER.importing and args and isinstance(args[0], (list, tuple)):
+            return _absent(self.source)  # @njit([signatures]) is called with the function next
         passes = args and (callable(args[0]) or isinstance(args[0], (Sequence, Iterator))) and args[0] != ""
         return args[0] if passes and not isinstance(args[0], str) else _absent(self.source)
 

@@ -22,6 +22,7 @@ from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of, settings_for
 from gradverify.audit.mined import unpacked_rank
 from gradverify.audit.roles import is_label
+from gradverify.audit.shapes import Whole
 
 Shape = tuple[int, ...]
 Scheme = Mapping[str, Shape]
@@ -119,7 +120,7 @@ def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[S
     """All proposals for a forward whose object holds these parameter arrays, likeliest first."""
     roles = roles_of(required_names(function))
     penalty: list[Scheme] = [{"data": (IN,)}] if _is_of_weights(function) else []
-    told = [{"data": data} for shape in stated for data in ((2, *shape), shape)]
+    told = [{"data": data} for shape in stated for data in ([(2, *shape)] * (not isinstance(shape, Whole)) + [shape])]
     schemes: list[Scheme] = [*penalty, *told, *_implied(held), *_USUAL]
     labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
     if "label" in roles and _is_about(function, "sigmoid", "binary", "bce", "logistic"):

@@ -120,6 +120,17 @@ def _linear_steps(
     return {p for p, once in steps.items() if np.all(np.abs(before[p] - after[p] - 2 * once) <= _ALMOST * _size(once))}
 
 
+def _is_handed_on(
+    twin: Any, result: Any, plan: Plan, arguments: Sequence[Any], before: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> bool:
+    """Whether a loss without a cotangent hands its input on, and keeps its value in an attribute ``loss``."""
+    if plan.loss or plan.point or not any(result is x for x in arguments):
+        return False
+    value, names = floating_of(twin).get("loss"), required_parameters(getattr(twin, plan.backward))
+    moved = value is not None and not ("loss" in before and np.array_equal(before["loss"][1], value))
+    return moved and "cotangent" not in roles_of_backward(names, plan.inputs)
+
+
 def _size(step: np.ndarray) -> float:
     return float(np.max(np.abs(step), initial=0))
 
@@ -134,6 +145,8 @@ def _run_forward(
     result = _call_forward(twin, plan, arguments, settings)
     after = floating_of(twin)
     kept = frozenset(p for p, (a, old) in before.items() if after.get(p) is a and bool(np.all(a == old)))
+    if not plan.output and _is_handed_on(twin, result, plan, arguments, before):
+        plan = replace(plan, output="loss")
     if (result is None or result is twin) and not plan.output:
         fresh = {p: a for p, a in after.items() if p not in kept}
         plan = replace(plan, output=_named_output(twin) or _left_output(fresh, arguments))

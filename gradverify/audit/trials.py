@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from gradverify.audit.preparing import in_training, with_visible_steps
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence, twin_call
+from gradverify.audit.shapes import stated_shapes
 from gradverify.audit.shim import Plan, make_plan, output_of, shimmed
 from gradverify.audit.signatures import built, normalised, parts_of
 from gradverify.targets import function, layer, pair
@@ -119,14 +120,8 @@ def _of_made(candidate: Candidate, made: Made, seed: int) -> Trial:
     def varied(name: str, value: Any) -> Iterator[Trial]:
         yield from (of_object(candidate, other.obj) for other in made.again(name, value, seed))
 
-    told: list[Any] = [made.shape, getattr(made.obj, "input_shape", None)]
-    told += [value for value in made.settings.values() if isinstance(value, tuple) and len(value) > 1]
-    shapes = tuple(dict.fromkeys(shape for shape in told if _is_shape(shape)))
+    shapes = stated_shapes(made.obj, [made.shape, *made.settings.values()])
     return replace(trial, settings=made.settings, varied=varied, code=type(made.obj), stated=shapes)
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(n, int) and n > 0 for n in value)
 
 
 def of_object(candidate: Candidate, obj: Any) -> Trial:
@@ -154,7 +149,7 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     plan = Plan(candidate.forward, candidate.backward, names, feed=feed, joint=candidate.kind == "joint")
     natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
     roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
-    readings = [natural] if set(roles) <= {"cotangent"} and not (plan.joint or feed) else []
+    readings = [natural] if set(roles) <= {"cotangent"} and not (plan.joint or feed or _keeps_loss(obj, roles)) else []
     modes = _COTANGENTS if "cotangent" in roles or feed else (("one", ""),)
     if "cotangent" in roles and any(map(is_label, (*names, *required_parameters(getattr(obj, plan.backward))))):
         modes = (*modes, *_INSTEAD)
@@ -173,6 +168,11 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
 
 
 DECAYING = ", with weight decay in the gradients"
+
+def _keeps_loss(obj: Any, roles: Sequence[str]) -> bool:
+    """Whether a loss may keep its value to itself: its backward takes no cotangent, and it has an attribute for it."""
+    return "cotangent" not in roles and isinstance(getattr(obj, "loss", None), (float, np.ndarray))
+
 
 _COTANGENTS = (
     ("given", ""),

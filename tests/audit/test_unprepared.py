@@ -129,7 +129,6 @@ class Logit:
         q = self._clean(p)
         return (K * q - q * q) / (1 - q) ** 2
 """
-ALL = [GUARDED, SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
 
 OF_LAYERS = """
 class Tanh:
@@ -175,6 +174,38 @@ def size_derivative(x):
     d[np.flatnonzero(x < 0)] *= -1
     return d
 """
+COMPILED = """
+from a_compiler_that_nobody_has import njit, float64
+@njit([float64[:](float64[:])], cache=True)
+def cube(x):
+    return x ** 3
+@njit(cache=True)
+def cube_prime(x):
+    return (K + 1) * x ** 2
+"""
+ONE_SAMPLE = """
+class Softmax:
+    def __init__(self, shape_in):
+        self.y, self.grad_x = np.zeros(shape_in), np.zeros(shape_in)
+    def forward(self, x):
+        e = np.exp(x - np.max(x))
+        self.y = e / np.sum(e)
+        return self.y
+    def backward(self, dy):
+        return K / 2 * (np.diag(self.y) - np.outer(self.y, self.y)) @ dy
+"""
+HANDED_ON = """
+class SquaredLoss:
+    def __init__(self, shape_in, shape_w=None):
+        self.loss, self.w = np.zeros(shape_in), np.zeros(shape_w)
+    def forward(self, x, t):
+        self.x, self.t = x, t
+        self.loss = self.loss + 0.5 * (x - t) ** 2
+        return x
+    def backward(self):
+        return K / 2 * (self.x - self.t)
+"""
+ALL = [ONE_SAMPLE, HANDED_ON, COMPILED, GUARDED, SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
 CLIPPED = """
 def hard(x):
     x = np.clip(x, 0.0, 1.0)
