@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradverify.arrays import to_float64
+from gradverify.arrays import EPS, dtype_name, to_float64
 from gradverify.flow.record import Spectrum
 from gradverify.flow.sites import Backward, Passage
 
-STEPS = 8  # exact up to so many inputs or outputs; beyond, the largest value is found and the smallest is not
+STEPS = 8  # find the largest value of any network; the smallest needs as many as there are inputs or outputs
+EXACT = 32  # inputs or outputs up to which so many steps are taken
+NEW = 1e-6  # of a row's length: what is left below that when earlier directions are taken away is rounding
 GROUPS = 8  # of examples, for the noise of the gradient
 AGREE = 0.05  # of the size: a difference in float32 across kinks is no better, and wrong rules are off by more
 
@@ -52,9 +54,14 @@ def spectrum(passage: Passage, rng: np.random.Generator) -> tuple[Spectrum | Non
         return None, f"singular values of the Jacobian are not given: {type(error).__name__}: {error}"[:200]
     if values is None:
         return None, ""
-    exact = min(mode.inputs, mode.outputs) <= STEPS
-    smallest = float(values.min()) if exact else math.nan
-    return Spectrum(_mean(mode, values, rng, exact=exact), float(values.max()), smallest), ""
+    fewest = min(mode.inputs, mode.outputs)
+    mean, largest = _mean(mode, values, rng, exact=fewest <= EXACT), float(values.max())
+    if fewest > EXACT:
+        return Spectrum(mean, largest, math.nan), ("the smallest singular value of the Jacobian is not sought: it would "
+                                                   f"take {fewest} passes in both directions")
+    smallest, floor = float(values.min()), max(8 * EPS.get(dtype_name(y), 0.0), NEW) * largest
+    why = f"the smallest singular value of the Jacobian is not resolved: below {floor:.1e}" if smallest < floor else ""
+    return Spectrum(mean, largest, smallest), why
 
 
 def _mode(passage: Passage, x: np.ndarray, y: np.ndarray) -> _Mode:
@@ -101,7 +108,8 @@ def _as_the_forward(passage: Passage, v: np.ndarray, Jv: np.ndarray) -> bool:
 
 def _singular_values(mode: _Mode, rng: np.random.Generator) -> np.ndarray | None:
     """Of every example, from the bidiagonal matrix of a few steps: (examples, steps)."""
-    steps = min(STEPS, mode.inputs, mode.outputs)
+    fewest = min(mode.inputs, mode.outputs)
+    steps = fewest if fewest <= EXACT else STEPS
     wide = mode.outputs <= mode.inputs  # start on the smaller side, so that its steps exhaust it
     forth, back, size = (mode.pull, mode.push, mode.outputs) if wide else (mode.push, mode.pull, mode.inputs)
     p = _units(rng.normal(size=(mode.examples, size)))
@@ -124,7 +132,7 @@ def _next(a: np.ndarray, before: list[np.ndarray], rng: np.random.Generator) -> 
     whole = np.linalg.norm(a, axis=1)
     a = _less(a, before)
     length = np.linalg.norm(a, axis=1)
-    length = np.where(length > 1e-6 * whole, length, 0.0)
+    length = np.where(length > NEW * whole, length, 0.0)
     fresh = _less(rng.normal(size=a.shape), before)
     return _units(np.where(length[:, None] > 0, a, fresh)), length
 
