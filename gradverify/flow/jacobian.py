@@ -57,8 +57,8 @@ def spectrum(passage: Passage, rng: np.random.Generator) -> tuple[Spectrum | Non
     fewest = min(mode.inputs, mode.outputs)
     mean, largest = _mean(mode, values, rng, exact=fewest <= EXACT), float(values.max())
     if fewest > EXACT:
-        return Spectrum(mean, largest, math.nan), ("the smallest singular value of the Jacobian is not sought: it would "
-                                                   f"take {fewest} passes in both directions")
+        return Spectrum(mean, largest, math.nan), ("the smallest singular value of the Jacobian is not sought: it "
+                                                   f"would take {fewest} passes in both directions")
     smallest, floor = float(values.min()), max(8 * EPS.get(dtype_name(y), 0.0), NEW) * largest
     why = f"the smallest singular value of the Jacobian is not resolved: below {floor:.1e}" if smallest < floor else ""
     return Spectrum(mean, largest, smallest), why
