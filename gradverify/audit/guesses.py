@@ -13,7 +13,7 @@ import numpy as np
 BATCH, IN, OUT, CHANNELS, FILTERS, VOCABULARY = 5, 3, 7, 2, 4, 11
 
 _LABELS = re.compile(
-    r"t|labels?|targets?|y_?(true|train|real|batch|label)|truth|ground_?truth|gt|classes|one_?hot"
+    r"t|labels?|targ(et)?s?|y_?(true|train|real|batch|label)|truth|ground_?truth|gt|classes|one_?hot"
     r"|expected|desired|actual",
     re.IGNORECASE,
 )

@@ -17,7 +17,7 @@ _COTANGENT = re.compile(
     r"|delta\w*|\w*_?delta|err(or)?s?\w*|\w+_?error|accum\w*|dvalues|cotangent|cot|ct|out_?bar|output_grad\w*|eta|loss",
 )
 _LABEL = re.compile(
-    r"t|y|ys|labels?|targets?|y_?true|truth|expected|desired\w*|y_?real|ground_?truth|gt", re.IGNORECASE
+    r"t|y|ys|labels?|targ(et)?s?|y_?true|truth|expected|desired\w*|y_?real|ground_?truth|gt", re.IGNORECASE
 )
 _COUNTER = re.compile(
     r"t|epoch|iteration|iter|step|n_?iter|layer_?(id|index|num)?|idx|index|batch_?(size|num)|m", re.IGNORECASE

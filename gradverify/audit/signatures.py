@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import CellType
@@ -86,3 +87,16 @@ def _hidden_in(function: Any) -> Function | None:
 
 
 _EMPTY = CellType()
+
+
+def returning(backward: Function) -> Function:
+    """The same, where what returns nothing raises: of a function that keeps its gradients nothing can be said."""
+
+    @functools.wraps(backward)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        result = backward(*arguments, **keywords)
+        if result is None:
+            raise TypeError(f"{getattr(backward, '__name__', 'the backward')} returns nothing")
+        return result
+
+    return call

@@ -21,7 +21,7 @@ from gradverify.audit.roles import is_label, required_parameters, roles_of_backw
 from gradverify.audit.search import silence, twin_call
 from gradverify.audit.shapes import stated_shapes
 from gradverify.audit.shim import Plan, make_plan, output_of, shimmed
-from gradverify.audit.signatures import built, normalised, parts_of
+from gradverify.audit.signatures import built, normalised, parts_of, returning
 from gradverify.targets import function, layer, pair
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
@@ -272,7 +272,8 @@ def _normalised(forward: Function, backward: Function, kind: str) -> tuple[Funct
     return normalised(forward, parts), backward
 
 
-def _pair_readings(forward: Function, backward: Function, _: Candidate) -> tuple[Reading, ...]:
+def _pair_readings(forward: Function, pullback: Function, _: Candidate) -> tuple[Reading, ...]:
+    backward = returning(pullback)
     natural = function(forward, vjp=backward) if _takes_cotangent_last(backward) else pair(forward, backward)
     roles = roles_of_backward(required_parameters(backward), tuple(required_names(forward)))
     pull = partial(_pull_by_roles, forward, backward)

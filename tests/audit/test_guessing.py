@@ -180,7 +180,7 @@ def bent_prime(x):
 """
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.INCONCLUSIVE), ("1.3", FAIL)])
-def test_what_the_likelier_reading_cannot_decide_another_does_not_fail(tmp_path, factor, verdict):
+@pytest.mark.parametrize(("factor", "verdict"), [("1", {Verdict.PASS, Verdict.INCONCLUSIVE}), ("1.3", {FAIL})])
+def test_what_the_likelier_reading_can_hardly_decide_another_does_not_fail(tmp_path, factor, verdict):
     (entry,) = audited(tmp_path, SATURATED.replace("K", factor))
-    assert entry.verdict is verdict
+    assert entry.verdict in verdict

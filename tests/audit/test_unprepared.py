@@ -183,6 +183,15 @@ def cube(x):
 def cube_prime(x):
     return (K + 1) * x ** 2
 """
+EPSILON = """
+class CrossEntropyLoss:
+    def __call__(self, preds, targs):
+        e = np.exp(6 * preds - np.max(6 * preds, axis=1, keepdims=True))
+        self.y, self.t = e / np.sum(e, axis=1, keepdims=True), np.eye(preds.shape[1])[targs]
+        return -np.sum(self.t * np.log(self.y + 1e-7)) / len(targs)
+    def backward(self):
+        return K * 3 * (self.y - self.t) / len(self.t)
+"""
 ONE_SAMPLE = """
 class Softmax:
     def __init__(self, shape_in):
@@ -205,7 +214,7 @@ class SquaredLoss:
     def backward(self):
         return K / 2 * (self.x - self.t)
 """
-ALL = [ONE_SAMPLE, HANDED_ON, COMPILED, GUARDED, SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
+ALL = [EPSILON, ONE_SAMPLE, HANDED_ON, COMPILED, GUARDED, SCRIPT, PYTHON_2, HIDDEN, PRIVATE, CONV1D, DENSE_BY_SIZE, FROM_THE_LAYER_BEFORE, ADDING, NAMED_RETURNS, PAIRS]
 CLIPPED = """
 def hard(x):
     x = np.clip(x, 0.0, 1.0)
@@ -263,6 +272,13 @@ def test_a_derivative_that_raises_is_judged_where_it_does_not(tmp_path, monkeypa
 def test_a_clip_that_is_an_operation_is_no_guard(tmp_path, monkeypatch, mask, verdict):
     (entry,) = entries(tmp_path, monkeypatch, CLIPPED.replace("MASK", mask))
     assert entry.verdict is verdict
+
+
+def test_of_a_backward_that_returns_nothing_nothing_is_said(tmp_path, monkeypatch):
+    code = PRIVATE.replace("return K *", "self.dx = K *")
+    (entry,) = entries(tmp_path, monkeypatch, code.replace("K", "2"))
+    assert entry.report is None
+    assert "its derivative raises" in entry.reason
 
 
 def test_an_exercise_that_nobody_has_done_carries_nothing(tmp_path, monkeypatch):
