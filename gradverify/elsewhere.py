@@ -58,7 +58,7 @@ def _at_drawn_inputs(judge: Judge, options: Options) -> Elsewhere | None:
 
 
 def _in_another_batch(judge: Judge, fails: Fails, inputs: Inputs) -> Elsewhere | None:
-    """A sum over samples that is missing shows in no batch of one, and a squeezed axis in no other."""
+    """A sum over samples that is missing shows in no batch of one."""
     given, rebuild = arrays_in(inputs)
     variation = another_batch(given)
     if variation is None or sum(map(np.size, given.values())) > _DEAR:

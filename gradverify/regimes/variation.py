@@ -93,11 +93,12 @@ def _resampled(rng: np.random.Generator, old: np.ndarray, shape: tuple[int, ...]
 
 
 def another_batch(given: Arrays) -> Variation | None:
-    """Three samples where there was one, one where there were several: the first axis of the first array."""
-    first = next((np.shape(x)[0] for x in given.values() if np.ndim(x) and np.size(x)), None)
-    if first is None:
-        return None
-    return Variation(tuple((3 if n == 1 else 1) if n == first else n for n in axes_of(given)))
+    """Three samples where one was given: the first axis of the first array that has more than one axis.
+
+    Not one where there were several: a matrix of one row may be another problem than one of five.
+    """
+    first = next((np.shape(x)[0] for x in given.values() if np.ndim(x) > 1 and np.size(x)), None)
+    return Variation(tuple(3 if n == 1 else n for n in axes_of(given))) if first == 1 else None
 
 
 def widened(given: Arrays, variation: Variation) -> Variation | None:

@@ -1,4 +1,7 @@
-"""Wrong in a batch that the user did not give: a batch of one hides sums over samples, any other a squeezed axis."""
+"""Wrong in a batch that the user did not give: a batch of one hides sums over samples, any other a squeezed axis.
+
+Beside them what is right at the sizes and points given, and means something else at others.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,23 @@ def squared_grad(x, t):
     return 2 * (x - t) / x.size, -2 * (x - t) / x.size
 
 
+def two_largest(x):
+    return np.sort(x)[-2:].mean()
+
+
+def two_largest_grad(x):
+    return np.isin(np.arange(len(x)), np.argsort(x)[-2:]) * 0.5
+
+
+def least_squares(a, b):
+    return np.sum(np.linalg.lstsq(a, b, rcond=None)[0] ** 2)
+
+
+def least_squares_grad(a, b):
+    x, p = np.linalg.lstsq(a, b, rcond=None)[0], np.linalg.pinv(a)
+    return -2 * np.outer(p.T @ x, x) + 2 * np.outer(b - a @ x, p @ p.T @ x), 2 * p.T @ x
+
+
 ONE, LABEL = drawn(1, 3), np.array([2])
 
 CASES = [
@@ -74,7 +94,11 @@ CASES = [
           (ONE, drawn(3, 2)), "w", "overwritten", QUICK),
     Wrong("five samples through a matrix: wrong for one",
           gv.pair(dense, lambda dy, c: dense_back(dy, c, wrong="squeezed")), (drawn(5, 3), drawn(3, 2)), "w", "factor",
-          QUICK),
+          {"search": "deep"}),
+    Right("the mean of the two largest, which of one is another", gv.function(two_largest, gradient=two_largest_grad),
+          drawn(6)),
+    Right("least squares of five equations, whose formula is none for one",
+          gv.function(least_squares, gradient=least_squares_grad), (drawn(5, 3), drawn(5))),
     Right("cross-entropy of one sample", gv.function(cross_entropy, gradient=cross_entropy_grad), (ONE, LABEL)),
     Wrong("cross-entropy of one sample: the mean forgotten",
           gv.function(cross_entropy, gradient=lambda z, labels: cross_entropy_grad(z, labels, mean=False)),

@@ -237,7 +237,7 @@ CASES = [
           PROBABILITIES, "p",
           "wrt-logits"),
     Wrong("nll of probabilities: reciprocal forgotten", of(nll_of_probabilities, lambda p: -ONE_HOT / 4),
-          PROBABILITIES, "p", "unexplained"),
+          PROBABILITIES, "p", "wrong-slope"),
     Right("bce", of(bce, lambda p: (p - BINARY) / (p * (1 - p)) / p.size), PROBABILITIES),
     Wrong("bce: as if of logits", of(bce, lambda p: (p - BINARY) / p.size), PROBABILITIES, "p",
           "wrt-logits"),
