@@ -1,10 +1,10 @@
 """`gradverify audit` on repositories and packages that nobody prepared: what of their derivatives was tried, and what came of it.
 
-    python benchmarks/audits.py run FOLDER_OR_PACKAGE ...     audits each, keeps its entries as JSON, writes the table
-    python benchmarks/audits.py write                         writes the table again from the entries that are kept
+    python benchmarks/audits.py run SET FOLDER_OR_PACKAGE ...  audits each, keeps its entries as JSON, writes the tables
+    python benchmarks/audits.py write                          writes the tables again from the entries that are kept
 
-A place is a checked-out repository, a folder of an unpacked package, or the name of an installed one. Each gets at most
-SECONDS of wall clock; what is left open then is counted as such. Entries go to ``build/audits/``, the table to
+SET is one of those below: how far a place was known to whoever built the audit when it was measured. A place is a checked-out repository, a folder of an unpacked package, or the name of an installed one. Each gets at most
+SECONDS of wall clock; what is left open then is counted as such. Entries go to ``build/audits/SET/``, the tables to
 reports/audits/README.md; what is known of each failure by hand stands in reports/audits/by-hand.toml and is joined to it:
 a failure without such a line is counted as not looked at. Nothing is configured for any of them.
 """
@@ -25,7 +25,14 @@ import gradverify as gv
 
 ROOT = Path(__file__).parents[1]
 KEPT, REPORT = ROOT / "build/audits", ROOT / "reports/audits/README.md"
-SECONDS, JOBS, TIMEOUT = 240, 2, 120
+SECONDS, JOBS, TIMEOUT = 240, 1, 120
+
+SETS = {
+    "known": "Repositories that the audit was built on",
+    "second": "Repositories that were measured untouched first and then built on",
+    "unseen": "Repositories that nobody here had looked at, untouched",
+    "packages": "Packages from the registry",
+}
 
 # Reasons for not trying, by what they say.
 REASONS = (
@@ -39,8 +46,9 @@ REASONS = (
 )
 
 
-def run(places):
-    KEPT.mkdir(parents=True, exist_ok=True)
+def run(arguments):
+    kind, *places = arguments
+    (KEPT / kind).mkdir(parents=True, exist_ok=True)
     for place in places:
         name, started, before = Path(place).resolve().name if Path(place).exists() else place, time.monotonic(), spent()
         until = started + SECONDS
@@ -50,9 +58,9 @@ def run(places):
                 raise KeyboardInterrupt
 
         report = gv.audit(place, jobs=JOBS, timeout=TIMEOUT, progress=in_time)
-        report.to_json(KEPT / f"{name}.json")
+        report.to_json(KEPT / kind / f"{name}.json")
         facts = {"wall": time.monotonic() - started, "cpu": spent() - before}
-        (KEPT / f"{name}.facts").write_text(json.dumps(facts))
+        (KEPT / kind / f"{name}.facts").write_text(json.dumps(facts))
         print(f"{name:42s} {report.summary}", flush=True)
     write()
 
@@ -62,8 +70,8 @@ def spent():
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
 
 
-def entries(name):
-    content = json.loads((KEPT / f"{name}.json").read_text())
+def entries(place):
+    content = json.loads(place.read_text())
     return content["reports"]
 
 
@@ -84,10 +92,10 @@ def known():
     return tomllib.loads(path.read_text()) if path.exists() else {}
 
 
-def row(name, judged):
-    found = entries(name)
+def row(place, judged):
+    found, name = entries(place), place.stem
     counts = Counter(map(outcome, found))
-    facts = json.loads((KEPT / f"{name}.facts").read_text())
+    facts = json.loads(place.with_suffix(".facts").read_text())
     failed = [r["meta"]["symbol"] for r in found if outcome(r) == "fail"]
     by_hand = Counter(judged.get(name, {}).get(symbol, "open: ").split(":")[0] for symbol in failed)
     tried = len(found) - counts["not tried"]
@@ -108,32 +116,37 @@ def table(rows):
 
 
 def write():
-    names, judged = sorted(p.stem for p in KEPT.glob("*.json")), known()
-    rows = [row(name, judged) for name in names]
-    reasons = Counter(reason(r) for name in names for r in entries(name) if outcome(r) == "not tried")
-    carried, tried = sum(r[1] for r in rows), sum(r[2] for r in rows)
+    judged = known()
+    kept = {kind: sorted((KEPT / kind).glob("*.json")) for kind in SETS}
     lines = [
         "# Audits of code that nobody prepared", "",
         "Written by `python benchmarks/audits.py` from the entries of its last run: no configuration, one seed,",
-        f"{JOBS} workers on {os.cpu_count()} shared cores, at most {SECONDS} s a place and {TIMEOUT} s a derivative.", "",
-        f"**{tried} of {carried} derivatives tried ({tried / carried:.0%}).**", "",
-        *known().get("notes", {}).get("lines", []), "", *table(rows), "", "## Why the rest was not tried", "", "| reason | derivatives |", "|---|---|",
-        *(f"| {word} | {n} |" for word, n in reasons.most_common()), "", "## Failures, looked at by hand", "",
-        *by_hand(names, judged),
+        f"{JOBS} worker on {os.cpu_count()} shared cores, at most {SECONDS} s a place and {TIMEOUT} s a derivative.", "",
+        *judged.get("notes", {}).get("lines", []),
+        *(line for kind, places in kept.items() if places for line in section(SETS[kind], places, judged)),
+        "", "## Failures, looked at by hand", "", "| where | judged | what is wrong |", "|---|---|---|",
+        *(line for places in kept.values() for place in places for line in by_hand(place, judged)),
     ]  # fmt: skip
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text("\n".join(lines) + "\n")
 
 
-def by_hand(names, judged):
-    yield "| where | judged | what is wrong |"
-    yield "|---|---|---|"
-    for name in names:
-        for report in entries(name):
-            if outcome(report) == "fail":
-                symbol = report["meta"]["symbol"]
-                word, _, text = judged.get(name, {}).get(symbol, "not looked at: ").partition(":")
-                yield f"| {name}, `{symbol}` | {word} | {text.strip()} |"
+def section(title, places, judged):
+    rows = [row(place, judged) for place in places]
+    reasons = Counter(reason(r) for place in places for r in entries(place) if outcome(r) == "not tried")
+    carried, tried = sum(r[1] for r in rows), sum(r[2] for r in rows)
+    yield from ("", f"## {title}", "", f"**{tried} of {carried} derivatives tried ({tried / carried:.0%}).**", "")
+    yield from table(rows)
+    yield from ("", "Why the rest was not tried:", "", "| reason | derivatives |", "|---|---|")
+    yield from (f"| {word} | {n} |" for word, n in reasons.most_common())
+
+
+def by_hand(place, judged):
+    for report in entries(place):
+        if outcome(report) == "fail":
+            symbol = report["meta"]["symbol"]
+            word, _, text = judged.get(place.stem, {}).get(symbol, "not looked at: ").partition(":")
+            yield f"| {place.stem}, `{symbol}` | {word} | {text.strip()} |"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from gradverify.arrays import is_floating
 from gradverify.audit.advising import advice
 from gradverify.audit.answers import ERRORS, Answer
-from gradverify.audit.conventions import in_conventions
+from gradverify.audit.conventions import in_conventions, is_epsilon
 from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.examples import Example, examples_for
 from gradverify.audit.guards import guarded_arguments
@@ -210,7 +210,9 @@ def _failures_at(trial: Trial, passed: Answer, seed: int, regime: str) -> list[C
         others = [_check(trial, n, arguments, seed, search, search="none") for n in decaying if tried.rank == 1]
         if any(other is not None and other.rank == 0 for other in others):
             return []
-        return [replace(c, regime=regime) for c in tried.report.checks if c.verdict is Verdict.FAIL]
+        failed = [replace(c, regime=regime) for c in tried.report.checks if c.verdict is Verdict.FAIL]
+        is_loss = "label" in roles_of(required_names(trial.forward))
+        return [c for c in failed if not (is_loss and is_epsilon(c))]
     return []
 
 
