@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gradverify.records import Options
 from gradverify.targets.record import Target
 
@@ -13,3 +15,17 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     from gradverify.frameworks.tensorflow.target import make_target as make
 
     return make(obj, inputs, options)
+
+
+def to_host(value: Any) -> np.ndarray:
+    """The same numbers as a new NumPy array of the same dtype."""
+    from gradverify.frameworks.tensorflow.tensors import to_host as host
+
+    return host(value)
+
+
+def like(leaf: Any, array: np.ndarray) -> Any:
+    """An array as a tensor of the dtype and on the device of another."""
+    from gradverify.frameworks.tensorflow.tensors import from_host
+
+    return from_host(array, leaf.dtype, getattr(leaf, "device", ""))
