@@ -130,15 +130,10 @@ def _ask(question: Question, seed: int, known: Arrays | None) -> Estimate:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", _complex_warning())
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
             return _answer(question, np.random.default_rng(seed), known)
     except Exception as error:  # whatever a forward raises on a foreign array is a refusal
         return replace(question.estimate(np.nan, np.inf, "unsupported"), note=refusal(error))
-
-
-def _complex_warning() -> type[Warning]:
-    home: Any = getattr(np, "exceptions", np)  # moved there in numpy 1.25
-    return home.ComplexWarning  # type: ignore[no-any-return]
 
 
 def _answer(question: Question, rng: np.random.Generator, known: Arrays | None) -> Estimate:
