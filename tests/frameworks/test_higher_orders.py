@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import autograd.numpy as anp
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import tensorflow as tf
-import torch
-from autograd.extend import defvjp, primitive
 
 import gradverify as gv
-from tests.torch_functions import elementwise
+
+anp = pytest.importorskip("autograd.numpy")
+jax = pytest.importorskip("jax")
+tf = pytest.importorskip("tensorflow")
+torch = pytest.importorskip("torch")
+
+import jax.numpy as jnp  # noqa: E402
+from autograd.extend import defvjp, primitive  # noqa: E402
+
+from tests.torch_functions import elementwise  # noqa: E402
 
 X = np.random.default_rng(5).normal(size=(1, 3))
 
