@@ -93,9 +93,10 @@ def _fails_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, 
 
 def _is_broadcast(claim: WrongClaim, trial: Trial) -> bool:
     """Whether a gradient differs in shape where one of the two is 1: in sizes nobody gave, a leaf may be broadcast."""
-    leaf = np.shape(trial.point[claim.leaf]) if claim.leaf in trial.point else ()
-    pairs = list(zip(leaf[::-1], (claim.shape or ())[::-1], strict=False))
-    return claim.cause == "shape" and all(a == b or 1 in (a, b) for a, b in pairs)
+    leaf, shape = np.shape(trial.point.get(claim.leaf, 0.0)), claim.shape
+    if claim.cause != "shape" or shape is None or len(shape) != len(leaf):
+        return False
+    return all(a == b or 1 in (a, b) for a, b in zip(leaf, shape, strict=True))
 
 
 def _notes(targets: tuple[Target, ...], printed: str) -> tuple[str, ...]:

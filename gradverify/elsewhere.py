@@ -23,7 +23,6 @@ Rebuild = Callable[[Arrays], Inputs]
 _DRAWN = {"none": 8, "quick": 8, "deep": 32}
 _VARIED = 80
 _SHRINKING = 60  # more of them, to make a failure simpler
-_DEAR = 2**13  # numbers in the inputs from which on another batch is tried by a deep search alone
 _BLURRED = 1e3  # times what a pass must reach
 
 
@@ -36,15 +35,15 @@ class Elsewhere:
 
 
 def look_elsewhere(judge: Judge, fails: Fails, inputs: Inputs, options: Options) -> Elsewhere | None:
-    """The first failure at inputs that `draw=` makes, in another batch, or the simplest that a deep search finds."""
+    """The first failure at inputs that `draw=` makes; in a deep search in another batch, or the simplest it finds.
+
+    Other sizes are tried for those who ask: what is written for one row, (1, n), need not be meant for more.
+    """
     found = _at_drawn_inputs(judge, options)
     # Only a draw= of the user's knows what is admissible in another shape where he names a domain.
-    if found is not None or options.search == "none" or options.draw is not None or options.domain:
+    if found is not None or options.search != "deep" or options.draw is not None or options.domain:
         return found
-    found = _in_another_batch(judge, fails, inputs)
-    if found is None and options.search == "deep":
-        found = _at_varied_inputs(judge, fails, inputs, options)
-    return found
+    return _in_another_batch(judge, fails, inputs) or _at_varied_inputs(judge, fails, inputs, options)
 
 
 def _at_drawn_inputs(judge: Judge, options: Options) -> Elsewhere | None:
@@ -61,7 +60,7 @@ def _in_another_batch(judge: Judge, fails: Fails, inputs: Inputs) -> Elsewhere |
     """A sum over samples that is missing shows in no batch of one."""
     given, rebuild = arrays_in(inputs)
     variation = another_batch(given)
-    if variation is None or sum(map(np.size, given.values())) > _DEAR:
+    if variation is None:
         return None
     fails_at = partial(_fails_at, fails, given, rebuild)
     return _failure(judge, given, rebuild, variation) if _counts(fails_at, given, variation) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,34 @@ def test_a_deep_search_ends_with_its_budget_and_says_so():
 def test_how_far_off_a_gradient_is_is_told_in_units_of_the_expected_one(factor, said):
     wrong = gv.function(np.sin, derivative=lambda x: factor * np.cos(x))
     assert said in str(gv.check(wrong, X, search="none"))
+
+
+def test_a_name_that_is_bound_later_is_no_constant_and_no_error():
+    def forward(x):
+        return np.sin(x) if len(x) else later
+
+    report = gv.check(gv.function(forward, derivative=np.cos), np.linspace(0.1, 1.0, 5), search="none")
+    later = 0.5
+    assert report.ok
+
+
+def test_a_decorated_forward_with_a_setting_is_explained_like_any_other():
+    def decorated(function):
+        @functools.wraps(function)
+        def call(*arguments, **keywords):
+            return function(*arguments, **keywords)
+
+        return call
+
+    class Scaled:
+        @decorated
+        def forward(self, x, scale=0.5):
+            self.x = x
+            return np.sin(x) * np.exp(scale * x)
+
+        def backward(self, dy):
+            return dy * np.cos(self.x)
+
+    (check,) = gv.check(Scaled(), np.linspace(0.1, 1.0, 5), search="none").checks
+    assert check.verdict is gv.Verdict.FAIL
+    assert check.causes[0].name != "explanation-unavailable"

@@ -27,7 +27,8 @@ def in_conventions(
     for its other readers and no wrong gradient.
     """
     checks = tuple(c for c in report.checks if not (_is_slight(c) or _is_guarded(c, guarded)))
-    checks = tuple(c for c in checks if not (is_loss and (_is_clipped(c) or is_epsilon(c))))
+    if is_loss:
+        checks = tuple(_negligible(c) if is_epsilon(c) else c for c in checks if is_epsilon(c) or not _is_clipped(c))
     if not checks:  # nothing but what is left out: as good as right
         checks = tuple(replace(c, verdict=Verdict.PASS, reason="", causes=()) for c in report.checks)
     checks = tuple(_stability(c) if c.reason == "nonfinite" and c.regime in LARGE else c for c in checks)
@@ -74,6 +75,11 @@ def is_epsilon(check: Check) -> bool:
 
 
 _EPSILON, _EPSILON_ELSEWHERE = 1e-4, 1e-2
+
+
+def _negligible(check: Check) -> Check:
+    """What is known of it stays in the report: how far the gradient is off, and from what."""
+    return replace(check, verdict=Verdict.PASS, reason="negligible", causes=())
 
 
 def _is_clipped(check: Check) -> bool:

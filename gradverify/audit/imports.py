@@ -13,8 +13,8 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial, wraps
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -38,9 +38,7 @@ _OLD_NUMPY = {
 
 
 def revive_old_names() -> None:
-    """``np.float``, ``collections.Hashable`` and their like exist again, and ``np.zeros(None)`` is a scalar."""
-    for name in ("zeros", "ones", "empty"):
-        setattr(np, name, _of_no_shape(getattr(np, name)))
+    """``np.float``, ``collections.Hashable`` and their like exist again."""
     for name, value in _OLD_NUMPY.items():
         if name not in np.__dict__:
             setattr(np, name, value)
@@ -49,14 +47,6 @@ def revive_old_names() -> None:
             setattr(collections, name, getattr(collections.abc, name))
     builtins.unicode = getattr(builtins, "unicode", str)  # type: ignore[attr-defined]
     builtins.xrange = getattr(builtins, "xrange", range)  # type: ignore[attr-defined]
-
-
-def _of_no_shape(make: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(make)
-    def made(shape: Any = (), *arguments: Any, **keywords: Any) -> Any:
-        return make(() if shape is None else shape, *arguments, **keywords)
-
-    return made
 
 
 class Absent:

@@ -11,6 +11,7 @@ import ast
 import builtins
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import decode_source
@@ -21,9 +22,8 @@ from typing import Any
 
 import numpy as np
 
-_PYTHON_2 = re.compile(
-    r"\bxrange\s*\(|\.(iteritems|itervalues|has_key)\(|\braw_input\(|^import cPickle|^\s*print\s+[\"'\w]", re.MULTILINE
-)
+_NAMES_OF_2 = frozenset(("xrange", "raw_input", "cPickle", "iteritems", "itervalues", "has_key"))
+_PRINTS = re.compile(r"^\s*print\s+[\"'\w]", re.MULTILINE)
 _TRUE_DIVISION = re.compile(r"from __future__ import [^\n]*\bdivision\b")
 _CARES_FOR_3 = re.compile(r"\bsix\b|sys\.version|\bexcept NameError|from builtins import|from past")
 PROJECT: list[Path] = []  # the root of the project whose modules are imported now
@@ -60,7 +60,26 @@ class _Older(ast.NodeTransformer):
 def _is_of_python_2(root: Path) -> bool:
     """Whether any file of a project is code of Python 2."""
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in islice(sorted(root.rglob("*.py")), _MOST))
-    return any(_PYTHON_2.search(text) and not _CARES_FOR_3.search(text) for text in texts)
+    return any(_speaks_python_2(text) and not _CARES_FOR_3.search(text) for text in texts)
+
+
+def _speaks_python_2(text: str) -> bool:
+    """By its syntax, not its words: a comment may speak of `xrange`, and a docstring begin a line with "print"."""
+    if not _PRINTS.search(text) and not any(name in text for name in _NAMES_OF_2):
+        return False
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return _PRINTS.search(text) is not None
+    return not _NAMES_OF_2.isdisjoint(_names_in(tree))
+
+
+def _names_in(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        else:
+            yield getattr(node, "id", "") or getattr(node, "attr", "")
 
 
 def _tree_of(text: str, path: str) -> ast.Module:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -93,12 +94,16 @@ def _resampled(rng: np.random.Generator, old: np.ndarray, shape: tuple[int, ...]
 
 
 def another_batch(given: Arrays) -> Variation | None:
-    """Three samples where one was given: the first axis of the first array that has more than one axis.
+    """Several samples where one was given: the first axis of the first array that has more than one axis.
+
+    So many as no other axis has entries, or two leaves would seem to belong together.
 
     Not one where there were several: a matrix of one row may be another problem than one of five.
     """
     first = next((np.shape(x)[0] for x in given.values() if np.ndim(x) > 1 and np.size(x)), None)
-    return Variation(tuple(3 if n == 1 else n for n in axes_of(given))) if first == 1 else None
+    axes = axes_of(given)
+    several = next(n for n in count(3) if n not in axes)
+    return Variation(tuple(several if n == 1 else n for n in axes)) if first == 1 else None
 
 
 def widened(given: Arrays, variation: Variation) -> Variation | None:

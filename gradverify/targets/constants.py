@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from types import CellType
 from typing import Any
 
 _DEPTH = 3  # calls from function to function that are followed
@@ -47,6 +48,9 @@ def _of_value(value: Any, depth: int, seen: set[int]) -> Iterator[float]:
         yield from _of(value, depth, seen)
 
 
+_EMPTY = CellType()
+
+
 def _of_function(function: Any, depth: int, seen: set[int]) -> Iterator[float]:
     codes = [function.__code__]
     names: list[str] = []
@@ -61,5 +65,5 @@ def _of_function(function: Any, depth: int, seen: set[int]) -> Iterator[float]:
         used = function.__globals__.get(name)
         if isinstance(used, (int, float)) or getattr(used, "__module__", "").split(".")[0] == package:
             yield from _of_value(used, depth - 1, seen)
-    for cell in function.__closure__ or ():
+    for cell in (c for c in function.__closure__ or () if c != _EMPTY):
         yield from _of_value(cell.cell_contents, depth - 1, seen)

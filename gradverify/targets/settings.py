@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from types import CellType
 from typing import Any
 
 import numpy as np
@@ -73,24 +74,29 @@ def _of_object(obj: Any, depth: int, seen: set[int]) -> Iterator[Setting]:
             yield Setting(name, value, partial(own.__setitem__, name))
         else:
             yield from _of(value, depth - 1, seen)
-    for method in vars(type(obj)).values():
+    for method in (m for cls in type(obj).__mro__ for m in vars(cls).values()):
         if inspect.isfunction(method):
             yield from _of_function(method, depth, seen)
 
 
-def _of_function(function: Any, depth: int, seen: set[int]) -> Iterator[Setting]:
+def _of_function(wrapped: Any, depth: int, seen: set[int]) -> Iterator[Setting]:
+    function = inspect.unwrap(wrapped)
     for name, parameter in inspect.signature(function).parameters.items():
         if _is_setting(parameter.default):
             yield Setting(name, parameter.default, partial(_put_default, function, name))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        put = partial(setattr, cell, "cell_contents")
-        yield from _value(name, cell.cell_contents, put, depth, seen)
+        if cell != _EMPTY:
+            put = partial(setattr, cell, "cell_contents")
+            yield from _value(name, cell.cell_contents, put, depth, seen)
     names = function.__globals__
     package = str(names.get("__name__", "")).split(".")[0]
     for name in _global_names(function.__code__):
         value = names.get(name)
         if _is_setting(value) or str(getattr(value, "__module__", "")).split(".")[0] == package:
             yield from _value(name, value, partial(names.__setitem__, name), depth, seen)
+
+
+_EMPTY = CellType()
 
 
 def _value(name: str, value: Any, put: Put, depth: int, seen: set[int]) -> Iterator[Setting]:

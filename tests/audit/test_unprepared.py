@@ -205,8 +205,8 @@ class Softmax:
 """
 HANDED_ON = """
 class SquaredLoss:
-    def __init__(self, shape_in, shape_w=None):
-        self.loss, self.w = np.zeros(shape_in), np.zeros(shape_w)
+    def __init__(self, shape_in):
+        self.loss = np.zeros(shape_in)
     def forward(self, x, t):
         self.x, self.t = x, t
         self.loss = self.loss + 0.5 * (x - t) ** 2
@@ -293,4 +293,21 @@ def test_relative_imports_work_where_a_folder_is_no_package(tmp_path, monkeypatc
     (tmp_path / "project/scale.py").write_text("FACTOR = 2\n")
     code = PRIVATE.replace("K", "FACTOR")
     (entry,) = entries(tmp_path, monkeypatch, f"from ..scale import FACTOR\n{code}", "project/parts/square.py")
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+def test_a_docstring_that_speaks_of_printing_makes_no_code_of_python_2(tmp_path, monkeypatch):
+    code = '''
+class Half:
+    """Half the square.
+
+    print losses every epoch; nothing here calls xrange(
+    """
+    def forward(self, x):
+        self.x = x
+        return 1 / 2 * x ** 2
+    def backward(self, dy):
+        return self.x * dy
+'''
+    (entry,) = entries(tmp_path, monkeypatch, code)
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")

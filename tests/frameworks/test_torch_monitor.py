@@ -202,3 +202,15 @@ NONSENSE = [
 def test_what_makes_no_sense_is_refused_by_name(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_training_step_by_function_transforms_goes_on_while_watched():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    with gv.monitor_flow(net):
+        for _ in range(4):
+            net(x).sum().backward()
+        parameters = {name: p.detach() for name, p in net.named_parameters()}
+        gradients = torch.func.grad(lambda p: torch.func.functional_call(net, p, (x,)).sum())(parameters)
+    assert gradients.keys() == parameters.keys()

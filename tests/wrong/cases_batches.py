@@ -6,7 +6,7 @@ Beside them what is right at the sizes and points given, and means something els
 from __future__ import annotations
 
 import numpy as np
-from catalogue import QUICK, Right, Wrong
+from catalogue import Right, Wrong
 
 import gradverify as gv
 
@@ -77,6 +77,18 @@ def least_squares_grad(a, b):
     return -2 * np.outer(p.T @ x, x) + 2 * np.outer(b - a @ x, p @ p.T @ x), 2 * p.T @ x
 
 
+def row_softmax(x):
+    e = np.exp(x - x.max())
+    y = e / e.sum()
+    return y, y
+
+
+def against(target):
+    """A mean squared error written for the shape of its target, and its gradient."""
+    return gv.function(lambda x: np.mean((x - target) ** 2), gradient=lambda x: 2 * (x - target) / target.size)
+
+
+DEEP = {"search": "deep"}
 ONE, LABEL = drawn(1, 3), np.array([2])
 
 CASES = [
@@ -88,10 +100,10 @@ CASES = [
     Right("a bias beside one sample, searched deeply", gv.pair(biased, biased_back), (ONE, drawn(3)),
           {"search": "deep"}),
     Wrong("a bias averaged over one sample", gv.pair(biased, lambda dy, c: biased_back(dy, c, reduce=np.mean)),
-          (ONE, drawn(3)), "b", "factor", QUICK),
+          (ONE, drawn(3)), "b", "factor", DEEP),
     Right("one sample through a matrix", gv.pair(dense, dense_back), (ONE, drawn(3, 2))),
     Wrong("one sample through a matrix: the first alone", gv.pair(dense, lambda dy, c: dense_back(dy, c, wrong="first")),
-          (ONE, drawn(3, 2)), "w", "overwritten", QUICK),
+          (ONE, drawn(3, 2)), "w", "overwritten", DEEP),
     Wrong("five samples through a matrix: wrong for one",
           gv.pair(dense, lambda dy, c: dense_back(dy, c, wrong="squeezed")), (drawn(5, 3), drawn(3, 2)), "w", "factor",
           {"search": "deep"}),
@@ -102,6 +114,14 @@ CASES = [
     Right("cross-entropy of one sample", gv.function(cross_entropy, gradient=cross_entropy_grad), (ONE, LABEL)),
     Wrong("cross-entropy of one sample: the mean forgotten",
           gv.function(cross_entropy, gradient=lambda z, labels: cross_entropy_grad(z, labels, mean=False)),
-          (ONE, LABEL), "z", "factor", QUICK),
+          (ONE, LABEL), "z", "factor", DEEP),
+    Right("a softmax written for one row",
+          gv.pair(row_softmax, lambda dy, y: dy @ (np.diag(y[0]) - y.T @ y)), drawn(1, 4)),
+    Right("an error against one row that the loss keeps", against(drawn(1, 3)), ONE),
+    Wrong("a row sum whose gradient is squeezed", gv.pair(lambda x: (np.sum(x**2, axis=1), x),
+          lambda dy, x: np.squeeze(2 * x * dy[:, None])), drawn(5, 3), "x", "shape", DEEP),
+    Right("a bias row beside as many rows as a deep search tries",
+          gv.pair(lambda b, x: (x + b, (b, x)), lambda dy, c: (np.sum(dy, axis=0, keepdims=True), dy)),
+          (drawn(1, 4), drawn(3, 4)), DEEP),
     Right("squared error of one sample", gv.function(squared, gradient=squared_grad), (ONE, drawn(1, 3))),
 ]

@@ -64,7 +64,8 @@ class Steps:
             if self.backwards or (kept and (column in kept or self.last.grad is not None) and self._went_back()):
                 self._begin()
             size = y.numel()
-            if size <= SMALL and column in calm and column not in kept and y.grad_fn is not None:
+            plain = y.grad_fn is not None and not torch._C._functorch.is_functorch_wrapped_tensor(y)  # noqa: SLF001
+            if size <= SMALL and column in calm and column not in kept and plain:
                 y.retain_grad()
                 kept[column] = y, _version(y), size
                 self.last = y
