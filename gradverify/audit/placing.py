@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
-from gradverify.targets.gradients import names_gradient_of, plain
+from gradverify.targets.gradients import flat, names_gradient_of, plain
 from gradverify.targets.graph import floating_of
 from gradverify.targets.parameters import find_parameters
 
@@ -62,12 +62,6 @@ def _returned_params(
         if len(same) == len(rivals):  # in the order of the parameters
             places[path] = ("returned", same[rivals.index(path)])
     return places
-
-
-def flat(result: Any) -> list[Any]:
-    """The parts of nested tuples and lists in their order."""
-    groups = [flat(part) if isinstance(part, (tuple, list)) else [part] for part in result]
-    return [part for group in groups for part in group]
 
 
 def place_of_input(

@@ -19,11 +19,11 @@ import numpy as np
 from gradverify.arrays import flatten, is_floating
 from gradverify.audit.losses import LOSSES
 from gradverify.audit.mined import returned_words
-from gradverify.audit.placing import flat, place_of_input, places_of_params
+from gradverify.audit.placing import place_of_input, places_of_params
 from gradverify.audit.preparing import RATE, Descent
 from gradverify.audit.roles import required_parameters, roles_of_backward
 from gradverify.targets.calling import random_state, set_random_state
-from gradverify.targets.gradients import plain
+from gradverify.targets.gradients import flat, plain
 from gradverify.targets.graph import fetch, floating_of
 
 _OUTPUTS = ("output", "out", "outputs", "o", "a", "y", "z", "h", "result", "activation", "activations", "yhat", "ypred",

@@ -59,41 +59,39 @@ def _by_structure(result: Any, leaves: Sequence[str]) -> Arrays | None:
     """Gradients in nests of dicts and lists like the inputs' own: all of one of them, or one nest for each."""
     roots = list(dict.fromkeys(re.split(r"[.\[]", leaf)[0] for leaf in leaves))
     if isinstance(result, Mapping):
-        ways = [[(root, result)] for root in roots]
-    elif isinstance(result, (tuple, list)) and len(result) == len(roots) and any(map(_is_nest, result)):
-        ways = [list(zip(roots, result, strict=True))]
-    else:
+        return next((found for root in roots if (found := _along(result, root, leaves)) is not None), None)
+    if not isinstance(result, (tuple, list)) or len(result) != len(roots):
         return None
-    for way in ways:
-        parts = [_along(part, root, leaves) for root, part in way]
-        if all(part is not None for part in parts):
-            return {leaf: g for part in parts for leaf, g in (part or {}).items()}
-    return None
+    if not any(isinstance(part, Mapping) for part in result):
+        return None
+    return _merged([_along(part, root, leaves) for root, part in zip(roots, result, strict=True)])
 
 
-def _is_nest(part: Any) -> bool:
-    return isinstance(part, Mapping)
+def _merged(parts: Sequence[Arrays | None]) -> Arrays | None:
+    """All of them in one; None if one is None."""
+    if any(part is None for part in parts):
+        return None
+    return {leaf: g for part in parts for leaf, g in (part or {}).items()}
 
 
 def _along(part: Any, path: str, leaves: Sequence[str]) -> Arrays | None:
     """The leaves below a path, with what stands in their places; None where the nests differ."""
     if part is None or path in leaves:
-        return {} if part is None else None if _is_nest(part) else {path: as_gradient(part)}
+        return {} if part is None else None if isinstance(part, Mapping) else {path: as_gradient(part)}
     if isinstance(part, Mapping):
         below = list(dict.fromkeys(re.split(r"[.\[]", leaf[len(path) + 1 :])[0] for leaf in leaves
                                    if leaf.startswith(f"{path}.")))  # fmt: skip
         named = [[name for name in below if names_gradient_of(str(key), name)] for key in part]
         if any(len(names) != 1 for names in named):
             return None
-        children = [(f"{path}.{names[0]}", child) for names, child in zip(named, part.values(), strict=True)]
+        # {"w": w, "dw": dw}: what is called a gradient goes before what is called like the leaf itself.
+        keys = sorted(zip(part, named, strict=True), key=lambda pair: str(pair[0]) != pair[1][0])
+        children = list({f"{path}.{names[0]}": part[key] for key, names in keys}.items())
     elif isinstance(part, (tuple, list)):
         children = [(f"{path}[{i}]", child) for i, child in enumerate(part)]
     else:
         return None
-    found = [_along(child, name, leaves) for name, child in children]
-    if any(f is None for f in found):
-        return None
-    return {leaf: g for f in found for leaf, g in (f or {}).items()}
+    return _merged([_along(child, name, leaves) for name, child in children])
 
 
 def flat(result: Any) -> list[Any]:

@@ -61,7 +61,11 @@ def test_jaxs_own_rules_are_not_tried() -> None:
     def network(x: Any) -> Any:
         return jax.nn.softmax(jax.nn.gelu(x)) @ jnp.linalg.solve(x.T @ x, x.T)
 
+    def drawing(x: Any) -> Any:
+        return x * jax.random.bernoulli(jax.random.key(0), 0.5, x.shape) + jnp.linalg.slogdet(x.T @ x)[1]
+
     assert not has_rules(jax.make_jaxpr(network)(X))
+    assert not has_rules(jax.make_jaxpr(drawing)(X))
     assert has_rules(jax.make_jaxpr(on_the_host(np.square))(X))
 
 

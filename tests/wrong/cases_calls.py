@@ -129,6 +129,19 @@ def nest():
     return {"hidden": {"w": NEST_RNG.normal(size=(4, 4))}, "rest": [NEST_RNG.normal(size=(4, 4))]}
 
 
+def in_a_dict(x, p):
+    return x @ p["w"] + p["b"], (x, p)
+
+
+def beside(order):
+    def back(dy, cache):
+        x, p = cache
+        known = {"w": p["w"], "dw": x.T @ dy}
+        return dy @ p["w"].T, {**{name: known[name] for name in order}, "db": dy.sum(0)}
+
+    return back
+
+
 CASES = [
     Right("keywords", gv.function(scaled, derivative=scaled_d), X,
           {"kwargs": {"gain": 0.5, "power": 2}, "search": "none"}),
@@ -158,6 +171,8 @@ CASES = [
           "not-summed"),
     Wrong("float32 beside float64: sign", gv.pair(mixed, lambda dy, c: (dy * c[1], -(dy * c[0]).sum(axis=0))),
           (X.astype("float32"), W[:, 0]), "w", "sign"),
+    *(Right(f"gradients beside what they belong to, {' before '.join(order)}", gv.pair(in_a_dict, beside(order)),
+            (X, {"w": X.T.copy(), "b": np.zeros(len(X))})) for order in (("dw", "w"), ("w", "dw"))),
     Right("a nest of dicts and lists", nested_pullback, {"layer": {"w": X}, "x": [X[::-1].copy(), X * 2]}),
     Wrong("a nest of dicts and lists: the wrong list entry", partial(nested_pullback, wrong=True),
           {"layer": {"w": X}, "x": [X[::-1].copy(), X * 2]}, "p.layer.w", "wrong-factor"),

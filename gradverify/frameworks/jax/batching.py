@@ -16,10 +16,15 @@ from gradverify.frameworks.jax.program import Program
 
 Values = Mapping[str, Any]
 
+
 @cache
 def _jaxs_own() -> frozenset[str]:
-    """The operations that JAX lists; it has none of those whose rule, kernel or host function a user wrote."""
-    return frozenset(str(p) for p in vars(primitives).values() if hasattr(p, "bind"))
+    """The operations that JAX lists, and some it does not; none has a rule, a kernel or a host function of a user's."""
+    return _UNLISTED.union(str(p) for p in vars(primitives).values() if hasattr(p, "bind"))
+
+
+_UNLISTED = frozenset(("random_wrap", "random_unwrap", "platform_index", "optimization_barrier", "debug_print",
+                       "debug_callback", "ragged_dot_general"))  # fmt: skip
 
 
 def has_rules(traced: Any) -> bool:
