@@ -133,9 +133,10 @@ def test_settings_are_defaults_globals_closures_and_attributes():
 
 
 @pytest.mark.parametrize(("expression", "operands"), [
+    ("la.norm(x)", ["x"]),
     ("h[t] @ r", ["h[t]", "r"]), ("e.sum(axis=-1)", ["e"]), ("np.exp(x - m)", ["x - m"]), ("-x", ["x"]),
     ("y += a * b", ["y", "a * b"]), ("np.einsum('ij,j', a, b)", ["'ij,j'", "a", "b"]), ("a b", []),
 ])
 def test_operands_are_called_as_the_source_calls_them(expression, operands):
-    site = Site("f.py", 1, (), expression)
+    site = Site("f.py", 1, (), expression, {"np": np, "la": np.linalg})
     assert [site.operand(i) for i in range(len(operands) + 1)] == [*operands, ""]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 LIBRARIES = ("numpy", "scipy", "gradverify")
 USERS = "gradverify.reference"
 _MOST = 60  # characters of an expression
-_MODULES = ("np", "numpy", "special", "scipy", "linalg")
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,15 @@ class Site:
     line: int
     key: tuple[tuple[CodeType, int], ...]
     expression: str
+    names: Mapping[str, Any] = field(compare=False, repr=False)  # the globals there: which of them are modules
 
     def __str__(self) -> str:
         return f"{Path(self.file).name}:{self.line}"
 
     def operand(self, number: int) -> str:
         """How the source calls this operand; empty where it cannot be told."""
-        names = _operands(self.expression)
-        return names[number] if number < len(names) else ""
+        operands = _operands(self.expression, self.names)
+        return operands[number] if number < len(operands) else ""
 
 
 def find_site() -> Site | None:
@@ -51,7 +53,7 @@ def find_site() -> Site | None:
     if line is not None and last is not None and start is not None and end is not None:
         lines = [linecache.getline(frame.f_code.co_filename, n, frame.f_globals) for n in range(line, last + 1)]
         text = _cut(lines, start, end)
-    return Site(frame.f_code.co_filename, line or frame.f_lineno, tuple(_calls(frame)), text)
+    return Site(frame.f_code.co_filename, line or frame.f_lineno, tuple(_calls(frame)), text, frame.f_globals)
 
 
 def _calls(frame: FrameType | None) -> Iterator[tuple[CodeType, int]]:
@@ -74,7 +76,7 @@ def _cut(lines: list[str], start: int, end: int) -> str:
     return " ".join(b"".join(encoded).decode(errors="replace").split())
 
 
-def _operands(expression: str) -> list[str]:
+def _operands(expression: str, names: Mapping[str, Any]) -> list[str]:
     try:
         (statement,) = ast.parse(expression).body
     except (SyntaxError, ValueError):
@@ -87,9 +89,9 @@ def _operands(expression: str) -> list[str]:
     if isinstance(node, ast.UnaryOp):
         return [ast.unparse(node.operand)]
     if isinstance(node, ast.Call):
-        bound = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value).split(".")[0] not in _MODULES
-        owner = [ast.unparse(node.func.value)] if bound and isinstance(node.func, ast.Attribute) else []
-        return owner + [ast.unparse(arg) for arg in node.args]
+        owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        of_a_module = inspect.ismodule(names.get(owner.partition(".")[0]))
+        return ([owner] if owner and not of_a_module else []) + [ast.unparse(arg) for arg in node.args]
     return []
 
 
