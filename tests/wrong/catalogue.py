@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gradverify as gv
@@ -58,7 +59,8 @@ def read_tables(*names: str) -> list[Row]:
 
 
 def judge(row: Row) -> gv.Report:
-    """The report on a row."""
+    """The report on a row; those that draw from NumPy's global generator draw the same every time."""
+    np.random.seed(0)
     inputs = row.inputs if isinstance(row.inputs, tuple) else (row.inputs,)
     return gv.check(row.target, *inputs, **row.options)
 
