@@ -10,6 +10,7 @@ its own; at zeros, ties, saturation and the edges of domains none may fail. The 
 from __future__ import annotations
 
 import collections
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +19,10 @@ import torch
 from scipy import special as sp
 
 import gradverify as gv
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the same formulas as the tests
+
+from tests.formulas import softmax, softmax_vjp
 
 RNG = np.random.default_rng(21)
 X = RNG.normal(size=(4, 6))
@@ -114,16 +119,6 @@ ELEMENTWISE = [
 ]  # fmt: skip
 
 
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def softmax_back(x, dy):
-    y = softmax(x)
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-
-
 def first_max(x, dy):
     hit = np.zeros(x.shape)
     np.put_along_axis(hit, x.argmax(axis=-1)[:, None], 1.0, axis=-1)
@@ -194,7 +189,7 @@ REDUCTIONS = [
     ("min, to the first", lambda x: x.min(axis=-1), lambda x, dy: first_max(-x, dy), ALL), ("prod", lambda x: x.prod(axis=-1), prod_back, LINE),
     ("var", lambda x: x.var(axis=-1), lambda x, dy: 2 * (x - x.mean(axis=-1, keepdims=True)) / x.shape[-1] * dy[:, None], LINE), ("std", std, std_back, (X, TIES, MIXED)),
     ("norm", lambda x: np.linalg.norm(x, axis=-1), lambda x, dy: unit(x) * dy[:, None], (X, ZEROS, TIES, TINY)), ("logsumexp", lambda x: sp.logsumexp(x, axis=-1), lambda x, dy: softmax(x) * dy[:, None], ALL),
-    ("softmax", softmax, softmax_back, ALL), ("log softmax", lambda x: x - sp.logsumexp(x, axis=-1, keepdims=True), lambda x, dy: dy - softmax(x) * dy.sum(axis=-1, keepdims=True), ALL),
+    ("softmax", softmax, softmax_vjp, ALL), ("log softmax", lambda x: x - sp.logsumexp(x, axis=-1, keepdims=True), lambda x, dy: dy - softmax(x) * dy.sum(axis=-1, keepdims=True), ALL),
     ("layer norm", normed, normed_back, LINE), ("rms norm", rms, rms_back, LINE), ("l2 normalise", unit, unit_back, (X, TIES)),
     ("cumsum", lambda x: x.cumsum(axis=-1), lambda x, dy: dy[:, ::-1].cumsum(axis=-1)[:, ::-1], ALL), ("sort", lambda x: np.sort(x, axis=-1), sort_back, ALL),
     ("entropy", lambda x: -(x * np.log(x)).sum(axis=-1), lambda x, dy: -(np.log(x) + 1) * dy[:, None], (SHARES,)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from types import CellType
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from gradverify.audit.guesses import roles_of, settings_for
 from gradverify.audit.inputs import required, required_names
 from gradverify.audit.mined import returns_function, unpacked_names
+from gradverify.targets.constants import closure_of
 
 Function = Callable[..., Any]
 Parts = Mapping[str, tuple[str, ...]]
@@ -81,12 +81,9 @@ def _hidden_in(function: Any) -> Function | None:
     code = getattr(function, "__code__", None)
     if code is None or hasattr(function, "__wrapped__") or code.co_argcount or not code.co_flags & inspect.CO_VARARGS:
         return None
-    kept = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY]
+    kept = [cell.cell_contents for _, cell in closure_of(function)]
     inner = [f for f in kept if inspect.isfunction(f) and f is not function]
     return inner[0] if len(inner) == 1 else None
-
-
-_EMPTY = CellType()
 
 
 def returning(backward: Function) -> Function:

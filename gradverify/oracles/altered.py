@@ -107,9 +107,13 @@ def _groups(operations: Sequence[Operation]) -> dict[Any, list[Edge]]:
     groups: dict[Any, list[Edge]] = defaultdict(list)
     for operation in operations:
         for i in operation.moving:
-            key = operation.site.key if operation.site else operation.number
-            groups[key, operation.func, i].append((operation.number, i))
+            groups[*_place(operation), i].append((operation.number, i))
     return groups
+
+
+def _place(operation: Operation) -> tuple[Any, Any]:
+    """Where it stands in the source, and what it is."""
+    return operation.site.key if operation.site else operation.number, operation.func
 
 
 def _nothing(operation: Operation, run: Altering) -> Any:
@@ -169,7 +173,7 @@ def _own_terms(reduction: int, i: int) -> Change:
 def _slopes(recorded: Sequence[list[Operation]]) -> Iterator[Candidate]:
     """Pieces that are a function of one number, entry by entry: their slope another one, or one, in every pass."""
     operations = recorded[0]
-    for ends in reversed(_passes(operations).values()):
+    for ends in reversed(_by_place(operations).values()):
         for back in range(_NEAR, -1, -1):
             pairs = [(run[n - back], run[n]) for run in recorded for n in ends if n >= back and n < len(run)]
             if len(pairs) < len(ends) * len(recorded) or not all(map(_moves, pairs)) or not _elementwise(pairs):
@@ -181,11 +185,11 @@ def _slopes(recorded: Sequence[list[Operation]]) -> Iterator[Candidate]:
                 yield Candidate("slope", what, where, changes, instead=slope)
 
 
-def _passes(operations: Sequence[Operation]) -> dict[Any, list[int]]:
+def _by_place(operations: Sequence[Operation]) -> dict[Any, list[int]]:
     """The operations by where they stand: the passes of a loop together."""
     found: dict[Any, list[int]] = defaultdict(list)
     for o in operations:
-        found[o.site.key if o.site else o.number, o.func].append(o.number)
+        found[_place(o)].append(o.number)
     return found
 
 

@@ -51,6 +51,12 @@ def _of_value(value: Any, depth: int, seen: set[int]) -> Iterator[float]:
 _EMPTY = CellType()
 
 
+def closure_of(function: Any) -> Iterator[tuple[str, CellType]]:
+    """The names and cells that a function closes over, without those that are bound later."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return ((name, cell) for name, cell in cells if cell != _EMPTY)
+
+
 def _of_function(function: Any, depth: int, seen: set[int]) -> Iterator[float]:
     codes = [function.__code__]
     names: list[str] = []
@@ -65,5 +71,5 @@ def _of_function(function: Any, depth: int, seen: set[int]) -> Iterator[float]:
         used = function.__globals__.get(name)
         if isinstance(used, (int, float)) or getattr(used, "__module__", "").split(".")[0] == package:
             yield from _of_value(used, depth - 1, seen)
-    for cell in (c for c in function.__closure__ or () if c != _EMPTY):
+    for _, cell in closure_of(function):
         yield from _of_value(cell.cell_contents, depth - 1, seen)

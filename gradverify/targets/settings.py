@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from types import CellType
+from itertools import islice
 from typing import Any
 
 import numpy as np
+
+from gradverify.targets.constants import closure_of
 
 _DEPTH = 3
 _MOST = 24
@@ -42,12 +44,7 @@ class Setting:
 
 def settings_in(obj: Any) -> tuple[Setting, ...]:
     """The floating numbers and arrays in a target's defaults, closures, globals and attributes."""
-    found: list[Setting] = []
-    for setting in _of(obj, _DEPTH, set()):
-        found.append(setting)
-        if len(found) == _MOST:
-            break
-    return tuple(found)
+    return tuple(islice(_of(obj, _DEPTH, set()), _MOST))
 
 
 def _of(obj: Any, depth: int, seen: set[int]) -> Iterator[Setting]:
@@ -84,19 +81,14 @@ def _of_function(wrapped: Any, depth: int, seen: set[int]) -> Iterator[Setting]:
     for name, parameter in inspect.signature(function).parameters.items():
         if _is_setting(parameter.default):
             yield Setting(name, parameter.default, partial(_put_default, function, name))
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if cell != _EMPTY:
-            put = partial(setattr, cell, "cell_contents")
-            yield from _value(name, cell.cell_contents, put, depth, seen)
+    for name, cell in closure_of(function):
+        yield from _value(name, cell.cell_contents, partial(setattr, cell, "cell_contents"), depth, seen)
     names = function.__globals__
     package = str(names.get("__name__", "")).split(".")[0]
     for name in _global_names(function.__code__):
         value = names.get(name)
         if _is_setting(value) or str(getattr(value, "__module__", "")).split(".")[0] == package:
             yield from _value(name, value, partial(names.__setitem__, name), depth, seen)
-
-
-_EMPTY = CellType()
 
 
 def _value(name: str, value: Any, put: Put, depth: int, seen: set[int]) -> Iterator[Setting]:

@@ -6,16 +6,13 @@ import numpy as np
 from catalogue import Right, Wrong
 
 import gradverify as gv
+from tests.formulas import sigmoid
 
 RNG = np.random.default_rng(119)
 
 
 def drawn(*shape):
     return 0.6 * RNG.normal(size=shape)
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
 
 
 def lstm(x, w, r, b):
