@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -46,8 +47,19 @@ def make_case(finding: Finding, located: Located) -> Case:
         expect_of=_guarded(lambda other, indices: _entries(trial, finding.u, other, indices, by=finding.opinion.by)),
         diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
         push=_guarded(lambda: _pushed(trial, finding)), moved=_guarded(lambda index: _moved(trial, leaf, index)),
-        mistakes=lambda: altered(finding),
+        unhooked=_unhooked(finding), mistakes=lambda: altered(finding),
     )  # fmt: skip
+
+
+def _unhooked(finding: Finding) -> dict[str, Callable[[], np.ndarray | None]]:
+    trial, leaf = finding.trial, finding.leaf
+    hooks = trial.target.unhooked(leaf) if trial.target.unhooked is not None else {}
+
+    def without(gradient: Callable[[Arrays, Arrays], Arrays]) -> np.ndarray | None:
+        g = gradient(trial.point, finding.u).get(leaf)
+        return None if g is None else to_float64(g)
+
+    return {what: _guarded(partial(without, gradient)) for what, gradient in hooks.items()}
 
 
 def _guarded(question: Callable[..., Answer | None]) -> Callable[..., Answer | None]:

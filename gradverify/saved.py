@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ FOLDER = Path(".gradverify")
 def save(target: Any, inputs: tuple[Any, ...], options: dict[str, Any], report: Report) -> str:
     """Write the call that failed; returns its ID, or how to repeat it where it cannot be stored."""
     try:
-        content = pickle.dumps((target, inputs, options))
+        content = _pickled((target, inputs, options))
     except Exception:
         return _test_in_progress()
     identity = hashlib.sha256(content).hexdigest()[:8]
@@ -36,6 +38,39 @@ def save(target: Any, inputs: tuple[Any, ...], options: dict[str, Any], report: 
     except OSError:  # a read-only place: the check itself is worth more than its copy
         return _test_in_progress()
     return identity
+
+
+def _pickled(call: Any) -> bytes:
+    stream = io.BytesIO()
+    _Pickler(stream).dump(call)
+    return stream.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """Keeps the hooks that were put on a tensor, which is pickled without."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        own = {put: list(hooks.values()) for put, kept in _HOOKS.items() if (hooks := getattr(obj, kept, None))}
+        if not own or not hasattr(type(obj), "register_hook"):
+            return NotImplemented
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that hooks are lost
+            return _hooked, (obj.__reduce_ex__(pickle.DEFAULT_PROTOCOL), own)
+
+
+_HOOKS = {
+    "register_hook": "_backward_hooks",
+    "register_post_accumulate_grad_hook": "_post_accumulate_grad_hooks",
+}
+
+
+def _hooked(reduced: tuple[Any, ...], hooks: dict[str, list[Any]]) -> Any:
+    make, arguments = reduced[:2]
+    tensor = make(*arguments)
+    for put, own in hooks.items():
+        for hook in own:
+            getattr(tensor, put)(hook)
+    return tensor
 
 
 def _replace(path: Path, content: bytes) -> None:

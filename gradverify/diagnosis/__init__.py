@@ -27,6 +27,7 @@ from gradverify.diagnosis.formulas import (
     zero_gradient,
 )
 from gradverify.diagnosis.functions import another_function
+from gradverify.diagnosis.hooks import hooked
 from gradverify.diagnosis.mistakes import mistakes
 from gradverify.diagnosis.patterns import (
     asymmetric,
@@ -41,7 +42,7 @@ from gradverify.diagnosis.patterns import (
 from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
-    nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign, transposed,
+    hooked, nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign, transposed,
     diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction, forgotten_output,
     epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
 )  # fmt: skip

@@ -39,7 +39,8 @@ class Case:
     with another cotangent, `expect(point, indices)` and `expect_u(u, indices)` what the oracle expects
     there, `expect_of(leaf, indices)` for another leaf, `diagonal()` u_i dy_i/dx_i alone, `push()` ``J u`` where the
     output has the leaf's shape, `moved(index)` by how much that entry moves each output. `mistakes()` are those with
-    which the forward's own derivative is the computed one, and how many times their path counts.
+    which the forward's own derivative is the computed one, and how many times their path counts. `unhooked` are the
+    gradients without hooks of the user's: without any first, then without each, by what it is.
     """
 
     leaf: str
@@ -60,6 +61,7 @@ class Case:
     diagonal: Callable[[], np.ndarray | None] = lambda: None
     push: Callable[[], np.ndarray | None] = lambda: None
     moved: Callable[[Index], Arrays | None] = lambda _: None
+    unhooked: Mapping[str, Callable[[], np.ndarray | None]] = field(default_factory=dict)
     mistakes: Callable[[], Iterable[tuple[Mistake, float]]] = tuple
 
     @property

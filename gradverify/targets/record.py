@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,8 @@ class Target:
     line(point, v) -> (t -> outputs at x + t v), nothing copied that need not be; None where `forward` is as good.
     imaginary(point, v, h, key) -> (outputs, derivatives along v) of the forward run at x + ihv; raises where it cannot.
     subset(point, u, leaves) -> their gradients where no other leaf asks for one.
+    unhooked(leaf) -> {what was left out: (point, u) -> gradients} without the hooks that the user put on tensors and
+        modules: first without any, then without each that may reach the leaf.
     batched(points, us) -> (outputs, gradients) of each, all in one call of the framework's vmap; raises without a rule.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
     """
@@ -71,6 +73,7 @@ class Target:
     imaginary: Callable[[Arrays, Arrays, float, int | None], tuple[Arrays, Arrays]] | None = None
     subset: Callable[[Arrays, Arrays, tuple[str, ...]], Arrays] | None = None
     batched: Callable[[Sequence[Arrays], Sequence[Arrays]], list[tuple[Arrays, Arrays]]] | None = None
+    unhooked: Callable[[str], Mapping[str, Callable[[Arrays, Arrays], Arrays]]] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all

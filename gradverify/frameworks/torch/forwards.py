@@ -98,11 +98,12 @@ def make_leaves(program: Program, point: Mapping[str, Any]) -> Tensors:
 
 
 def given_to(program: Program, leaves: Tensors) -> Tensors:
-    """What the code is called on: copies of inputs and constants, which it may write to."""
+    """What the code is called on: copies of inputs and constants, which it may write to; with the user's hooks."""
     constants = {n: t.clone() for n, t in program.tensors.items() if n not in program.leaves}
     whole = {n: joined(n, program.tensors[n], leaves) for n in program.leaves}
     copied = program.inputs & leaves.keys()
     writable = {n: relaid(t) if n in copied and t.requires_grad else t for n, t in whole.items()}
+    program.hooks.register(writable)
     return {**constants, **writable}
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dis
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from gradverify.arrays import flatten
+from gradverify.frameworks.torch.hooks import Hooks, hooks_of
 from gradverify.frameworks.torch.state import undo_attributes, undo_value
 from gradverify.frameworks.torch.tensors import arranged, floating, refuse_unsupported
 from gradverify.frameworks.undoing import Undo
@@ -33,6 +34,7 @@ class Program:
     the rest (integers, frozen parameters, buffers) is handed to every call as a fresh copy.
     `inputs` are the leaves that are arguments, not parameters. With `graph` even a plain forward
     has to be recorded, because the code differentiates inside or computes otherwise without.
+    `hooks` are those that the user put on the tensors and on the backward passes of the modules.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Program:
     seed: int
     arguments: tuple[Sequence[Any], Mapping[str, Any]]  # as the user gave them
     graph: bool = False
+    hooks: Hooks = field(default_factory=Hooks)
 
     def in_dtype(self, dtype: torch.dtype) -> Program:
         """The same program on leaves, frozen parameters and buffers of another dtype."""
@@ -78,6 +81,7 @@ def make_program(obj: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any], see
         undos=_undos(obj, modules, others),
         seed=seed,
         arguments=original,
+        hooks=hooks_of({n: t for n, t in given.items() if n in tensors} | {n: t for n, _, t in state}, modules),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -29,6 +29,7 @@ from gradverify.frameworks.torch.forwards import (
     settled,
 )
 from gradverify.frameworks.torch.higher import forward_over_reverse, reverse_over_reverse, tangent
+from gradverify.frameworks.torch.hooks import lacking, lifted
 from gradverify.frameworks.torch.imaginary import imaginary_step
 from gradverify.frameworks.torch.narrowing import Narrowing, Operators
 from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
@@ -62,7 +63,7 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     program, outputs = settled(program)
     leaves = {name: program.tensors[name] for name in program.leaves}
     known = facts(reached_by(obj, program), leaves, outputs)
-    return replace(_target(program, outputs, options), findings=lambda: known)
+    return replace(_target(program, outputs, options), findings=lambda: (*known, *program.hooks.notes()))
 
 
 def _target(program: Program, outputs: Tensors, options: Options) -> Target:
@@ -85,7 +86,8 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
-        batched=partial(batched, program),
+        batched=None if program.hooks else partial(batched, program),  # which has none of the hooks
+        unhooked=partial(_unhooked, program) if program.hooks else None,
         counterpart=partial(_counterpart, program),
         line=partial(line, program),
         imaginary=partial(imaginary_step, program, running) if _continues(program) else None,
@@ -147,6 +149,17 @@ def _subset(program: Program, point: Arrays, u: Arrays, wrt: Container[str]) -> 
     return _linearize(program, point, None, wrt)[1](u)
 
 
+def _unhooked(program: Program, leaf: str) -> dict[str, Callable[[Arrays, Arrays], Arrays]]:
+    """``J^T u`` without any hook, and without each that may reach the leaf, by what that is."""
+    return {what: partial(_lacking, replace(program, hooks=hooks), parts)
+            for what, hooks, parts in lacking(program.hooks, leaf)}
+
+
+def _lacking(program: Program, parts: Sequence[torch.nn.Module], point: Arrays, u: Arrays) -> Arrays:
+    with lifted(parts):
+        return _linearize(program, point)[1](u)
+
+
 def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tensors:
     if perturb is None:
         return outputs_of(program, given)
@@ -176,6 +189,9 @@ def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors,
             _write_back(u[name], to_host(seed), before)
         found = dict(zip(leaves, grads, strict=True))
         del grads
+        for name in program.hooks.after:
+            if found.get(name) is not None:
+                found[name] = program.hooks.accumulated(name, leaves[name], found[name])
         return {name: None if g is None else to_host64(g) for name in leaves for g in (found.pop(name),)}
 
 
