@@ -25,7 +25,7 @@ def with_surrogate(target: Target, surrogate: Any) -> Target:
         twin = cast(dtype) if cast is not None else None
         return with_surrogate(twin, surrogate) if twin is not None else None
 
-    return replace(target, forward=forward, cast=recast, line=None, imaginary=None)
+    return replace(target, forward=forward, start=None, cast=recast, line=None, imaginary=None)
 
 
 def with_reference(target: Target, reference: Any) -> Target:
@@ -37,8 +37,8 @@ def with_reference(target: Target, reference: Any) -> Target:
     if target.counterpart is not None and target.eps > EPS["float64"]:
         trusted = target.counterpart(reference, "float64"), target.counterpart(reference, target.dtype)
     # What the framework can do with the target's own forward says nothing about the reference's.
-    return replace(target, forward=forward, forward_eps=EPS["float64"], cast=None, line=None, imaginary=None,
-                   trusted=trusted)
+    return replace(target, forward=forward, start=None, forward_eps=EPS["float64"], cast=None, line=None,
+                   imaginary=None, trusted=trusted)
 
 
 def compare_values(target: Target, trusted: Target, trial: Trial) -> list[Check]:

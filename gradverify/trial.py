@@ -50,14 +50,14 @@ class Trial:
         # What was computed along the last direction asked, for whatever cotangent asks next.
         self._steps: tuple[Arrays, Steps | None] | None = None
         self._line: tuple[Arrays, Callable[[float], Arrays]] | None = None
-        outputs = self.target.forward(self.point)
+        outputs = self.target.outputs(self.point)
         self.counts.forwards += 1
         claimed = self.target.claimed if self.options.wrt is None else None
         self.leaves = select(claimed or tuple(self.target.point), self.options.wrt, "wrt")
         self.outputs = select(outputs, self.options.outputs, "outputs")
         self.regions: Mapping[str, Region] = self.options.domain or {}
         select(tuple(self.target.point), tuple(self.regions) or None, "domain")
-        self.base = {name: to_float64(outputs[name]) for name in self.outputs}
+        self.base = {name: np.array(outputs[name], dtype=np.float64) for name in self.outputs}
 
     def spend(self, backwards: int = 0) -> None:
         """Count one forward; raises BudgetSpent when the user's budget is used up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -49,9 +50,13 @@ def make_targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[T
 
 def _as_coarse_as_its_outputs(target: Target) -> Target:
     """A forward that answers float64 in float32 has float32's roundings, whatever its inputs are."""
-    found = [dtype_name(y) for y in target.forward(target.point).values()] if target.foreign else []
+    if not target.foreign:
+        return target
+    # Copied: a forward may answer with a buffer of its own that its next call fills again.
+    start = {n: copy.copy(y) for n, y in target.outputs(target.point).items()}
+    found = [dtype_name(y) for y in start.values()]
     coarsest = max((target.dtype, *(name for name in found if name in EPS)), key=EPS.__getitem__)
-    return replace(target, dtype=coarsest)
+    return replace(target, dtype=coarsest, start=start)
 
 
 def _targets(obj: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:

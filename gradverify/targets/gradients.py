@@ -183,15 +183,22 @@ def as_gradient(value: Any) -> np.ndarray:
 USUAL_PARAMETERS = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "kernel", "kernels")
 
 
-def claimed_leaves(linearize: Linearize, point: Arrays, params: tuple[str, ...] = ()) -> tuple[str, ...] | None:
-    """The leaves a backward speaks of: what it returns once, and every parameter; None if that shows nothing.
+def asked_once(linearize: Linearize, point: Arrays) -> Arrays:
+    """What a backward answers to an upstream gradient of ones."""
+    outputs, pullback = linearize(point, None)
+    return pullback({n: np.ones(np.shape(y), dtype=np.asarray(y).dtype) for n, y in outputs.items()})
+
+
+def claimed_leaves(
+    answer: Callable[[], Arrays], point: Arrays, params: tuple[str, ...] = ()
+) -> tuple[str, ...] | None:
+    """The leaves a backward speaks of: what it answers once, and every parameter; None if that shows nothing.
 
     An input it says nothing about (the labels of a loss) is data, not a wrong zero; but None is a
     claim of zero, and what is called a weight or a bias is no data.
     """
     try:
-        outputs, pullback = linearize(point, None)
-        found = pullback({n: np.ones(np.shape(y), dtype=np.asarray(y).dtype) for n, y in outputs.items()})
+        found = answer()
     except Exception:
         return None
     named = {leaf for leaf in point if plain(leaf.rsplit(".", maxsplit=1)[-1]) in USUAL_PARAMETERS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from gradverify.targets.calling import (
 from gradverify.targets.gradients import (
     WrongClaim,
     as_gradient,
+    asked_once,
     claimed_leaves,
     named_gradients,
     unclaimed_notes,
@@ -59,23 +61,28 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
             f"{spec.name}: no forward and backward method found; name them: gv.layer(obj, forward=, backward=)"
         )
     call, calm = make_call(getattr(spec.obj, names[0]), inputs), replay()
-    obj, methods, trial, returned = _tried(spec.obj, names, call, kwargs, calm, declared=spec.params is not None)
+    obj, methods, trial = _tried(spec.obj, names, call, kwargs, calm, declared=spec.params is not None)
     obj, numbers = with_arrays_for_numbers(obj, trial.layer)
     if numbers:
-        obj, methods, trial, returned = _tried(obj, names, call, kwargs, calm, declared=True)
+        obj, methods, trial = _tried(obj, names, call, kwargs, calm, declared=True)
+    returned = trial.returned.value if trial.returned is not None else None
     found = {**find_parameters(obj, trial.layer, trial.kept, returned, call.names), **numbers}
     if spec.params is not None:
         found = {path: found.get(path) for path in spec.params}
     if spec.grads is not None:
         found = dict(zip(found, spec.grads, strict=True))
     pulls = returns_pullback(trial.result)
-    return _build(_Bound(Held(obj, found), methods, spec.name, call, calm, dict(kwargs), trial.kept, pulls=pulls))
+    bound = _Bound(Held(obj, found), methods, spec.name, call, calm, dict(kwargs), trial.kept, pulls=pulls)
+    if trial.returned is None:
+        return _build(bound, _claimed(bound, partial(asked_once, bound.linearize, bound.point)))
+    # What the trial has shown is not run again.
+    return _build(bound, _claimed(bound, partial(bound.gradients, trial.layer, trial.returned.value)), trial.start)
 
 
 def _tried(
     obj: Any, names: tuple[str, str], call: Call, kwargs: Mapping[str, Any], calm: Replay, *, declared: bool
-) -> tuple[Any, _Methods, _Trial, Any]:
-    """An object and how it is used, a copy that has run forward and backward once, and what the latter returned."""
+) -> tuple[Any, _Methods, _Trial]:
+    """An object, how it is used, and a copy that has run forward and, if it can, backward once."""
     trial = _after_forward(obj, names[0], call, kwargs, calm)
     if not trial.kept and not declared:
         # Parameters may be made by the first forward: an instance that has run once holds them.
@@ -83,17 +90,27 @@ def _tried(
         forget_appended(obj, _after_forward(obj, names[0], call, kwargs, calm).layer)
         trial = _after_forward(obj, names[0], call, kwargs, calm)
     methods = _Methods(*names, saves_in_cache(obj, names[1], trial.result, call.names))
-    return obj, methods, trial, None if returns_pullback(trial.result) else _try_backward(trial, methods, call)
+    return obj, methods, trial if returns_pullback(trial.result) else _after_backward(trial, methods, call)
+
+
+@dataclass(frozen=True)
+class _Returned:
+    value: Any
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A copy that has run forward once; `kept` are the arrays that this left alone, the others are caches."""
+    """A copy that has run once; `kept` are the arrays that its forward left alone, the others are caches.
+
+    `start` are the outputs before the backward, `returned` is what that answered; None where it did not end well.
+    """
 
     layer: Any
     result: Any
     arguments: list[Any]
     kept: frozenset[str]
+    start: Arrays | None = None
+    returned: _Returned | None = None
 
 
 def _after_forward(obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any], calm: Replay) -> _Trial:
@@ -106,13 +123,15 @@ def _after_forward(obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any]
     return _Trial(layer, result, arguments, kept)
 
 
-def _try_backward(trial: _Trial, methods: _Methods, call: Call) -> Any:
+def _after_backward(trial: _Trial, methods: _Methods, call: Call) -> _Trial:
     cache = copy.deepcopy(trial.result[-1]) if methods.cached else None
     try:
-        u = _ones_like(methods.outputs(trial.result))
-        return call_backward(trial.layer, methods.backward, call, u, trial.arguments, cache)
+        out = methods.outputs(trial.result)
+        start = {name: copy.copy(y) for name, y in named_outputs(out).items()}
+        returned = call_backward(trial.layer, methods.backward, call, _ones_like(out), trial.arguments, cache)
     except Exception:
-        return None
+        return trial
+    return replace(trial, start=start, returned=_Returned(returned))
 
 
 def _ones_like(result: Any) -> Any:
@@ -142,6 +161,11 @@ class _Bound:
     kwargs: dict[str, Any]
     kept: frozenset[str]
     pulls: bool  # its forward returns a pullback
+
+    @cached_property
+    def point(self) -> Arrays:
+        """The inputs and the parameters."""
+        return {**self.call.point, **{path: np.array(array) for path, array in self.held.own.items()}}
 
     def run(self, point: Mapping[str, Any], *, fresh: bool = False) -> _Ran:
         twin, arguments = self.held.instance(point, fresh=fresh), self.call.arguments(point, fresh=fresh)
@@ -179,13 +203,17 @@ class _Bound:
 
     def pull(self, ran: _Ran, layer: Any, u: Arrays) -> Arrays:
         """One backward of `layer`, as the forward left it."""
-        own, out = self.held.own, self.methods.outputs(ran.result)
+        out = self.methods.outputs(ran.result)
         dout = flatten(out, "out")[1]({**named_outputs(out), **u})
         cache = copy.deepcopy(ran.result[-1]) if self.methods.cached else None
         with self.calm(ran.state):
             returned = call_backward(layer, self.methods.backward, self.call, dout, ran.arguments, cache)
-        backward = getattr(layer, self.methods.backward)
-        found = named_gradients(backward, returned, {**self.call.point, **own}, self.call.names)
+        return self.gradients(layer, returned)
+
+    def gradients(self, layer: Any, returned: Any) -> Arrays:
+        """What a backward returned and what it left in `layer`, by leaf."""
+        backward, leaves = getattr(layer, self.methods.backward), {**self.call.point, **self.held.own}
+        found = named_gradients(backward, returned, leaves, self.call.names)
         return {**found, **_stored(layer, self.held.params)}
 
     def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
@@ -210,20 +238,22 @@ class _Bound:
         return substituted(other, call, self.calm, self.kwargs, tuple(self.held.params))
 
 
-def _build(bound: _Bound) -> Target:
-    own = bound.held.own
-    point = {**bound.call.point, **{path: np.array(array) for path, array in own.items()}}
-    claimed = claimed_leaves(bound.linearize, point, tuple(own))
+def _claimed(bound: _Bound, answer: Callable[[], Arrays]) -> tuple[str, ...] | None:
+    return claimed_leaves(answer, bound.point, tuple(bound.held.own))
+
+
+def _build(bound: _Bound, claimed: tuple[str, ...] | None, start: Arrays | None = None) -> Target:
     return Target(
         name=bound.name,
-        point=point,
-        dtype=_coarsest(bound.call, own),
+        point=bound.point,
+        dtype=_coarsest(bound.call, bound.held.own),
+        start=start,
         claimed=claimed,
-        findings=lambda: (*unclaimed_notes(point, claimed), *_unjudged(bound)),
+        findings=lambda: (*unclaimed_notes(bound.point, claimed), *_unjudged(bound)),
         twice=None if bound.pulls else bound.twice,
         forward=bound.forward,
         linearize=bound.linearize,
-        cast=lambda dtype: _cast(bound, dtype),
+        cast=lambda dtype: _cast(bound, claimed, dtype),
         substitute=bound.substitute,
         overwritten=bound.overwritten,
         line=bound.line,
@@ -264,11 +294,11 @@ def _coarsest(call: Call, own: Arrays) -> str:
     return Call(call.names, {**call.point, **own}, {}, call.rebuild, frozenset()).dtype
 
 
-def _cast(bound: _Bound, dtype: str) -> Target:
+def _cast(bound: _Bound, claimed: tuple[str, ...] | None, dtype: str) -> Target:
     # Buffers move along with the parameters: a float32 running mean would cap the twin's precision.
     wider = {id(a): a.astype(np.dtype(dtype)) for a in floating_of(bound.held.obj).values()}
     twin = replace(bound.held, obj=clone(bound.held.obj, wider))
-    return _build(replace(bound, held=twin, call=bound.call.cast(dtype)))
+    return _build(replace(bound, held=twin, call=bound.call.cast(dtype)), claimed)
 
 
 def _stored(layer: Any, params: Mapping[str, str | None]) -> Arrays:

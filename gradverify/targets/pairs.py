@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gradverify.targets.calling import (
     stepped,
     substituted,
 )
-from gradverify.targets.gradients import WrongClaim, claimed_leaves, named_gradients, unclaimed_notes
+from gradverify.targets.gradients import WrongClaim, asked_once, claimed_leaves, named_gradients, unclaimed_notes
 from gradverify.targets.record import Perturb, Pullback, Target
 from gradverify.targets.specs import PairSpec
 
@@ -66,7 +67,7 @@ def _build(spec: PairSpec, call: Call, calm: Replay, kwargs: dict[str, Any]) -> 
         first = pull({n: x.copy() for n, x in u.items()}, rebuild, cache, state)
         return {n: np.array(g) for n, g in first.items() if g is not None}, pull(u, rebuild, cache, state)
 
-    claimed = claimed_leaves(linearize, call.point)
+    claimed = claimed_leaves(partial(asked_once, linearize, call.point), call.point)
     return Target(
         name=spec.name,
         point=call.point,
@@ -143,7 +144,7 @@ def _build_pullback(
 
         return named_outputs(out), pullback
 
-    claimed = claimed_leaves(linearize, call.point)
+    claimed = claimed_leaves(partial(asked_once, linearize, call.point), call.point)
     return Target(
         name=name,
         point=call.point,
