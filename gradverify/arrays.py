@@ -26,6 +26,7 @@ EPS = {
 
 
 _FEW = 10_000
+_SAFE = 2.0**-960, 2.0**960  # sums of squares that no square has left by overflow, or to be missed by underflow
 
 
 def dtype_name(array: Any) -> str:
@@ -114,18 +115,22 @@ def dot(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
         left = a.get(name)
         if left is not None:
             wide: Any = np.longdouble if np.size(right) <= _FEW else np.float64
-            total += np.sum(np.asarray(left, wide) * np.asarray(right, wide))
+            total += np.sum(np.multiply(left, right, dtype=wide))
     return float(total)
 
 
 def magnitude(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     """``sqrt(sum (a_i b_i)^2)``: the size of `dot` if its terms had random signs."""
-    products = (to_float64(x) * to_float64(b[n]) for n in b if (x := a.get(n)) is not None)
+    products = (np.multiply(x, b[n], dtype=np.float64) for n in b if (x := a.get(n)) is not None)
     return math.hypot(*(norm({"": product}) for product in products))  # one at a time: they may be large
 
 
 def norm(a: Mapping[str, Any]) -> float:
     """The Euclidean norm over all leaves, safe against overflow."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        square = sum(float(np.dot(flat, flat)) for x in a.values() for flat in (np.ravel(to_float64(x)),))
+    if _SAFE[0] < square < _SAFE[1]:
+        return math.sqrt(square)
     largest = max((float(np.max(np.abs(x), initial=0.0)) for x in a.values()), default=0.0)
     if largest == 0.0 or not np.isfinite(largest):
         return largest
@@ -143,17 +148,24 @@ def axpy(t: float, v: Mapping[str, Any], x: Mapping[str, Any]) -> Arrays:
     return {**x, **moved}
 
 
-def draw_signs(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 20) -> np.ndarray:
+def draw_signs(
+    rng: np.random.Generator, shape: tuple[int, ...], bits: int = 20, dtype: type = np.float64
+) -> np.ndarray:
     """Random signs times sizes in [0.5, 1.5], rounded to so many bits.
 
     No single wrong entry can hide (no size is near 0), several rarely cancel (sizes differ), and
-    few bits keep ``x + t v`` exact for the powers of two t that differences step by.
+    few bits keep ``x + t v`` exact for the powers of two t that differences step by. In float32 there is
+    room for 23.
     """
-    drawn = rng.integers(2**32, size=shape, dtype=np.uint32)
-    sizes = (drawn >> np.uint32(32 - bits)) * 2.0**-bits
+    drawn = np.asarray(rng.integers(2**32, size=shape, dtype=np.uint32))
+    real, bit = (np.float32, np.uint32) if bits <= _ROOM else (np.float64, np.uint64)
+    sizes: Any = np.asarray(drawn >> np.uint32(32 - bits), dtype=real)
+    sizes *= 2.0**-bits
     sizes += 0.5
-    sign = (drawn & np.uint32(1)).astype(np.uint64) << np.uint64(63)
-    return np.asarray((sizes.view(np.uint64) | sign).view(np.float64))
+    signs: Any = np.asarray(drawn & np.uint32(1), dtype=bit)
+    signs <<= bit(8 * signs.itemsize - 1)
+    signs |= sizes.view(bit)
+    return np.asarray(signs.view(real), dtype)
 
 
 def one_ulp(array: Any, key: int, eps: float, times: float = 1.0) -> Any:
@@ -180,3 +192,4 @@ def one_ulp(array: Any, key: int, eps: float, times: float = 1.0) -> Any:
 
 
 _SIGN = np.uint64(1 << 63)
+_ROOM = 23

@@ -37,7 +37,8 @@ class Noise(Mapping[str, np.ndarray]):
         self.value, self.runs, self.eps = value, runs, eps
 
     def __getitem__(self, leaf: str) -> np.ndarray:
-        noise = np.asarray(np.abs(self.value[leaf]) * self.eps)
+        noise = np.asarray(np.abs(self.value[leaf]))
+        noise *= self.eps
         for run in self.runs:
             np.maximum(noise, np.abs(run[leaf]), out=noise)
         return noise

@@ -31,27 +31,32 @@ def draw_tangent(
     So an entry of 1e-9 beside one of 1e9 stays inside its own domain. Zeros move by the typical
     size of their leaf, or by one where the whole leaf is zero.
     """
-    return {n: _slim(draw_signs(rng, np.shape(point[n]), _BITS[dtype]) * entry_sizes(point[n])) for n in leaves}
+    return {n: _signed(rng, _slim(entry_sizes(point[n])), _BITS[dtype]) for n in leaves}
+
+
+def _signed(rng: np.random.Generator, sizes: np.ndarray, bits: int = 20) -> np.ndarray:
+    """Random signs of these sizes, in their dtype: to float32 the few bits of a sign are no loss."""
+    return np.asarray(draw_signs(rng, sizes.shape, bits, sizes.dtype.type) * sizes)
 
 
 _MANY = 2**12
+_NARROW = 2.0**-100, 2.0**100
 
 
-def _slim(v: np.ndarray) -> np.ndarray:
-    """The same numbers in half the memory, where there are many and float32 has them all: 20 bits fit into its 24."""
-    if v.size <= _MANY:
-        return v
-    narrow = v.astype(np.float32)
-    return narrow if np.array_equal(narrow, v) else v
+def _slim(sizes: np.ndarray) -> np.ndarray:
+    """The same in half the memory, where there are many and float32 reaches all of them."""
+    many = sizes.size > _MANY and _NARROW[0] < np.min(sizes) and np.max(sizes) < _NARROW[1]
+    return sizes.astype(np.float32) if many else sizes
 
 
 def entry_sizes(x: np.ndarray) -> np.ndarray:
     """|x_i| rounded to a power of two; for zeros the typical size of the others, or 1."""
-    size = np.abs(to_float64(x))
-    known = (size > 0) & np.isfinite(size)
-    filled = size if known.all() else np.where(known, size, typical_size(size, 1.0))
-    exponent = np.maximum(filled, 2.0**-1000).view(np.uint64) & np.uint64(0x7FF0000000000000)
-    return np.asarray(exponent.view(np.float64))
+    size = np.asarray(np.abs(to_float64(x)))
+    if not (np.min(size, initial=1.0) > 0 and np.max(size, initial=0.0) < np.inf):
+        size = np.where((size > 0) & np.isfinite(size), size, typical_size(size, 1.0))
+    exponents = np.maximum(size, 2.0**-1000, out=size).view(np.uint64)
+    exponents &= np.uint64(0x7FF0000000000000)
+    return np.asarray(exponents.view(np.float64))
 
 
 def power_of_two(size: float) -> float:
@@ -73,19 +78,21 @@ def equalised(
     Entries within a thousand times their own noise count as that large, since nothing smaller can
     be resolved; exact zeros get the largest weight that any other entry has.
     """
-    def sizes(n: str) -> np.ndarray:
-        return np.asarray(np.maximum(np.abs(gradient[n]), 1024 * noise[n]))
-
-    smallest = min(float(np.min(s, initial=np.inf, where=s > 0)) for s in map(sizes, gradient))
+    sizes = {n: np.asarray(np.maximum(np.abs(g), 1024 * noise[n])) for n, g in gradient.items()}
+    smallest = min(_smallest(s) for s in sizes.values())
     smallest = smallest if np.isfinite(smallest) else 1.0
-    return {n: _equal(rng, sizes(n), smallest) for n in gradient}
+    return {n: _signed(rng, _weights(sizes.pop(n), smallest)) for n in gradient}
 
 
-def _equal(rng: np.random.Generator, size: np.ndarray, smallest: float) -> np.ndarray:
-    v = draw_signs(rng, size.shape) / np.where(size > 0, size, smallest)
+def _smallest(sizes: np.ndarray) -> float:
+    least = float(np.min(sizes, initial=np.inf))
+    return least if least > 0 else float(np.min(sizes, initial=np.inf, where=sizes > 0))
+
+
+def _weights(sizes: np.ndarray, smallest: float) -> np.ndarray:
+    np.maximum(sizes, smallest, out=sizes)
     # Any numbers will do, as long as they are the same ones everywhere.
-    fits = v.size > _MANY and np.min(np.abs(v)) > 2.0**-100 and np.max(np.abs(v)) < 2.0**100
-    return np.asarray(v.astype(np.float32) if fits else v)
+    return _slim(np.divide(1.0, sizes, out=sizes))
 
 
 def tied(rng: np.random.Generator, x: np.ndarray, *, hold_zeros: bool) -> np.ndarray:
