@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gradverify.audit.conventions import IN_PLACE
 from gradverify.audit.inputs import Arguments
-from gradverify.audit.trials import Trial
+from gradverify.audit.readings import Trial
 from gradverify.records import Report, Verdict
 
 ERRORS = 4  # the rank of an answer that is nothing but errors

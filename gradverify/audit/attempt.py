@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -15,7 +15,9 @@ from gradverify.audit.advising import advice
 from gradverify.audit.answers import ERRORS, Answer
 from gradverify.audit.conventions import in_conventions, is_epsilon
 from gradverify.audit.customtrials import custom_trials
+from gradverify.audit.broken import never_runs
 from gradverify.audit.examples import Example, examples_for
+from gradverify.audit.graphtrials import graph_trials
 from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
@@ -24,7 +26,8 @@ from gradverify.audit.logits import of_logits, undecided
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
-from gradverify.audit.trials import DECAYING, Trial, trials
+from gradverify.audit.readings import Trial
+from gradverify.audit.trials import DECAYING, trials
 from gradverify.audit.variations import variations
 from gradverify.checking import check
 from gradverify.records import Check, Options, Report, Verdict
@@ -111,6 +114,8 @@ def _raise_if_unread(tried: Answer, candidate: Candidate) -> None:
         return
     check = next((c for c in tried.report.checks if c.verdict is not Verdict.PASS), tried.report.checks[0])
     if tried.rank == ERRORS:
+        if tried.trial is not None and never_runs(check.detail, tried.trial.code, candidate):
+            return
         last = next((line for line in reversed(check.detail.splitlines()) if line.strip()), check.detail).strip()
         raise NotTriable(f"the forward runs and its derivative raises: {last[:160]}", advice(candidate))
     cause = check.causes[0]
@@ -121,6 +126,8 @@ def _raise_if_unread(tried: Answer, candidate: Candidate) -> None:
 
 def _trials(candidate: Candidate, seed: int, example: Example | None = None) -> Iterator[Trial]:
     make = example.object_of if example is not None and example.make is not None else None
+    if candidate.kind == "graph":
+        return graph_trials(candidate)
     return custom_trials(candidate, seed, make) if "." in candidate.kind else trials(candidate, seed, make)
 
 
@@ -308,8 +315,16 @@ def _check(
     names = argument_names(trial.forward, len(arguments.inputs))
     is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
     guarded = guarded_arguments(trial.forward)
-    report, convention = in_conventions(report, is_loss=is_loss, leaves=names, guarded=guarded)
+    data = _without_learnt(trial.forward, names)
+    report, convention = in_conventions(report, is_loss=is_loss, leaves=data, guarded=guarded)
     return Answer(report, reading.suffix + convention, number, arguments, trial)
+
+
+def _without_learnt(forward: Callable[..., Any], names: Sequence[str]) -> list[str]:
+    """The arguments of a forward that are data: weights that it is given are its parameters."""
+    roles = roles_of(required_names(forward))
+    data = [n for n, role in zip(names, roles, strict=False) if role not in ("weight", "bias", "recurrent", "scale")]
+    return data or list(names)
 
 
 def _budget(trial: Trial, arguments: Arguments) -> int:

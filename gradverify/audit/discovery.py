@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gradverify.audit.customs import find_customs, rules_in
+from gradverify.audit.graphs import find_graphs
 from gradverify.audit.names import (
     FLAGS,
     FRAMEWORK_BASES,
@@ -55,7 +56,10 @@ def find_candidates(source: Source) -> tuple[Candidate, ...]:
     customs = list(find_customs(source, tree, file.imported, file.classes))
     taken = {custom.owner or custom.forward for custom in customs} | rules_in(tree)
     found = [*_in_module(file), *(c for name in file.classes for c in _in_class(file, name))]
-    found = [*customs, *(c for c in found if (c.owner or c.forward) not in taken)]
+    graphs = list(find_graphs(source, tree, file.classes))
+    recorded = {(g.owner, g.forward) for g in graphs}
+    found = [*customs, *graphs, *(c for c in found if (c.owner or c.forward) not in taken
+                                  and (c.owner, c.forward) not in recorded)]  # fmt: skip
     return tuple(sorted(found, key=lambda candidate: candidate.line))
 
 

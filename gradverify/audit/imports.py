@@ -10,6 +10,7 @@ import builtins
 import collections
 import collections.abc
 import contextlib
+import functools
 import importlib.machinery
 import importlib.util
 import sys
@@ -47,6 +48,23 @@ def revive_old_names() -> None:
             setattr(collections, name, getattr(collections.abc, name))
     builtins.unicode = getattr(builtins, "unicode", str)  # type: ignore[attr-defined]
     builtins.xrange = getattr(builtins, "xrange", range)  # type: ignore[attr-defined]
+
+
+def revive_none_as_shape() -> None:
+    """``np.zeros(None)`` is a scalar again, for the rest of this process; only where code is found that wants it."""
+    for name in ("zeros", "ones", "empty", "full"):
+        original = getattr(np, name)
+        if not hasattr(original, "takes_none"):
+            setattr(np, name, _taking_none(original))
+
+
+def _taking_none(original: Any) -> Any:
+    @functools.wraps(original)
+    def make(shape: Any = (), *arguments: Any, **keywords: Any) -> Any:
+        return original(() if shape is None else shape, *arguments, **keywords)
+
+    make.takes_none = True  # type: ignore[attr-defined]
+    return make
 
 
 class Absent:

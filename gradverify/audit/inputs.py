@@ -260,9 +260,14 @@ def make_arguments(
 
 
 def _in_training(function: Function) -> dict[str, bool]:
-    """A flag like ``train_flg=False`` is set: a backward belongs to the forward of the training."""
+    """A flag like ``train_flg=False`` or ``save_cache=False`` is set: a backward belongs to the forward of the training."""
     optional = [p for p in inspect.signature(function).parameters.values() if p.default is False]
-    return {p.name: True for p in optional if re.fullmatch(r"(is_?)?train\w*", p.name, re.IGNORECASE)}
+    return {p.name: True for p in optional if _OF_TRAINING.fullmatch(p.name)}
+
+
+_OF_TRAINING = re.compile(
+    r"_*((is_?)?train\w*|(save|keep|store|use|with|remember|do|update)?_?(cache|caches|state|context|ctx|memory|for_backward"
+    r"|gradients?|grads?)|save|store|remember|cache_\w+|requires_?grad)", re.IGNORECASE)  # fmt: skip
 
 
 def _cast(value: Any, dtype: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import importlib
 import importlib.util
 import inspect
@@ -19,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, settings_for, snake
-from gradverify.audit.imports import FINDER, folders_of, install, missing_in
+from gradverify.audit.imports import FINDER, folders_of, install, missing_in, revive_none_as_shape
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, unpacked_length, words_for
 from gradverify.audit.older import PROJECT, definitions_of
-from gradverify.audit.preparing import Descent
+from gradverify.audit.partners import objects_for
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
+from gradverify.audit.settingup import SIZE_OF_INPUT, STARS, set_ups
 from gradverify.audit.signatures import reveal
 from gradverify.audit.stages import layers_for
 
@@ -171,6 +171,20 @@ def find_attribute(module: ModuleType, dotted: str) -> Any:
     return value
 
 
+def beside(module: ModuleType) -> list[ModuleType]:
+    """The other modules of the project that are imported, those of the same package first."""
+    own = module.__name__.split(".")[0]
+    found = [m for m in list(sys.modules.values()) if m is not module and _is_below(m, FINDER.folders[-1:])]
+    return sorted(found, key=lambda m: not m.__name__.startswith(own))
+
+
+def _is_below(module: ModuleType, folders: list[Path]) -> bool:
+    location = getattr(module, "__file__", None)
+    if not location or "site-packages" in location or module.__name__.startswith("gradverify"):
+        return False
+    return any(folder in Path(location).parents for folder in folders)
+
+
 @dataclass(frozen=True)
 class Made:
     """An instance, and how it was made: its settings, and the shape its set-up was told (None: not set up)."""
@@ -203,7 +217,7 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     for positional, keywords in islice(_calls_to_try(cls, seed, path), _MOST):
         try:
             with silence():
-                instance = cls(*positional, **keywords)
+                instance = _called(cls, positional, keywords)
         except Exception as error:
             complaints.append(f"{type(error).__name__}: {error}")
             continue
@@ -214,6 +228,17 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     if not made:
         names = ", ".join(p.name for p in _required(cls))
         raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaints[0]}")
+
+
+def _called(cls: type, positional: list[Any], keywords: dict[str, Any]) -> Any:
+    """An instance, also of a class that gives NumPy None for a shape, as NumPy took it for decades."""
+    try:
+        return cls(*positional, **keywords)
+    except TypeError as error:
+        if "not None as shape" not in str(error):
+            raise
+        revive_none_as_shape()
+        return cls(*positional, **keywords)
 
 
 def made_by(cls: type, make: Callable[[type], Any]) -> Iterator[Made]:
@@ -234,7 +259,7 @@ def _settings(cls: type, positional: list[Any], keywords: dict[str, Any]) -> dic
         return {}
     bound.apply_defaults()
     kinds = {p.name: p.kind for p in bound.signature.parameters.values()}
-    return {name: value for name, value in bound.arguments.items() if kinds[name] not in _STARS}
+    return {name: value for name, value in bound.arguments.items() if kinds[name] not in STARS}
 
 
 def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], dict[str, Any]]]:
@@ -270,20 +295,17 @@ def _small_defaults(cls: type) -> dict[str, Any]:
 
 def _told_sizes(cls: type) -> Iterator[dict[str, Any]]:
     """Sizes of the input that a constructor would otherwise hear from the layer before: ``input_shape=None``."""
-    open_ = [p for p in _constructor(cls) if p.default is None and _SIZE_OF_INPUT.fullmatch(snake(p.name))]
+    open_ = [p for p in _constructor(cls) if p.default is None and SIZE_OF_INPUT.fullmatch(snake(p.name))]
     for shape in _INPUT_SHAPES if any("shape" in p.name for p in open_) else _INPUT_SHAPES[:1]:
         if open_:
             yield {p.name: shape if "shape" in p.name else shape[-1] for p in open_}
 
 
-_SIZE_OF_INPUT = re.compile(
-    r"(n|num)?_?(in(puts?)?|prev|x)_?(shape|size|dims?|features|channels|units|n|length)?", re.IGNORECASE
-)
 _INPUT_SHAPES = ((IN,), (2, 6, 4, CHANNELS), (CHANNELS, 6, 4), (BATCH, IN))
 
 
 def _required(cls: type) -> list[inspect.Parameter]:
-    return [p for p in _constructor(cls) if p.default is inspect.Parameter.empty and p.kind not in _STARS]
+    return [p for p in _constructor(cls) if p.default is inspect.Parameter.empty and p.kind not in STARS]
 
 
 def _choices(
@@ -295,77 +317,17 @@ def _choices(
         usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
         return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
     functions = functions_for(parameter.name, [p.name for p in others])
-    return [*functions, *words, *layers_for(parameter.name, cls), *settings_for(parameter, rng)]
+    partners = [] if words else objects_for(parameter.name, cls)
+    return [*functions, *words, *layers_for(parameter.name, cls), *partners, *settings_for(parameter, rng)]
 
 
 def _set_up(made: Made, seed: int) -> Iterator[Made]:
-    """Copies on which everything called build, setup or initialize has been called, for data of several shapes."""
-    instance = made.obj
-    names = [n for n in _SET_UP if callable(getattr(type(instance), n, None)) and not _is_stub(type(instance), n)]
-    if getattr(instance, "input_shape", None) is not None:
-        names = [n for n in names if n != "set_input_shape"]
-    shapes = _SHAPES if any(_required_of(getattr(instance, n)) for n in names) else _SHAPES[:1]
-    ways = [(shape, literal) for shape in shapes for literal in (True, False) if literal or isinstance(shape, tuple)]
-    for shape, literal in ways if names else ():
-        twin = copy.deepcopy(instance)
-        try:
-            with silence():
-                _call_all(twin, names, shape, literal, seed)
-        except Exception:  # noqa: S112 - a way that does not work; the next one may
-            continue
-        yield replace(made, obj=twin, shape=shape)
-
-
-def _call_all(instance: Any, names: list[str], shape: Any, literal: bool, seed: int) -> None:
-    """Call the methods with a shape; with its last number alone for what is called a size, unless `literal`."""
-    for name in names:
-        method = getattr(instance, name)
-        taken = _required_of(method)
-        method(*[_setup_value(p, shape if literal or "shape" in p.name else shape[-1], seed) for p in taken])
-
-
-def _is_stub(cls: type, name: str) -> bool:
-    code = getattr(getattr(cls, name), "__code__", None)
-    return code is not None and set(code.co_names) <= {"NotImplementedError", "NotImplemented"}
-
-
-def _required_of(method: Any) -> list[inspect.Parameter]:
-    try:
-        parameters = inspect.signature(method).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [p for p in parameters if p.default is inspect.Parameter.empty and p.kind not in _STARS]
-
-
-def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
-    name = parameter.name.lower()
-    if "layer" in name or name == "prev":
-        return _Previous(shape)
-    if "opt" in name:
-        return Descent()
-    if "rng" in name or "random" in name:
-        return np.random.RandomState(seed)  # the interface that older code expects
-    if any(word in name for word in ("shape", "input", "prev", "size", "dim", "n_in", "x")):
-        return shape
-    return settings_for(parameter, np.random.default_rng(seed))[0]
-
-
-class _Previous:
-    """The layer before, as far as the next one asks: the shape of its output under any of the usual names."""
-
-    def __init__(self, shape: Any) -> None:
-        self.output_shape = self.out_shape = self.shape = self.input_shape = shape
-        self.output_size = self.output_dim = self.n_out = self.size = shape[-1] if isinstance(shape, tuple) else shape
+    """The same with everything called that sets it up, for data of several shapes."""
+    yield from (replace(made, obj=twin, shape=shape) for twin, shape in set_ups(made.obj, seed))
 
 
 _TUPLES = {2: (6, 4), 3: (CHANNELS, 6, 4), 4: (2, CHANNELS, 6, 4)}
-_STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _MOST_SET_UP = 3
-_SET_UP = ("set_input_shape", "build", "setup", "_setup", "initialize", "initialise", "init", "init_weights",
-           "initialize_weights", "init_params", "_init_params", "initialize_parameters", "initialize_params",
-           "init_parameters", "set_parameters_shape", "reset_parameters", "connect",
-           "connect_to", "compile")  # fmt: skip
-_SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANNELS, 6, 4), (7, IN))
 
 
 def _constructor(cls: type) -> list[inspect.Parameter]:

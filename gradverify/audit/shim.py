@@ -93,7 +93,7 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
 
 
 def _decays(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> bool:
-    """Whether an upstream gradient of zero gives parameters positive multiples of themselves, and nothing else."""
+    """Whether an upstream gradient of zero gives parameters the gradient of a penalty on them, and nothing else."""
     twin = deepcopy(obj)
     _, result, plan = _run_forward(twin, plan, arguments, settings)
     object.__setattr__(twin, "_audited_call", (arguments, result, None))
@@ -104,8 +104,16 @@ def _decays(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[st
 
 
 def _is_multiple(w: np.ndarray, g: np.ndarray) -> bool:
-    factor = float(np.sum(w * g)) / max(float(np.sum(w * w)), 1e-300)
-    return w.shape == g.shape and factor > 0 and bool(np.allclose(g, factor * w, rtol=1e-6, atol=0))
+    """Whether g = a w + b sign(w) with positive factors, of which one may be zero: an L2 penalty, an L1, or both."""
+    if w.shape != g.shape:
+        return False
+    basis = np.stack([w.ravel(), np.sign(w).ravel()], axis=1)
+    for columns in ((0,), (1,), (0, 1)):
+        part = basis[:, columns]
+        factors = np.linalg.lstsq(part, g.ravel(), rcond=None)[0]
+        if np.all(factors > 0) and np.allclose(part @ factors, g.ravel(), rtol=1e-6, atol=1e-12):
+            return True
+    return False
 
 
 def _linear_steps(

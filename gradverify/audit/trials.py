@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.contexts import context_trials, takes_context
+from gradverify.audit.graphtrials import tensors_beside, through_graph
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, NotTriable, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
 from gradverify.audit.preparing import in_training, with_visible_steps
+from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence, twin_call
@@ -27,44 +31,6 @@ from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
 
 Function = Callable[..., Any]
-Build = Callable[[Arguments], Any]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One way to understand a backward; `suffix` tells it from the plain one in the entry's convention.
-
-    `build` makes the target, `wrt` names the leaves it speaks of (None: as the engine finds them).
-    """
-
-    build: Build
-    suffix: str = ""
-    wrt: Callable[[Any], tuple[str, ...] | None] = lambda _: None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A forward, the arrays its object holds, and the readings of its derivative.
-
-    `run` calls the forward on a copy of whatever it belongs to and returns the output.
-    """
-
-    forward: Function
-    held: tuple[np.ndarray, ...]
-    readings: tuple[Reading, ...]
-    run: Callable[[Arguments], Any]
-    extend: Callable[[Arguments], list[Arguments]] = lambda arguments: [arguments]
-    own_loss: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    varied: Callable[[str, Any], Iterator[Trial]] = lambda *_: iter(())
-    code: Any = None
-    stated: tuple[tuple[int, ...], ...] = ()
-
-    def returns_number(self, arguments: Arguments) -> bool:
-        """Whether the forward returns a scalar at these arguments."""
-        with silence():
-            result = self.run(arguments)
-        return np.size(result[0] if isinstance(result, tuple) else result) == 1
 
 
 def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None = None) -> Iterator[Trial]:
@@ -75,7 +41,12 @@ def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None =
         return
     cls = find_attribute(module, candidate.owner)
     candidate = _public(candidate, cls)
-    if all(_is_static(cls, name) for name in {candidate.forward, candidate.backward} if "=" not in name):
+    static = all(_is_static(cls, name) for name in {candidate.forward, candidate.backward} if "=" not in name)
+    pair_ = [getattr(cls, name, None) for name in (candidate.forward, candidate.backward)]
+    if static and all(map(callable, pair_)) and takes_context(*pair_):  # type: ignore[arg-type]
+        yield from context_trials(*pair_, list(islice(tensors_beside(module), 2)))  # type: ignore[arg-type]
+        return
+    if static:
         yield _of_functions(candidate, lambda name: getattr(cls, name), ())
         return
     found = instances(cls, seed, candidate.source.path) if make is None else made_by(cls, make)
@@ -164,6 +135,8 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
         readings.append(Reading(lambda a: _claim(forward, backward, a), ", the derivative at the input"))
     if feed:
         forward = _fed(feed)
+    if callable(obj) and not (plan.joint or feed):
+        readings += through_graph(obj, forward)
     return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
 
 

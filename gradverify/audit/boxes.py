@@ -1,0 +1,213 @@
+"""Objects that hold an array next to its gradient: how a project makes them, and how a gradient is sent back from one.
+
+Tensors, Variables, Values of a hand-written autograd. Nothing is known of their names beforehand: one is made of a few
+numbers, the attribute that has them is the value, and one that is called like a gradient is the gradient. Which way an
+upstream gradient goes in is tried out on the object itself. Runs in a worker only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.guesses import settings_for
+from gradverify.audit.search import silence
+
+_VALUES = ("data", "value", "val", "_data", "_value", "values", "array", "arr", "v", "x")
+_GRADIENTS = ("grad", "_grad", "gradient", "_gradient", "grads", "g", "D", "derivative", "adjoint", "diff")
+_SWEEPS = ("backward", "backprop", "backpropagate", "back_propagate", "backward_pass", "backward_prop")
+_OF_ARRAYS = ("shape", "ndim", "sum", "mean", "dot", "matmul", "__matmul__", "T", "transpose", "reshape", "__getitem__",
+              "zeros", "randn")  # fmt: skip
+_WANTED = re.compile(r"_*(requires?_?grads?|req_?grad|needs?_?grad|with_grad|trainable|is_?param\w*)", re.IGNORECASE)
+_SEED = re.compile(r"_*(\w*grad(ient)?s?(_out\w*|_in\w*)?|init\w*|seed|d\w*|up\w*|g|gy|gout|cot\w*|v|delta\w*|value)",
+                   re.IGNORECASE)  # fmt: skip
+_NO_SEED = re.compile(r"\w*(retain|create|graph|zero|clear|keep|allow|free|verbose|debug)\w*", re.IGNORECASE)
+_PROBES = (np.array([[0.5, 0.25, 0.75]]), np.array([[[0.5], [0.25], [0.75]]]), 0.5)  # exact in float16
+
+
+@dataclass(frozen=True)
+class Box:
+    """A class of such objects: where it keeps its array and that one's gradient, and what its constructor wants."""
+
+    cls: type
+    value: str
+    gradient: str
+    settings: Mapping[str, Any]
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is of a graph of single numbers: nothing about it is for arrays."""
+        return not any(hasattr(self.cls, name) for name in _OF_ARRAYS)
+
+    def make(self, x: Any) -> Any:
+        """An object that holds x; of an array without axes the bare number, as scalar graphs have it."""
+        return self.cls(x[()] if isinstance(x, np.ndarray) and x.ndim == 0 else x, **self.settings)
+
+    def holds(self, thing: Any) -> bool:
+        """Whether a thing is such an object, also of another class that keeps its value under the same name."""
+        return isinstance(thing, self.cls) or (_keeps(thing, self.gradient) and _keeps(thing, self.value))
+
+    def value_of(self, thing: Any) -> Any:
+        """The array of an object, or of the first object of a tuple or list; raises TypeError for anything else."""
+        if isinstance(thing, (tuple, list)) and thing:
+            return self.value_of(thing[0])
+        if not self.holds(thing):
+            raise TypeError(f"it returned no {self.cls.__name__} but {type(thing).__name__}")
+        return getattr(thing, self.value)
+
+    def gradient_of(self, thing: Any, shape: tuple[int, ...] | None = None) -> Any:
+        """The gradient that an object holds: None where it never got one; one number stands for that number everywhere."""
+        g = getattr(thing, self.gradient)
+        g = getattr(g, self.value) if isinstance(g, self.cls) else g
+        if g is None:
+            return None
+        g = np.asarray(g)
+        return np.broadcast_to(g, shape).copy() if shape and g.ndim == 0 else g
+
+
+def box_of(cls: type) -> Box | None:
+    """How a class is made and read; None for one that holds no array next to a gradient."""
+    for probe in _PROBES:
+        for settings in _settings(cls):
+            try:
+                with silence():
+                    thing = cls(np.copy(probe) if np.ndim(probe) else probe, **settings)
+            except Exception:  # another probe or setting may do
+                continue
+            value = next((n for n in _names(thing, _VALUES) if _equals(thing, n, probe)), "")
+            gradient = next((n for n in _GRADIENTS if _keeps(thing, n)), "")
+            if value and gradient:
+                return Box(cls, value, gradient, settings)
+    return None
+
+
+def _settings(cls: type) -> Iterator[dict[str, Any]]:
+    """With every flag set that asks for a gradient, then with none; what has no default is guessed."""
+    try:
+        parameters = list(inspect.signature(cls).parameters.values())
+    except (TypeError, ValueError):
+        return
+    rng = np.random.default_rng(0)
+    named = [p for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = {p.name: settings_for(p, rng)[0] for p in named if p.default is p.empty}
+    flags = {p.name: True for p in named if _WANTED.fullmatch(p.name)}
+    if flags:
+        yield {**needed, **dict(list(flags.items())[:1])}
+    yield needed
+
+
+def _keeps(thing: Any, name: str) -> bool:
+    """Whether an object has an attribute that is no method; a property that raises by now is one."""
+    held = inspect.getattr_static(thing, name, _NOTHING)
+    return held is not _NOTHING and (isinstance(held, property) or not callable(held))
+
+
+_NOTHING = object()
+
+
+def _names(thing: Any, usual: Sequence[str]) -> list[str]:
+    held = getattr(thing, "__dict__", {})
+    return [*(n for n in usual if _keeps(thing, n)), *(n for n in held if n not in usual)]
+
+
+def _equals(thing: Any, name: str, probe: Any) -> bool:
+    held = getattr(thing, name, None)
+    if not isinstance(held, (np.ndarray, float, np.floating)):
+        return False
+    return np.shape(held) == np.shape(probe) and bool(np.all(np.asarray(held) == probe))
+
+
+def boxes_beside(module: ModuleType, others: Sequence[ModuleType]) -> Iterator[Box]:
+    """The boxes among the classes that a module has, then among those of its project, that sweep back through a graph."""
+    seen: set[type] = set()
+    for place in (module, *others):
+        for cls in [c for c in list(vars(place).values()) if isinstance(c, type)]:
+            if cls not in seen and _may_sweep(cls):
+                seen.add(cls)
+                box = box_of(cls)
+                if box is not None:
+                    yield box
+
+
+def _may_sweep(cls: type) -> bool:
+    """Whether a class of the project has a sweep and is no layer, which has a forward beside its backward."""
+    named = {name for name in (*_SWEEPS, "forward", "__call__") if callable(getattr(cls, name, None))}
+    is_layer = "forward" in named or (type(cls) is type and "__call__" in vars(cls))
+    return bool(named & set(_SWEEPS)) and not is_layer and not _is_foreign(cls)
+
+
+def _is_foreign(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in ("torch", "tensorflow", "jax", "numpy", "builtins", "gradverify")
+
+
+Way = Callable[[Box, Any, np.ndarray], None]
+
+
+def way_back(box: Box, run: Callable[[], Any], rng: np.random.Generator) -> Way | None:
+    """The first way that gives an output exactly the upstream gradient that it is meant to give; None if none does."""
+    for way in (_given, _given_boxed, _weighted, _set):
+        for fresh in (run, lambda: box.make(np.array(box.value_of(run())))):
+            try:
+                with silence():
+                    out = _first(fresh())
+                    u = rng.standard_normal(np.shape(box.value_of(out))).astype(np.asarray(box.value_of(out)).dtype)
+                    way(box, out, u)
+                    arrived = box.gradient_of(out)
+            except Exception:  # not this way
+                break
+            if arrived is not None:
+                if np.shape(arrived) == np.shape(u) and np.allclose(arrived, u, rtol=1e-5, atol=1e-7):
+                    return way
+                break
+    return None
+
+
+def _first(result: Any) -> Any:
+    return _first(result[0]) if isinstance(result, (tuple, list)) and result else result
+
+
+def _sweep(out: Any) -> Any:
+    return next(getattr(out, n) for n in _SWEEPS if callable(getattr(out, n, None)))
+
+
+def _given(_: Box, out: Any, u: np.ndarray) -> None:
+    """``out.backward(u)``."""
+    sweep = _sweep(out)
+    sweep(**{_seed_of(sweep): u})
+
+
+def _given_boxed(box: Box, out: Any, u: np.ndarray) -> None:
+    """``out.backward(Tensor(u))``."""
+    sweep = _sweep(out)
+    sweep(**{_seed_of(sweep): box.make(u)})
+
+
+def _seed_of(sweep: Any) -> str:
+    names = [n for n in inspect.signature(sweep).parameters if _SEED.fullmatch(n) and not _NO_SEED.fullmatch(n)]
+    if not names:
+        raise TypeError("it takes no upstream gradient")
+    return names[0]
+
+
+def _weighted(box: Box, out: Any, u: np.ndarray) -> None:
+    """``(out * u).sum().backward()``, where the project has the two."""
+    weighted = out * box.make(u)
+    total = weighted if np.size(u) == 1 else weighted.sum()
+    _sweep(total)()
+
+
+def _set(box: Box, out: Any, u: np.ndarray) -> None:
+    """``out.grad = u``, where a sweep begins with what is there."""
+    setattr(out, box.gradient, u)
+    _sweep(out)()
+
+
+def from_one(_: Box, out: Any, __: np.ndarray) -> None:
+    """``out.backward()``: the gradient of the sum of the output."""
+    _sweep(_first(out))()

@@ -1,0 +1,43 @@
+"""Derivatives that no inputs make run: they read a name or an attribute that nothing in their project ever sets."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from gradverify.audit.record import Candidate
+
+_ATTRIBUTE = re.compile(r"AttributeError: '(\w+)' object has no attribute '(\w+)'")
+_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
+
+
+def never_runs(traceback: str, cls: Any, candidate: Candidate) -> bool:
+    """Whether an error says that the code itself is unfinished, whatever it is given.
+
+    A name that is not defined always does. An attribute does where it is the audited class that lacks it, and no
+    line of the class, its bases or its file assigns, defines or sets it.
+    """
+    if _NAME.search(traceback):
+        return True
+    match = _ATTRIBUTE.search(traceback)
+    if match is None or not isinstance(cls, type) or match[1] != cls.__name__:
+        return False
+    return not any(_sets(text, match[2]) for text in _sources(cls, candidate))
+
+
+def _sources(cls: type, candidate: Candidate) -> list[str]:
+    found = [Path(candidate.source.path).read_text(encoding="utf-8", errors="replace")]
+    for base in cls.__mro__[:-1]:
+        try:
+            found.append(inspect.getsource(base))
+        except (OSError, TypeError):
+            continue
+    return found
+
+
+def _sets(text: str, name: str) -> bool:
+    escaped = re.escape(name)
+    assigned = rf"\.{escaped}\s*(,[^=\n]*)?(:[^=\n]+)?=(?!=)|setattr\(|__dict__|__getattr__|def\s+{escaped}\b|^\s+{escaped}\s*[:=]"
+    return re.search(assigned, text, re.MULTILINE) is not None

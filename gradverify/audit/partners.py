@@ -1,0 +1,137 @@
+"""Objects of the same project for a parameter whose methods the code calls: an activation, a loss, an initializer.
+
+``self.activation.forward(z)`` says what such an object must have; classes of the project that have it, and are made
+without being told anything, are tried. Runs in a worker only.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gradverify.audit.imports import FINDER
+from gradverify.audit.search import silence
+
+_MOST, _MOST_FILES = 3, 80
+_SMOOTH = ("tanh", "sigmoid", "softplus", "swish", "linear", "identity")  # right at every point, so that nothing ties
+
+
+def objects_for(name: str, cls: type) -> list[Any]:
+    """Instances, or static classes, that have every method which the code of a class calls on a parameter."""
+    wanted = methods_called(cls, name)
+    if not wanted:
+        return []
+    found = list(islice(_made(wanted, cls), 2 * _MOST))
+    ranked = sorted(found, key=lambda thing: _rank(thing))
+    return ranked[:_MOST]
+
+
+def _rank(thing: Any) -> int:
+    called = (thing if isinstance(thing, type) else type(thing)).__name__.lower()
+    return next((i for i, word in enumerate(_SMOOTH) if word in called), len(_SMOOTH))
+
+
+@cache
+def methods_called(cls: type, name: str) -> frozenset[str]:
+    """What a class calls on a parameter, or on the attribute of that name; ``__call__`` where it calls the thing itself.
+
+    A parameter that is also compared with strings, or looked up by them, may be one: then nothing is said.
+    """
+    wanted: set[str] = set()
+    for base in cls.__mro__[:-1]:
+        for node in ast.walk(_tree(base)):
+            if isinstance(node, ast.Call):
+                owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+                if owner is not None and _is_called(owner, name):
+                    wanted.add(node.func.attr)  # type: ignore[union-attr]
+                elif _is_called(node.func, name):
+                    wanted.add("__call__")
+    return frozenset(wanted - _OF_STRINGS)
+
+
+_OF_STRINGS = {"lower", "upper", "strip", "startswith", "items", "keys", "get", "values", "append", "copy", "reshape",
+               "shape", "dot", "sum", "split", "pop", "extend", "update_weights"}  # fmt: skip
+
+
+def _is_called(node: ast.expr, name: str) -> bool:
+    """Whether an expression is the parameter, or ``self.`` it with or without underscores."""
+    if isinstance(node, ast.Name):
+        return node.id == name
+    held = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    return held and re.fullmatch(rf"_*{re.escape(name.strip('_'))}_*(_?(fn|func|function|layer|obj))?", node.attr) is not None  # type: ignore[union-attr]
+
+
+def _tree(cls: type) -> ast.AST:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
+
+
+def _made(wanted: frozenset[str], cls: type) -> Iterator[Any]:
+    seen: set[type] = {cls}
+    for other in _classes(wanted, cls):
+        if other in seen or issubclass(other, cls) or issubclass(cls, other):
+            continue
+        seen.add(other)
+        if not all(callable(getattr(other, name, None)) for name in wanted) or inspect.isabstract(other):
+            continue
+        try:
+            with silence():
+                yield other()
+        except Exception:  # one that wants to be told something
+            continue
+
+
+def _classes(wanted: frozenset[str], cls: type) -> Iterator[type]:
+    """The classes of the modules that are imported, then those of files that define all that is wanted."""
+    folders = FINDER.folders[-1:]
+    own = sys.modules.get(cls.__module__)
+    near = [m for m in list(sys.modules.values()) if m is not own and _is_below(m, folders)]
+    for module in filter(None, (own, *near)):
+        yield from (c for c in list(vars(module).values()) if isinstance(c, type) and c.__module__ == module.__name__)
+    for file in _files(folders, cls):
+        if _defines(file, wanted):
+            module = _imported(file, folders[0])
+            yield from (c for c in list(vars(module).values()) if isinstance(c, type)) if module is not None else ()
+
+
+def _is_below(module: Any, folders: list[Path]) -> bool:
+    location = getattr(module, "__file__", None)
+    inside = location and "site-packages" not in location and not module.__name__.startswith("gradverify")
+    return bool(inside) and any(folder in Path(location).parents for folder in folders)
+
+
+def _files(folders: list[Path], cls: type) -> list[Path]:
+    """The files of a project, those of the folder of the class first."""
+    own = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or "x").parent
+    found = [f for folder in folders for f in islice(sorted(folder.rglob("*.py")), _MOST_FILES)]
+    return sorted(found, key=lambda f: (f.parent != own, "test" in f.name))
+
+
+def _defines(file: Path, wanted: frozenset[str]) -> bool:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "class " in text and all(f"def {name}" in text for name in wanted)
+
+
+def _imported(file: Path, root: Path) -> Any:
+    """The module of a file by the name that the project's own folders give it; None where it cannot be imported."""
+    near = next((folder for folder in FINDER.folders if file.parent == folder), None)
+    name = file.stem if near is not None else ".".join(file.relative_to(root).with_suffix("").parts)
+    try:
+        with silence(), FINDER.lenient():
+            return importlib.import_module(name)
+    except (Exception, SystemExit):
+        return None

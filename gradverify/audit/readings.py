@@ -1,0 +1,52 @@
+"""What is tried of a candidate: a forward to feed, and the ways in which its backward may be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.inputs import Arguments
+from gradverify.audit.search import silence
+
+Function = Callable[..., Any]
+Build = Callable[[Arguments], Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to understand a backward; `suffix` tells it from the plain one in the entry's convention.
+
+    `build` makes the target, `wrt` names the leaves it speaks of (None: as the engine finds them).
+    """
+
+    build: Build
+    suffix: str = ""
+    wrt: Callable[[Any], tuple[str, ...] | None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A forward, the arrays its object holds, and the readings of its derivative.
+
+    `run` calls the forward on a copy of whatever it belongs to and returns the output.
+    """
+
+    forward: Function
+    held: tuple[np.ndarray, ...]
+    readings: tuple[Reading, ...]
+    run: Callable[[Arguments], Any]
+    extend: Callable[[Arguments], list[Arguments]] = lambda arguments: [arguments]
+    own_loss: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    varied: Callable[[str, Any], Iterator[Trial]] = lambda *_: iter(())
+    code: Any = None
+    stated: tuple[tuple[int, ...], ...] = ()
+
+    def returns_number(self, arguments: Arguments) -> bool:
+        """Whether the forward returns a scalar at these arguments."""
+        with silence():
+            result = self.run(arguments)
+        return np.size(result[0] if isinstance(result, tuple) else result) == 1

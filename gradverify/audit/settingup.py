@@ -1,0 +1,132 @@
+"""Objects that hear their sizes after they are made: from a method that builds them, or from the layer before.
+
+Everything that by its name builds or connects is called on a copy, and sizes that the constructor left at None are
+filled in, for data of several shapes. Runs in a worker only.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.guesses import BATCH, CHANNELS, IN, settings_for, snake
+from gradverify.audit.preparing import Descent
+from gradverify.audit.search import silence
+
+STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+SIZE_OF_INPUT = re.compile(
+    r"(n|num|number|dim|prev(ious)?)?_?(of_?)?(in(puts?)?|prev(ious)?|x|fan_in)_?(layers?_?)?"
+    r"(shape|size|dims?|features|channels|units|neurons|nodes|n|length|dimensions?)?", re.IGNORECASE
+)  # fmt: skip
+_SET_UP = re.compile(
+    r"_*((set|init(iali[sz]e)?|build|create|make|generate|reset|define|random|update)_?(all_)?(the_)?"
+    r"(input|in|prev(ious)?|layer|weights?|params?|parameters?|sizes?|shapes?|dims?|units|matrices|bias(es)?"
+    r"|weights?_?(and|n)?_?bias(es)?|kernels?|filters?|input_?(shape|size|dims?)|parameters_shape|in_?features|variables)+s?"
+    r"|build|set_?up|initiali[sz]e|init|connect(_to|_?layers?|_prev\w*)?|compile|allocate|configure|prepare|link)",
+    re.IGNORECASE)  # fmt: skip
+_ORDER = ("connect", "link", "set", "input", "compile", "build", "init")
+_SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANNELS, 6, 4), (7, IN))
+
+
+def set_ups(instance: Any, seed: int) -> Iterator[tuple[Any, Any]]:
+    """Copies with everything called that sets them up, each with the shape that it was told."""
+    names = _builders(instance)
+    if not names and not _open_sizes(instance):
+        return
+    wants = any(required_of(getattr(instance, n)) for n in names) or bool(_open_sizes(instance))
+    shapes = _SHAPES if wants else _SHAPES[:1]
+    for shape, literal in [(s, t) for s in shapes for t in (True, False) if t or isinstance(s, tuple)]:
+        twin = copy.deepcopy(instance)
+        for name, wanted in _open_sizes(twin).items():
+            vars(twin)[name] = shape if "shape" in wanted or not isinstance(shape, tuple) else shape[-1]
+        if _call_all(twin, names, shape, literal, seed) or not names:
+            yield twin, shape
+
+
+def _builders(instance: Any) -> list[str]:
+    """The methods that set an object up, those first that connect it to others."""
+    cls = type(instance)
+    names = [n for n in dir(cls) if _SET_UP.fullmatch(n) and inspect.isfunction(inspect.getattr_static(cls, n))]
+    names = [n for n in names if not _is_stub(cls, n)]
+    if getattr(instance, "input_shape", None) is not None:
+        names = [n for n in names if n != "set_input_shape"]
+    return sorted(names, key=lambda n: next((i for i, word in enumerate(_ORDER) if word in n), len(_ORDER)))
+
+
+def _open_sizes(instance: Any) -> dict[str, str]:
+    """Attributes for the size of the input that are None: ``self.input_size = None``, which a network sets."""
+    held = getattr(instance, "__dict__", {})
+    return {n: n for n, value in held.items() if value is None and _NAMED_SIZE.fullmatch(snake(n))
+            and SIZE_OF_INPUT.fullmatch(snake(n))}  # fmt: skip
+
+
+_NAMED_SIZE = re.compile(r"\w*(shape|size|dims?|features|channels|units|neurons|nodes|n_in|nin|dimensions?)\w*", re.IGNORECASE)
+
+
+def _call_all(instance: Any, names: list[str], shape: Any, literal: bool, seed: int) -> bool:
+    """Call the methods with a shape, with its last number alone for a size unless `literal`; whether one worked."""
+    worked = False
+    for name in names:
+        try:
+            with silence():
+                method = getattr(instance, name)
+                size = shape if literal else shape[-1]
+                method(*[_setup_value(p, shape if "shape" in p.name else size, seed) for p in required_of(method)])
+            worked = True
+        except Exception:  # noqa: S112 - a way that does not work; another method, or the next shape, may
+            continue
+    return worked
+
+
+def _is_stub(cls: type, name: str) -> bool:
+    code = getattr(getattr(cls, name), "__code__", None)
+    return code is not None and set(code.co_names) <= {"NotImplementedError", "NotImplemented"}
+
+
+def required_of(method: Any) -> list[inspect.Parameter]:
+    """The parameters of a method that a call must give."""
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p for p in parameters if p.default is inspect.Parameter.empty and p.kind not in STARS]
+
+
+def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
+    name = parameter.name.lower()
+    if SIZE_OF_INPUT.fullmatch(snake(name)) and _NAMED_SIZE.fullmatch(snake(name)):
+        return shape
+    if "layer" in name or name in ("prev", "previous", "parent", "node", "source", "other"):
+        return Previous(shape)
+    if "opt" in name:
+        return Descent()
+    if "rng" in name or "random" in name:
+        return np.random.RandomState(seed)  # the interface that older code expects
+    if any(word in name for word in ("shape", "input", "prev", "size", "dim", "n_in", "x")):
+        return shape
+    return settings_for(parameter, np.random.default_rng(seed))[0]
+
+
+class Previous:
+    """The layer before, as far as the next one asks: the shape of its output, or its size, under any usual name."""
+
+    def __init__(self, shape: Any) -> None:
+        self._shape = shape
+
+    def __getattr__(self, name: str) -> Any:
+        shape = vars(self).get("_shape")
+        if name.startswith("__") or name == "_shape":
+            raise AttributeError(name)
+        if "shape" in name.lower():
+            return shape
+        if _A_SIZE.search(name.lower()):
+            return shape[-1] if isinstance(shape, tuple) else shape
+        raise AttributeError(name)
+
+
+_A_SIZE = re.compile(r"size|dim|units|neurons|nodes|n_|out|features|channels|filters|num|width|length|count|^n")
