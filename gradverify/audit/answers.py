@@ -44,6 +44,8 @@ class Answer:
         mine, others = ({c.wrt for c in tried.report.checks} for tried in (self, other))
         if self.rank == other.rank == 0:
             return mine > others
+        if self.rank == other.rank == 1 and bool(self.right) != bool(other.right):
+            return bool(self.right)  # what is right about some leaves is meant, and wrong about the others
         if self.rank == other.rank == 1:  # a reading that holds at the point itself is the one that is meant
             return other.fails_as_given and not self.fails_as_given
         if (self.rank, other.rank) == (1, 2):
@@ -52,10 +54,20 @@ class Answer:
 
     def completes(self, other: Answer) -> bool:
         """Whether it fails more parameters of the same reading than another, which passes, speaks of."""
-        passed = {c.wrt for c in self.report.checks if c.verdict is Verdict.PASS}
+        passed = self.passed
         named = {c.wrt for c in other.report.checks}
         same = self.suffix == other.suffix and self.rank == 1 and other.rank == 0
         return same and not other.is_whole and passed >= named
+
+    @property
+    def passed(self) -> set[str]:
+        """The leaves with a check that passes."""
+        return {c.wrt for c in self.report.checks if c.verdict is Verdict.PASS}
+
+    @property
+    def right(self) -> set[str]:
+        """The leaves that pass and fail nowhere."""
+        return self.passed - {c.wrt for c in self.report.checks if c.verdict is Verdict.FAIL}
 
     @property
     def fails_as_given(self) -> bool:

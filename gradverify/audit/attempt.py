@@ -13,9 +13,9 @@ import numpy as np
 from gradverify.arrays import is_floating
 from gradverify.audit.advising import advice
 from gradverify.audit.answers import ERRORS, Answer
+from gradverify.audit.broken import never_runs
 from gradverify.audit.conventions import in_conventions, is_epsilon
 from gradverify.audit.customtrials import custom_trials
-from gradverify.audit.broken import never_runs
 from gradverify.audit.examples import Example, examples_for
 from gradverify.audit.graphtrials import graph_trials
 from gradverify.audit.guards import guarded_arguments
@@ -23,11 +23,11 @@ from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable, load
 from gradverify.audit.logits import of_logits, undecided
+from gradverify.audit.readings import Trial
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
-from gradverify.audit.readings import Trial
-from gradverify.audit.trials import DECAYING, trials
+from gradverify.audit.trials import DECAYING, OF_LOGITS, trials
 from gradverify.audit.variations import variations
 from gradverify.checking import check
 from gradverify.records import Check, Options, Report, Verdict
@@ -168,12 +168,13 @@ def _first_labelled(found: list[Answer]) -> Answer | None:
 def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int) -> Answer:
     """A failure that is right for the logits before a softmax, or that leaves the softmax to the loss."""
     failed = [c for c in tried.report.checks if c.verdict is Verdict.FAIL]
+    if OF_LOGITS in tried.suffix:
+        return tried if failed else replace(tried, report=undecided(tried.report, OF_LOGITS, also=Verdict.PASS))
     if not failed or tried.arguments is None:
         return tried
     named_softmax = "softmax" in candidate.symbol.lower()
     if named_softmax and all(c.causes and c.causes[0].name == "passed-through" for c in failed):
-        suffix = " of a softmax that leaves its derivative to the loss"
-        return replace(tried, report=undecided(tried.report, suffix), suffix=tried.suffix + suffix)
+        return replace(tried, report=undecided(tried.report, OF_LOGITS), suffix=tried.suffix + OF_LOGITS)
     if "label" not in roles_of(required_names(trial.forward)):
         return tried
     spec = trial.readings[tried.reading].build(tried.arguments)

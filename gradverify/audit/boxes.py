@@ -62,7 +62,7 @@ class Box:
         return getattr(thing, self.value)
 
     def gradient_of(self, thing: Any, shape: tuple[int, ...] | None = None) -> Any:
-        """The gradient that an object holds: None where it never got one; one number stands for that number everywhere."""
+        """The gradient that an object holds: None where it never got one; one number stands for all of its entries."""
         g = getattr(thing, self.gradient)
         g = getattr(g, self.value) if isinstance(g, self.cls) else g
         if g is None:
@@ -73,18 +73,19 @@ class Box:
 
 def box_of(cls: type) -> Box | None:
     """How a class is made and read; None for one that holds no array next to a gradient."""
-    for probe in _PROBES:
-        for settings in _settings(cls):
-            try:
-                with silence():
-                    thing = cls(np.copy(probe) if np.ndim(probe) else probe, **settings)
-            except Exception:  # another probe or setting may do
-                continue
-            value = next((n for n in _names(thing, _VALUES) if _equals(thing, n, probe)), "")
-            gradient = next((n for n in _GRADIENTS if _keeps(thing, n)), "")
-            if value and gradient:
-                return Box(cls, value, gradient, settings)
-    return None
+    tried = (_box_with(cls, probe, settings) for probe in _PROBES for settings in _settings(cls))
+    return next(filter(None, tried), None)
+
+
+def _box_with(cls: type, probe: Any, settings: Mapping[str, Any]) -> Box | None:
+    try:
+        with silence():
+            thing = cls(np.copy(probe) if np.ndim(probe) else probe, **settings)
+    except Exception:  # another probe or setting may do
+        return None
+    value = next((n for n in _names(thing, _VALUES) if _equals(thing, n, probe)), "")
+    gradient = next((n for n in _GRADIENTS if _keeps(thing, n)), "")
+    return Box(cls, value, gradient, settings) if value and gradient else None
 
 
 def _settings(cls: type) -> Iterator[dict[str, Any]]:
@@ -124,15 +125,10 @@ def _equals(thing: Any, name: str, probe: Any) -> bool:
 
 
 def boxes_beside(module: ModuleType, others: Sequence[ModuleType]) -> Iterator[Box]:
-    """The boxes among the classes that a module has, then among those of its project, that sweep back through a graph."""
-    seen: set[type] = set()
-    for place in (module, *others):
-        for cls in [c for c in list(vars(place).values()) if isinstance(c, type)]:
-            if cls not in seen and _may_sweep(cls):
-                seen.add(cls)
-                box = box_of(cls)
-                if box is not None:
-                    yield box
+    """The boxes that sweep back through a graph, among the classes of a module, then of its project."""
+    classes = [c for place in (module, *others) for c in list(vars(place).values()) if isinstance(c, type)]
+    boxes = (box_of(cls) for cls in dict.fromkeys(classes) if _may_sweep(cls))
+    yield from (box for box in boxes if box is not None)
 
 
 def _may_sweep(cls: type) -> bool:
@@ -152,24 +148,33 @@ Way = Callable[[Box, Any, np.ndarray], None]
 def way_back(box: Box, run: Callable[[], Any], rng: np.random.Generator) -> Way | None:
     """The first way that gives an output exactly the upstream gradient that it is meant to give; None if none does."""
     for way in (_given, _given_boxed, _weighted, _set):
-        for fresh in (run, lambda: box.make(np.array(box.value_of(run())))):
-            try:
-                with silence():
-                    out = _first(fresh())
-                    u = rng.standard_normal(np.shape(box.value_of(out))).astype(np.asarray(box.value_of(out)).dtype)
-                    way(box, out, u)
-                    arrived = box.gradient_of(out)
-            except Exception:  # not this way
-                break
-            if arrived is not None:
-                if np.shape(arrived) == np.shape(u) and np.allclose(arrived, u, rtol=1e-5, atol=1e-7):
-                    return way
-                break
+        arrives = _arrives(box, way, run, rng)
+        if arrives is None:  # gradients of results are not kept: those of what nothing made are
+            arrives = _arrives(box, way, lambda: box.make(np.array(box.value_of(run()))), rng)
+        if arrives:
+            return way
     return None
 
 
-def _first(result: Any) -> Any:
-    return _first(result[0]) if isinstance(result, (tuple, list)) and result else result
+def _arrives(box: Box, way: Way, run: Callable[[], Any], rng: np.random.Generator) -> bool | None:
+    """Whether an object ends with the upstream gradient that a way gives it; None where it ends with none."""
+    try:
+        with silence():
+            out = first_of(run())
+            y = np.asarray(box.value_of(out))
+            u = rng.standard_normal(y.shape).astype(y.dtype)
+            way(box, out, u)
+            arrived = box.gradient_of(out)
+    except Exception:  # not this way
+        return False
+    if arrived is None:
+        return None
+    return np.shape(arrived) == u.shape and bool(np.allclose(arrived, u, rtol=1e-5, atol=1e-7))
+
+
+def first_of(result: Any) -> Any:
+    """The first of several outputs."""
+    return first_of(result[0]) if isinstance(result, (tuple, list)) and result else result
 
 
 def _sweep(out: Any) -> Any:
@@ -210,4 +215,4 @@ def _set(box: Box, out: Any, u: np.ndarray) -> None:
 
 def from_one(_: Box, out: Any, __: np.ndarray) -> None:
     """``out.backward()``: the gradient of the sum of the output."""
-    _sweep(_first(out))()
+    _sweep(first_of(out))()

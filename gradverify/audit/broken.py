@@ -1,4 +1,4 @@
-"""Derivatives that no inputs make run: they read a name or an attribute that nothing in their project ever sets."""
+"""Derivatives that no inputs make run: they read an attribute of their own object that nothing ever sets."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from typing import Any
 from gradverify.audit.record import Candidate
 
 _ATTRIBUTE = re.compile(r"AttributeError: '(\w+)' object has no attribute '(\w+)'")
-_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
 
 
 def never_runs(traceback: str, cls: Any, candidate: Candidate) -> bool:
     """Whether an error says that the code itself is unfinished, whatever it is given.
 
-    A name that is not defined always does. An attribute does where it is the audited class that lacks it, and no
-    line of the class, its bases or its file assigns, defines or sets it.
+    It does where it is the audited class that lacks an attribute, and no line of the class, its bases or its file
+    assigns, defines or sets it. A name that is not defined may be one that a missing module would have brought.
     """
-    if _NAME.search(traceback):
-        return True
     match = _ATTRIBUTE.search(traceback)
     if match is None or not isinstance(cls, type) or match[1] != cls.__name__:
         return False
@@ -39,5 +36,5 @@ def _sources(cls: type, candidate: Candidate) -> list[str]:
 
 def _sets(text: str, name: str) -> bool:
     escaped = re.escape(name)
-    assigned = rf"\.{escaped}\s*(,[^=\n]*)?(:[^=\n]+)?=(?!=)|setattr\(|__dict__|__getattr__|def\s+{escaped}\b|^\s+{escaped}\s*[:=]"
-    return re.search(assigned, text, re.MULTILINE) is not None
+    assigned = rf"\.{escaped}\s*(,[^=\n]*)?(:[^=\n]+)?=(?!=)|^\s+{escaped}\s*[:=]|def\s+{escaped}\b"
+    return re.search(rf"{assigned}|setattr\(|__dict__|__getattr__", text, re.MULTILINE) is not None

@@ -107,14 +107,21 @@ def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str]) -> floa
         return None  # one parameter off and another right: a bug in that one
     if about_inputs and not is_loss:
         return None
-    factors = [_factor(c) for c in failed]
-    first = factors[0]
+    factors = [f for c in failed if (f := _factor(c)) is not None or c.entries]
+    first = factors[0] if factors else None
     if first is None or any(f is None or abs(f / first - 1) > _ROUNDING for f in factors):
+        return None
+    if not all(_is_off_by(c, first) for c in failed if not c.entries):
         return None
     if not about_inputs and not is_loss:  # averaged over the batch, which the inputs show: never more than the sum
         return first if first < 1 and any(abs(first * n - 1) < _ROUNDING for n in _batches(report, leaves)) else None
     sizes = _sizes(report)
     return first if any(abs(abs(f) / n - 1) < _ROUNDING for n in sizes for f in (first, 1 / first)) else None
+
+
+def _is_off_by(check: Check, factor: float) -> bool:
+    """Whether a failure of which only the whole is known, as where a budget ended, is off by a factor too."""
+    return abs(check.computed - factor * check.expected) <= check.bar
 
 
 def _factor(check: Check) -> float | None:

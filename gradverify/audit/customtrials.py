@@ -15,8 +15,8 @@ from gradverify.audit.guesses import settings_for
 from gradverify.audit.inputs import Arguments
 from gradverify.audit.load import NotTriable, find_attribute, instances, load, made_by
 from gradverify.audit.mined import always_none
-from gradverify.audit.record import Candidate
 from gradverify.audit.readings import Reading, Trial
+from gradverify.audit.record import Candidate
 
 Function = Callable[..., Any]
 _PACKAGES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "autograd": "HIPS/autograd"}

@@ -7,6 +7,7 @@ shows what it holds, and a file that holds nothing is never run.
 from __future__ import annotations
 
 import ast
+import re
 import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
@@ -15,18 +16,21 @@ from dataclasses import dataclass, replace
 from gradverify.audit.customs import find_customs, rules_in
 from gradverify.audit.graphs import find_graphs
 from gradverify.audit.names import (
+    BEFORE,
     FLAGS,
     FRAMEWORK_BASES,
     GRADIENT_WORD,
     LAYER_METHODS,
     POINT_METHODS,
     SECOND_ORDER,
+    VALUE_WORD,
     VALUED,
     cotangent_partners,
     is_check,
     is_layer_name,
     point_partners,
 )
+from gradverify.audit.older import parsed
 from gradverify.audit.record import Candidate, Source
 from gradverify.audit.roles import is_cotangent
 
@@ -44,12 +48,16 @@ class _File:
 
 def find_candidates(source: Source) -> tuple[Candidate, ...]:
     """The candidates of a file by line; one blocked candidate for a file that cannot be read."""
+    text = ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape in somebody's string
-            tree = ast.parse(_text(source.path))
+            text = _text(source.path)
+            tree = parsed(text)
     except (SyntaxError, ValueError, OSError, RecursionError) as error:
         where = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+        if isinstance(error, SyntaxError) and not _SPEAKS_OF_DERIVATIVES.search(text):
+            return ()
         reason = f"the file cannot be read as Python ({where}{getattr(error, 'msg', error)})"
         return (Candidate(source, "file", "", "*", "*", 0, blocker=reason),)
     file = _File(source, tree, _imports(tree), dict(_classes(tree.body, "")))
@@ -61,6 +69,11 @@ def find_candidates(source: Source) -> tuple[Candidate, ...]:
     found = [*customs, *graphs, *(c for c in found if (c.owner or c.forward) not in taken
                                   and (c.owner, c.forward) not in recorded)]  # fmt: skip
     return tuple(sorted(found, key=lambda candidate: candidate.line))
+
+
+_SPEAKS_OF_DERIVATIVES = re.compile(
+    r"backward|backprop|back_prop|gradient|derivative|_grad\b|_prime\b|bprop", re.IGNORECASE
+)
 
 
 def _text(path: str) -> str:
@@ -102,7 +115,9 @@ def _functions(body: Iterable[ast.stmt]) -> Methods:
 
 
 def _is_property(node: Function) -> bool:
-    return any("property" in ast.unparse(d) or ".setter" in ast.unparse(d) for d in node.decorator_list)
+    """A property, or a fixture of pytest, which is a value in a test and nothing that is called."""
+    words = [ast.unparse(d) for d in node.decorator_list]
+    return any("property" in word or ".setter" in word or "fixture" in word for word in words)
 
 
 def _in_module(file: _File) -> Iterator[Candidate]:
@@ -127,7 +142,7 @@ def _alone(source: Source, owner: str, name: str, node: Function) -> Iterator[Ca
     if flag:
         yield Candidate(source, "flag", owner, name, f"{flag}=True", node.lineno)
     gradient = _returned_gradient(node)
-    if gradient:
+    if gradient and not (owner and BEFORE in gradient):
         yield Candidate(source, "joint", owner, name, gradient, node.lineno)
 
 
@@ -141,13 +156,15 @@ def _derivative_flag(node: Function) -> str:
 
 def _returned_gradient(node: Function) -> str:
     """What ``return loss, dx`` calls the gradient, in a function whose name says that it is a value with one."""
-    if not VALUED.search(node.name):
-        return ""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Tuple) and len(inner.value.elts) > 1:
             first, *rest = ["gradients" if _holds_gradients(e) else ast.unparse(e) for e in inner.value.elts]
-            if not GRADIENT_WORD.match(first) and all(GRADIENT_WORD.match(word) for word in rest):
+            named = VALUED.search(node.name) or VALUE_WORD.fullmatch(first)
+            if named and not GRADIENT_WORD.match(first) and all(GRADIENT_WORD.match(word) for word in rest):
                 return ", ".join(rest)
+            *front, last = [first, *rest]
+            if VALUE_WORD.fullmatch(last) and all(GRADIENT_WORD.match(word) for word in front):
+                return f"{', '.join(front)}{BEFORE}{last}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Operators of a hand-written autograd, found in the syntax: methods, functions and nodes that record their own rule."""
+"""Operators of a hand-written autograd, found in the syntax: methods, functions and nodes that record their rule."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from gradverify.audit.roles import is_cotangent
 Classes = Mapping[str, ast.ClassDef]
 
 _SWEEPS = {"backward", "backprop", "backpropagate", "back_propagate", "backward_pass", "backward_prop"}
-_RULE = re.compile(r"_*\w*(back(ward|prop|propagate)?(_?\d)?|bwd|grad(ient)?s?_?(fn|func\w*)|vjp|pullback)\w*|_*(d?grad\w*)",
-                   re.IGNORECASE)  # fmt: skip
+_RULE = re.compile(
+    r"_*\w*(back(ward|prop|propagate)?(_?\d)?|bwd|grad(ient)?s?_?(fn|func\w*)|vjp|pullback)\w*|_*(d?grad\w*)",
+    re.IGNORECASE,
+)
 _GRADIENT = re.compile(r"_*(grad|gradient|grads|derivative|adjoint)s?", re.IGNORECASE)
 _RULE_METHODS = ("_backward", "backward", "_backprop", "backward_fn", "_grad", "_vjp", "vjp")
 _FORWARDS = {"forward", "_forward", "__call__", "call", "forward_pass", "apply"}
-_OPERATORS = {"__add__", "__mul__", "__sub__", "__matmul__", "__neg__", "__pow__", "__truediv__", "__radd__", "__rmul__"}
+_OPERATORS = {"__add__", "__mul__", "__sub__", "__matmul__", "__neg__", "__pow__", "__truediv__", "__radd__",
+              "__rmul__"}  # fmt: skip
 _PUBLIC_DUNDERS = _OPERATORS | {"__rsub__", "__rtruediv__", "__getitem__", "__abs__", "__rpow__", "__rmatmul__"}
 
 
 def find_graphs(source: Source, tree: ast.Module, classes: Classes) -> Iterator[Candidate]:
-    """The operators of a file: of its tensor classes, functions that make tensors with a rule, and classes of nodes."""
+    """The operators of a file: of its classes of tensors, functions that make tensors with a rule, classes of nodes."""
     tensors = {name for name, node in classes.items() if is_tensor(node, classes)}
     for name in tensors:
         for method in _functions(classes[name].body):
@@ -72,7 +75,7 @@ def _may_be_operator(name: str) -> bool:
 
 
 def records_rule(node: ast.FunctionDef) -> bool:
-    """Whether a function defines the backward of what it computes: an inner function, a lambda, or a rule it assigns."""
+    """Whether a function defines the backward of what it computes: an inner function, a lambda, a rule it assigns."""
     for inner in ast.walk(node):
         if inner is not node and isinstance(inner, ast.FunctionDef):
             names = [a.arg for a in inner.args.args]
@@ -99,7 +102,7 @@ def _is_made(value: ast.expr) -> bool:
 
 def _sweeps(node: ast.FunctionDef) -> bool:
     """A method that only hands on a rule that it is given is no operator: ``def set_backward(self, f)``."""
-    return node.name.startswith(("set_", "register", "zero", "_zero", "no_grad", "with_", "build"))
+    return node.name.startswith(("set_", "register", "zero", "_zero", "no_grad", "with_", "build", "clear"))
 
 
 def _makes_tensor(node: ast.FunctionDef, tensors: set[str]) -> bool:
@@ -124,7 +127,7 @@ def _node_rule(node: ast.ClassDef, classes: Classes, tensors: set[str]) -> str:
     if not any(ast.unparse(base) in tensors for base in _ancestors(node, classes)) or ast.unparse(node) == "":
         return ""
     own = {m.name: m for m in _functions(node.body)}
-    if "__init__" not in own or _FORWARDS & set(own) or node.name in tensors and len(_OPERATORS & set(own)) >= _FEW:
+    if "__init__" not in own or _FORWARDS & set(own) or (node.name in tensors and len(_OPERATORS & set(own)) >= _FEW):
         return ""
     return next((name for name in _RULE_METHODS if name in own), "")
 

@@ -1,7 +1,7 @@
 """Trials of what a hand-written autograd records: arrays in and out, gradients from the objects that hold them.
 
-A trial fixes how every argument is given: as an object of the project's tensor class, as a bare array (labels), or as a
-constant (an axis, a power, an index). Runs in a worker only.
+A trial fixes how every argument is given: as an object of the project's tensor class, beside another one in a list, as
+a bare array (labels), or as a constant (an axis, a power, an index). Runs in a worker only.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.boxes import Box, Way, box_of, boxes_beside, from_one, way_back
+from gradverify.audit.boxes import Box, Way, box_of, boxes_beside, first_of, from_one, way_back
 from gradverify.audit.guesses import is_setting, roles_of, settings_for
 from gradverify.audit.inputs import Arguments
 from gradverify.audit.load import NotTriable, beside, find_attribute, load
+from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.search import silence
 from gradverify.audit.shapes import Whole
-from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.variations import defaults_of
 from gradverify.targets import function
 
@@ -36,7 +36,7 @@ _MOST = 8  # ways of giving the arguments of one operator
 
 @dataclass(frozen=True)
 class Call:
-    """An operator with the way in which each of its arguments is given: ``box``, ``raw`` or ``list``.
+    """An operator with the way in which each of its arguments is given: ``box``, ``raw``, ``list`` or ``star``.
 
     `constants` go where `names` has a None; `settings` are keywords. `twice` adds up two results of the same inputs,
     `narrow` gives all arrays but the first as their first row, which the operator has to broadcast.
@@ -64,9 +64,18 @@ class Call:
     def result(self, boxes: Sequence[Any]) -> Any:
         """What the operator makes of them."""
         given, fixed = iter(zip(boxes, self.manners, strict=True)), iter(self.constants)
-        values = [next(fixed) if name is None else _as_given(*next(given)) for name in self.names]
+        parts = [[next(fixed)] if name is None else self._given(*next(given)) for name in self.names]
+        values = [value for part in parts for value in part]
         out = self.operator(*values, **self.settings)
         return out + self.operator(*values, **self.settings) if self.twice else out
+
+    def _given(self, value: Any, how: str) -> list[Any]:
+        """An argument as the operator takes it: beside another tensor, where it takes several."""
+        if how not in ("list", "star"):
+            return [value]
+        shape = np.shape(self.box.value_of(value))
+        several = [value, self.box.make(np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape))]
+        return several if how == "star" else [several]
 
     def forward(self, *arrays: Any) -> Any:
         """The array that the operator computes from arrays."""
@@ -77,7 +86,7 @@ class Call:
         """The gradient of every array, for an upstream gradient that comes last."""
         *arrays, u = arguments
         boxes = self.boxes(arrays)
-        way(self.box, self.result(boxes), np.asarray(u))
+        way(self.box, first_of(self.result(boxes)), np.asarray(u))
         found = [self._gradient(b, x, how) for b, x, how in zip(boxes, arrays, self.manners, strict=True)]
         return found[0] if len(found) == 1 else tuple(found)
 
@@ -93,10 +102,6 @@ class Call:
         return whole
 
 
-def _as_given(value: Any, how: str) -> Any:
-    return [value, value] if how == "list" else value
-
-
 def graph_trials(candidate: Candidate) -> Iterator[Trial]:
     """The trials of an operator; raises `NotTriable` where its class of tensors cannot be made of an array."""
     module = load(candidate.source)
@@ -105,8 +110,9 @@ def graph_trials(candidate: Candidate) -> Iterator[Trial]:
         boxes = list(tensors_beside(module))
     else:
         cls = find_attribute(module, candidate.owner)
-        operator = cls if candidate.forward == "__init__" else find_attribute(module, f"{candidate.owner}.{candidate.forward}")
-        own = None if candidate.forward == "__init__" else box_of(cls)
+        is_node = candidate.forward == "__init__"
+        operator = cls if is_node else find_attribute(module, f"{candidate.owner}.{candidate.forward}")
+        own = None if is_node else box_of(cls)
         boxes = [own] if own is not None else list(tensors_beside(module))
     if not boxes:
         raise NotTriable(f"no object of {candidate.owner or 'its tensors'} can be made of an array alone")
@@ -144,6 +150,8 @@ def _name(position: int, parameter: inspect.Parameter, operator: str) -> str:
     """The name that tells the search its shape: of a product of matrices the second is a weight."""
     if position == 1 and re.fullmatch(r"_*r?(mat_?mul|dot|mm)_*", operator):
         return "weight"
+    if position == 1 and len(parameter.name) == 1:  # t and y are tensors here, and no truth to compare with
+        return "other"
     return "x" if parameter.name in ("self", "cls") else parameter.name
 
 
@@ -160,18 +168,25 @@ def _manners(needed: Sequence[inspect.Parameter], operator: str) -> Iterator[tup
 
 
 def _manner(position: int, parameter: inspect.Parameter, operator: str) -> str:
-    if position == 0:
-        return "list" if parameter.kind is parameter.VAR_POSITIONAL else "box"
     said = str(parameter.annotation)
+    if position == 0 and parameter.kind is parameter.VAR_POSITIONAL:
+        return "star"
+    if position == 0:
+        several = _SEVERAL.fullmatch(parameter.name) or re.search(r"\b([lL]ist|Sequence|Iterable)\[", said)
+        return "list" if several else "box"
     typed = re.search(r"\b(int|float|tuple|Tuple|str|slice|bool|list|List|Sequence)\b", said) and not re.search(
         r"[A-Z]\w*(ensor|ariable|alue|xpr)|ndarray|NDArray", said)  # fmt: skip
     if typed or parameter.kind is parameter.VAR_POSITIONAL or operator in _WITH_CONSTANTS:
         return "constant"
     if is_setting(parameter.name) or _CONSTANT.fullmatch(parameter.name.strip("_")):
         return "constant"
-    return "raw" if roles_of(["x", parameter.name])[1] in ("label", "index") else "box"
+    is_label = roles_of(["x", parameter.name])[1] in ("label", "index") and len(parameter.name) > 1
+    return "raw" if is_label else "box"
 
 
+_SEVERAL = re.compile(
+    r"_*(tensors|arrays|xs|variables|vars|values|nodes|exprs|inputs_list|tensor_list|ts|children)", re.IGNORECASE
+)
 _WITH_CONSTANTS = ("__pow__", "__rpow__", "__getitem__", "reshape", "view", "transpose", "permute")
 _CONSTANT = re.compile(
     r"axis|axes|dims?|dim\d?|shape|new_?shape|newshape|size|key|item|slices?|power|exponent|exp|n|k|scalar|const\w*"
@@ -182,7 +197,8 @@ def _constants(parameter: inspect.Parameter, operator: str) -> list[Any]:
     """Values to try for a constant: by the operator, by the name, then a number."""
     if operator in _BY_OPERATOR:
         return _BY_OPERATOR[operator]
-    named = next((v for pattern, v in _BY_NAME if re.fullmatch(pattern, parameter.name.strip("_"), re.IGNORECASE)), None)
+    name = parameter.name.strip("_")
+    named = next((v for pattern, v in _BY_NAME if re.fullmatch(pattern, name, re.IGNORECASE)), None)
     if named is not None:
         return named
     found = settings_for(parameter, np.random.default_rng(0)) if is_setting(parameter.name) else []
@@ -221,7 +237,9 @@ def _trial(call: Call, optional: Mapping[str, Any]) -> Trial:
     def run(arguments: Arguments) -> Any:
         return call.forward(*arguments.inputs)
 
-    readings = (Reading(partial(_whole, call)), Reading(partial(_of_sum, call), ", asked for the gradient of its sum"))
+    boxed = tuple(n for n, how in zip(call.inputs, call.manners, strict=True) if how != "raw")
+    readings = (Reading(partial(_whole, call), "", lambda _: boxed),
+                Reading(partial(_of_sum, call), ", asked for the gradient of its sum", lambda _: boxed))  # fmt: skip
     signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in call.inputs])
     forward = _named(call, signature)
     stated = (Whole(()),) if call.box.is_scalar else ()

@@ -146,9 +146,15 @@ def is_setting(name: str) -> bool:
 _SETTING_NAME = re.compile(
     r"(is_?)?train\w*|mode|strides?|pad(ding)?|(pool|kernel|filter)_?(size|shape|height|width)|dilation|groups?|eps(ilon)?|axis"
     r"|keep_?prob\w*|drop\w*_?(rate|prob\w*|p)|(negative_?)?slope|alpha|rng|seed|n_?heads?|p|lam\w*|reg\w*|momentum|delta"
-    r"|temperature|size|\w+_(param|params|config|cfg)|hparam\w*",
+    r"|temperature|size|\w+_(param|params|config|cfg)|hparam\w*|(\w+_)?shape(_\w+)?|axes|power|exponent|repeats|num_\w+",
     re.IGNORECASE,
 )
+
+
+class Hinted(str):
+    """The name of an argument that is a setting whatever it is called."""
+
+    __slots__ = ()
 
 
 def roles_of(names: Sequence[str]) -> tuple[str, ...]:
@@ -157,21 +163,32 @@ def roles_of(names: Sequence[str]) -> tuple[str, ...]:
     >>> roles_of(["x", "w", "b", "stride"]), roles_of(["y", "t"]), roles_of(["y", "y_pred"])
     (('data', 'weight', 'bias', 'setting'), ('data', 'label'), ('label', 'data'))
     """
-    strong = [_LABELS.fullmatch(name) is not None for name in names]
+    strong = [_LABELS.fullmatch(name) is not None and not isinstance(name, Hinted) for name in names]
     if len(names) == 1:
         return (_role(names[0], first=True),)
     weak_counts = not any(strong)
-    roles = [
+    in_front = _is_weight(names[0]) and any(name.strip("_").lower() in _DATA for name in names[1:])
+    roles = ["weight"] * in_front + [
         "label" if is_label or (weak_counts and name.lower() == "y") else _role(name, first=position == 0)
         for position, (name, is_label) in enumerate(zip(names, strong, strict=True))
+        if position or not in_front
     ]
-    if "label" in roles and "data" not in roles and len(roles) == 2:  # loss(y, p): p is no rate but a prediction
-        roles[1 - roles.index("label")] = "data"
+    if "label" in roles and set(roles) <= {"label", "setting"} and not strong[0] | isinstance(names[-1], Hinted):
+        roles[1 - roles.index("label") if len(roles) == 2 else 0] = "data"  # loss(y, p): p is no rate but a prediction
+    elif "label" in roles and set(roles) <= {"label", "setting"}:  # power(t, n) has no truth to compare with
+        roles[roles.index("label")] = "data"
     return tuple(roles)
 
 
+def _is_weight(name: str) -> bool:
+    return dict(_ROLES)["weight"].fullmatch(name.strip("_").lower()) is not None
+
+
+_DATA = ("x", "data", "inputs", "features", "samples", "x_train", "xs")
+
+
 def _role(name: str, *, first: bool) -> str:
-    if is_setting(name) and not first:
+    if isinstance(name, Hinted) or (is_setting(name) and not first):
         return "setting"
     role = next((role for role, pattern in _ROLES if pattern.fullmatch(name.strip("_").lower())), "data")
     return "data" if first and role != "index" else role

@@ -10,10 +10,10 @@ import builtins
 import collections
 import collections.abc
 import contextlib
-import functools
 import importlib.machinery
 import importlib.util
 import sys
+import typing
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from importlib.abc import Loader
@@ -50,21 +50,34 @@ def revive_old_names() -> None:
     builtins.xrange = getattr(builtins, "xrange", range)  # type: ignore[attr-defined]
 
 
-def revive_none_as_shape() -> None:
-    """``np.zeros(None)`` is a scalar again, for the rest of this process; only where code is found that wants it."""
-    for name in ("zeros", "ones", "empty", "full"):
-        original = getattr(np, name)
-        if not hasattr(original, "takes_none"):
-            setattr(np, name, _taking_none(original))
+class _OlderNumpy(ModuleType):
+    """NumPy, with None for the shape of a scalar as it took it for decades."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(np, name)
+        if name not in _ALLOCATIONS:
+            return value
+        # Asked again at every call: while other numbers run through a forward, NumPy's own names are theirs.
+        return lambda shape, *more, **named: getattr(np, name)(() if shape is None else shape, *more, **named)
 
 
-def _taking_none(original: Any) -> Any:
-    @functools.wraps(original)
-    def make(shape: Any = (), *arguments: Any, **keywords: Any) -> Any:
-        return original(() if shape is None else shape, *arguments, **keywords)
+_ALLOCATIONS = ("zeros", "ones", "empty", "full")
 
-    make.takes_none = True  # type: ignore[attr-defined]
-    return make
+
+def lend_none_as_shape(cls: type) -> None:
+    """Let the modules of a class and its bases give NumPy None for a shape; only these, and only where one does."""
+    for base in cls.__mro__[:-1]:
+        names = vars(sys.modules.get(base.__module__, np))
+        for name in [n for n, value in list(names.items()) if value is np and names is not vars(np)]:
+            names[name] = _OlderNumpy("numpy")
+
+
+def lend_typing(name: str | None) -> bool:
+    """Whether a name that a module forgot to import is one of `typing`; it is known everywhere from here on."""
+    if name not in typing.__all__ or hasattr(builtins, name):
+        return False
+    setattr(builtins, name, getattr(typing, name))
+    return True
 
 
 class Absent:
@@ -130,7 +143,12 @@ def _absent(source: str) -> Absent:
 def _absent_name(source: str, name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
+    if name in _LOOPS:
+        return range
     return type(name, (Absent,), {"source": source}) if name[:1].isupper() else _absent(source)
+
+
+_LOOPS = ("prange", "trange")  # what stands for range, in parallel or with a bar
 
 
 def _numpy_or_absent(source: str, name: str) -> Any:
@@ -174,10 +192,32 @@ class Finder:
                 return spec
         same = next((f for f in self.folders if _is_called(f, name)), None)
         if same is None:
-            return None
+            return self._further_down(name)
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(same)]
         return spec
+
+
+    def _further_down(self, name: str) -> ModuleSpec | None:
+        """A module that scripts reach by changing `sys.path`: the one of its name that is nearest in the project."""
+        for root in self.folders[-1:]:
+            found = _modules_below(root, name)
+            if found:
+                near = max(found, key=lambda f: (len(_shared(f, self.folders[0])), -len(f.parts)))
+                return importlib.machinery.PathFinder.find_spec(name, [str(near)])
+        return None
+
+
+def _shared(first: Path, second: Path) -> list[str]:
+    return [a for a, b in zip(first.parts, second.parts, strict=False) if a == b]
+
+
+@cache
+def _modules_below(root: Path, name: str) -> list[Path]:
+    """The folders below a root, three deep, that have a module or package of a name."""
+    patterns = [f"{'*/' * depth}{name}{end}" for depth in range(1, 4) for end in (".py", "/__init__.py")]
+    files = [file for pattern in patterns for file in root.glob(pattern)]
+    return [f.parents[1] if f.name == "__init__.py" else f.parent for f in files]
 
 
 def _is_called(folder: Path, name: str) -> bool:
@@ -200,13 +240,13 @@ def install() -> None:
 def folders_of(path: str) -> list[Path]:
     """The folders that the imports of a file may start from: its own, and those above it up to the project's root.
 
-    The root is the nearest folder with a README, a licence, a version control or a build file; where
-    there is none, the highest that has the file's folder in a chain of folders with Python files.
+    The root is the highest folder near with a README, a licence, a version control or a build file: parts of a
+    project have their own. Where there is none, the highest of a chain of folders with Python files.
     """
     above = list(Path(path).resolve().parents)[:_LEVELS]
-    marked = next((i for i, folder in enumerate(above) if _is_root(folder)), None)
-    if marked is not None:
-        return above[: marked + 1]
+    marked = [i for i, folder in enumerate(above) if _is_root(folder)]
+    if marked:
+        return above[: marked[-1] + 1]
     chain = next((i for i, folder in enumerate(above) if not any(folder.glob("*.py"))), len(above))
     return above[: max(chain, 1)]
 

@@ -20,6 +20,7 @@ import numpy as np
 from gradverify.arrays import is_floating
 from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of, settings_for
+from gradverify.audit.hints import hinted, values_for
 from gradverify.audit.mined import unpacked_rank
 from gradverify.audit.roles import is_label
 from gradverify.audit.shapes import Whole
@@ -215,7 +216,7 @@ def weights_for(parameters: Sequence[inspect.Parameter], seed: int) -> Iterator[
 
 def required_names(function: Function) -> list[str]:
     """The parameters that a call must give by position."""
-    return [p.name for p in required(function)]
+    return [hinted(p, function, first=i == 0) for i, p in enumerate(required(function))]
 
 
 def required(function: Function) -> list[inspect.Parameter]:
@@ -239,14 +240,14 @@ def make_arguments(
     """The arguments of a proposal: standard normal data, labels in range, settings as keywords."""
     rng = np.random.default_rng(seed)
     parameters, positive = required(function), log_arguments(function) | guarded_arguments(function)
-    roles = roles_of([p.name for p in parameters])
+    roles = roles_of(required_names(function))
     inputs: list[Any] = []
     kwargs: dict[str, Any] = {}
     for parameter, role in zip(parameters, roles, strict=True):
         if proposal.second is not None and role not in ("setting", "label") and inputs:
             inputs.append(rng.standard_normal(proposal.second))
         elif role == "setting":
-            value = settings_for(parameter, rng)[0]
+            value = values_for(function, parameter, rng)[0]
             kwargs[parameter.name] = (value, value) if proposal.pairs and type(value) is int else value
         else:
             inputs.append(_array(role, proposal, parameter.name in positive, held, rng))
@@ -260,7 +261,7 @@ def make_arguments(
 
 
 def _in_training(function: Function) -> dict[str, bool]:
-    """A flag like ``train_flg=False`` or ``save_cache=False`` is set: a backward belongs to the forward of the training."""
+    """Flags like ``train_flg=False``, ``save_cache=False`` are set: a backward belongs to the forward of training."""
     optional = [p for p in inspect.signature(function).parameters.values() if p.default is False]
     return {p.name: True for p in optional if _OF_TRAINING.fullmatch(p.name)}
 

@@ -6,7 +6,6 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, settings_for, snake
-from gradverify.audit.imports import FINDER, folders_of, install, missing_in, revive_none_as_shape
+from gradverify.audit.hints import told_in_words
+from gradverify.audit.imports import FINDER, folders_of, install, lend_none_as_shape, lend_typing, missing_in
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, unpacked_length, words_for
 from gradverify.audit.older import PROJECT, definitions_of
@@ -53,6 +53,8 @@ def load(source: Source) -> ModuleType:
             with silence(), FINDER.lenient():
                 return _import(source)
         except (Exception, SystemExit) as error:
+            if isinstance(error, NameError) and lend_typing(error.name):
+                continue
             missing = missing_in(error)
             if not missing or missing in FINDER.absent:
                 return _as_script(source, error)
@@ -82,7 +84,7 @@ def _prepare_path(source: Source) -> None:
     install()
     FINDER.absent.clear()
     folders = folders_of(source.path)
-    if FINDER.folders[-1:] != folders[-1:]:
+    if FINDER.folders != folders:  # its own folder's "layers" is meant, not that of the one beside it
         _forget_below(FINDER.folders[-1:])
     FINDER.folders = folders
     PROJECT[:] = folders[-1:]
@@ -237,7 +239,7 @@ def _called(cls: type, positional: list[Any], keywords: dict[str, Any]) -> Any:
     except TypeError as error:
         if "not None as shape" not in str(error):
             raise
-        revive_none_as_shape()
+        lend_none_as_shape(cls)
         return cls(*positional, **keywords)
 
 
@@ -317,6 +319,9 @@ def _choices(
         usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
         return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
     functions = functions_for(parameter.name, [p.name for p in others])
+    told = told_in_words(cls, parameter.name)
+    if told:
+        return [told, *settings_for(parameter, rng)]
     partners = [] if words else objects_for(parameter.name, cls)
     return [*functions, *words, *layers_for(parameter.name, cls), *partners, *settings_for(parameter, rng)]
 

@@ -43,7 +43,30 @@ def of_logits(spec: Any, arguments: Arguments, leaf: str, seed: int, accept: Cal
         more = accept(report)
         if more is not None:
             return f" of the logits before a {name}{more}"
+    for axis in (-1, None):
+        try:
+            inner = _before(target, leaf, axis)
+            report = check(inner, target.point[leaf], search="none", seed=seed, tolerate=1e-4)
+        except Exception:  # noqa: S112 - no loss of probabilities
+            continue
+        if accept(report) == "":
+            return " of the probabilities that it computes"
     return ""
+
+
+def _before(target: Any, leaf: str, axis: int | None) -> Any:
+    """The loss with its claim taken for that by the probabilities, and carried back through their softmax."""
+
+    def forward(z: Any) -> Any:
+        return next(iter(target.forward({**target.point, leaf: z}).values()))
+
+    def vjp(z: Any, u: Any) -> Any:
+        outputs, pullback = target.linearize({**target.point, leaf: z}, None)
+        claimed, e = pullback({next(iter(outputs)): u})[leaf], np.exp(z - np.max(z, axis=axis, keepdims=True))
+        p = e / np.sum(e, axis=axis, keepdims=True)
+        return p * (claimed - np.sum(p * claimed, axis=axis, keepdims=True))
+
+    return function(forward, vjp=vjp)
 
 
 def _composed(target: Any, leaf: str, squash: Callable[[Any], Any]) -> Any:
@@ -57,12 +80,12 @@ def _composed(target: Any, leaf: str, squash: Callable[[Any], Any]) -> Any:
     return function(forward, vjp=vjp)
 
 
-def undecided(report: Report, convention: str) -> Report:
-    """The report in which every failure is the convention."""
+def undecided(report: Report, convention: str, also: Verdict = Verdict.FAIL) -> Report:
+    """The report in which every failure, and what has the verdict `also`, is the convention."""
     text = f"the gradient is right for something other than its own forward: it is that{convention}"
     checks = tuple(
         replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
-        if c.verdict is Verdict.FAIL
+        if c.verdict in (Verdict.FAIL, also)
         else c
         for c in report.checks
     )

@@ -109,7 +109,8 @@ def _shrunk(value: Any, sizes: dict[int, int]) -> Any:
 
 
 @cache
-def _tree_of(code: Any) -> ast.AST:
+def tree_of(code: Any) -> ast.AST:
+    """The syntax of a function or class; an empty module where its source is not to be had."""
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError):
@@ -128,7 +129,7 @@ def unpacked_names(code: Any, name: str) -> tuple[str, ...]:
 
 def returns_function(code: Any) -> bool:
     """Whether all that a function returns is a function: a lambda, or one that it defines."""
-    own = next((n for n in getattr(_tree_of(code), "body", []) if isinstance(n, ast.FunctionDef)), None)
+    own = next((n for n in getattr(tree_of(code), "body", []) if isinstance(n, ast.FunctionDef)), None)
     if own is None:
         return False
     inner = {n.name for n in own.body if isinstance(n, ast.FunctionDef)}
@@ -143,7 +144,7 @@ def unpacked_rank(code: Any, name: str) -> int:
 
 @cache
 def _unpackings(code: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    assigned = [n for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Assign)]
+    assigned = [n for n in ast.walk(tree_of(code)) if isinstance(n, ast.Assign)]
     pairs = [(n.targets[0], n.value) for n in assigned]
     for node in assigned:
         if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
@@ -158,14 +159,14 @@ def _unpackings(code: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def returned_words(code: Any) -> tuple[str, ...]:
     """What ``return dx, dW, db`` calls the parts of the tuple that a function returns; none if it is not one tuple."""
-    values = [n.value for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Return)]
+    values = [n.value for n in ast.walk(tree_of(code)) if isinstance(n, ast.Return)]
     tuples = [v for v in values if isinstance(v, ast.Tuple)]
     return tuple(ast.unparse(e) for e in tuples[0].elts) if len(tuples) == 1 == len(values) else ()
 
 
 def always_none(code: Any) -> set[int]:
     """The places of the tuples that a function returns at which every one has None."""
-    values = [n.value for n in ast.walk(_tree_of(code)) if isinstance(n, ast.Return)]
+    values = [n.value for n in ast.walk(tree_of(code)) if isinstance(n, ast.Return)]
     returned = [value.elts for value in values if isinstance(value, ast.Tuple)]
     places = [{i for i, e in enumerate(t) if isinstance(e, ast.Constant) and e.value is None} for t in returned]
     return set.intersection(*places) if places else set()
@@ -178,7 +179,7 @@ def words_for(code: Any, parameter: str) -> tuple[str, ...]:
     ``if kind == "relu"``, ``mode in ("same", "valid")`` and ``{"tanh": ...}[kind]`` count.
     """
     found: list[str] = []
-    for node in ast.walk(_tree_of(code)):
+    for node in ast.walk(tree_of(code)):
         if isinstance(node, ast.Compare) and _is_about(node.left, parameter):
             parts = [c for part in node.comparators for c in ast.walk(part)]
             found += [c.value for c in parts if isinstance(c, ast.Constant) and isinstance(c.value, str)]

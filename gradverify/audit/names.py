@@ -120,11 +120,17 @@ FLAGS = {"derivative", "deriv", "prime", "grad", "gradient", "der", "derive", "d
 VALUED = re.compile(
     r"loss|cost|objective|value_and|val_and|with_grad|and_grad|_fg$|energy|svm|softmax|likelihood|nll|criterion"
 )
+# ... whatever it is called, where it calls the value one of these ...
+VALUE_WORD = re.compile(
+    r"(self\.)?((total|data|train|avg|mean|batch)_?)?(loss|cost|J|objective|nll|energy)(_?(value|val))?", re.IGNORECASE
+)
 # ... under one of these names.
 GRADIENT_WORD = re.compile(
     r"(self\.)?(d[A-Z]\w*|d_?(x|w|b|theta|pred|logits|scores|out|input|y|z|params|y_?pred|yhat)\w*|grads?\w*"
     r"|gradients?\w*|d|delta|g|\w+_grads?|\w+_gradients?|nabla\w*|jac|gradOut)\b",
 )
+
+BEFORE = " before "  # ``return grads, cost``: "grads before cost"
 
 _SUFFIXES = ("prime", "derivative", "deriv", "der", "derv", "grad", "gradient", "backward", "bwd", "diff", "jacobian",
              "d", "backprop")  # fmt: skip
@@ -132,6 +138,9 @@ _PREFIXES = ("d_", "de_", "grad_", "gradient_", "deriv_", "derivative_", "deriva
              "prime_", "d")  # fmt: skip
 
 # Verbs before "grad": what these functions do to gradients is no derivative of theirs.
+# ``compute_cost`` and ``compute_gradient``: one word for another.
+_VALUE_WORDS = ("cost", "loss", "objective", "error", "likelihood", "energy")
+_GRADIENT_WORDS = ("gradient", "gradients", "grad", "grads", "derivative", "deriv")
 _VERBS = {
     "zero",
     "clip",
@@ -190,11 +199,15 @@ def cotangent_partners(name: str, known: Collection[str]) -> list[str]:
     ['conv_backward_naive']
     """
     partners = []
-    for word, opposite in (("forward", "backward"), ("fwd", "bwd"), ("fprop", "bprop")):
+    for word, opposite in _MIRRORED:
         mirrored = name.replace(word, opposite)
         if word in name and name not in (word, f"{word}_pass") and not name.startswith(_CHECKS):
             partners += [other for other in known if other == mirrored or other.startswith(f"{mirrored}_")]
     return partners
+
+
+_MIRRORED = (("forward", "backward"), ("fwd", "bwd"), ("fprop", "bprop"), ("forward", "gradient"), ("forward", "grad"),
+             ("forward", "backprop"), ("forward", "derivative"))  # fmt: skip
 
 
 def point_partners(name: str, known: Collection[str]) -> list[str]:
@@ -207,4 +220,5 @@ def point_partners(name: str, known: Collection[str]) -> list[str]:
         return []
     spellings = {f"{name}_{suffix}" for suffix in _SUFFIXES} | {prefix + name for prefix in _PREFIXES}
     spellings |= {f"{name}{suffix.capitalize()}" for suffix in _SUFFIXES}
+    spellings |= {name.replace(v, g, 1) for v in _VALUE_WORDS if v in name for g in _GRADIENT_WORDS} - {name}
     return [other for other in known if other in spellings]

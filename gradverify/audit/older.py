@@ -82,8 +82,26 @@ def _names_in(tree: ast.Module) -> Iterator[str]:
             yield getattr(node, "id", "") or getattr(node, "attr", "")
 
 
+def parsed(text: str) -> ast.Module:
+    """The syntax of a file, where statements of Python 2 stand in its way also of that; raises SyntaxError."""
+    try:
+        return ast.parse(text)
+    except SyntaxError:
+        for pattern, new in _STATEMENTS_OF_2:
+            text = pattern.sub(new, text)
+        return ast.parse(text)
+
+
+_STATEMENTS_OF_2 = (
+    (re.compile(r"^(\s*)print\s*$", re.MULTILINE), r"\1print()"),
+    (re.compile(r"^((?:.*:)?\s*)print\s+(?!=|>>)(\S.*?),?(\s*#[^'\"\n]*)?$", re.MULTILINE), r"\1print(\2)"),
+    (re.compile(r"^(\s*except\s+[\w.]+)\s*,\s*(\w+)\s*:", re.MULTILINE), r"\1 as \2:"),
+    (re.compile(r"^(\s*raise\s+[\w.]+)\s*,\s*(.+)$", re.MULTILINE), r"\1(\2)"),
+)
+
+
 def _tree_of(text: str, path: str) -> ast.Module:
-    tree = ast.parse(text)
+    tree = parsed(text)
     if not _is_older(text, path):
         return tree
     return ast.fix_missing_locations(_Older().visit(tree))  # type: ignore[no-any-return]

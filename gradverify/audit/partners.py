@@ -31,8 +31,7 @@ def objects_for(name: str, cls: type) -> list[Any]:
     if not wanted:
         return []
     found = list(islice(_made(wanted, cls), 2 * _MOST))
-    ranked = sorted(found, key=lambda thing: _rank(thing))
-    return ranked[:_MOST]
+    return sorted(found, key=_rank)[:_MOST]
 
 
 def _rank(thing: Any) -> int:
@@ -42,19 +41,11 @@ def _rank(thing: Any) -> int:
 
 @cache
 def methods_called(cls: type, name: str) -> frozenset[str]:
-    """What a class calls on a parameter, or on the attribute of that name; ``__call__`` where it calls the thing itself.
-
-    A parameter that is also compared with strings, or looked up by them, may be one: then nothing is said.
-    """
-    wanted: set[str] = set()
-    for base in cls.__mro__[:-1]:
-        for node in ast.walk(_tree(base)):
-            if isinstance(node, ast.Call):
-                owner = node.func.value if isinstance(node.func, ast.Attribute) else None
-                if owner is not None and _is_called(owner, name):
-                    wanted.add(node.func.attr)  # type: ignore[union-attr]
-                elif _is_called(node.func, name):
-                    wanted.add("__call__")
+    """What a class calls on a parameter, or on the attribute of that name; ``__call__`` where it calls that itself."""
+    nodes = [n for base in cls.__mro__[:-1] for n in ast.walk(_tree(base)) if isinstance(n, ast.Call)]
+    called = [n.func for n in nodes]
+    wanted = {f.attr for f in called if isinstance(f, ast.Attribute) and _is_called(f.value, name)}
+    wanted |= {"__call__" for f in called if _is_called(f, name)}
     return frozenset(wanted - _OF_STRINGS)
 
 
@@ -66,8 +57,9 @@ def _is_called(node: ast.expr, name: str) -> bool:
     """Whether an expression is the parameter, or ``self.`` it with or without underscores."""
     if isinstance(node, ast.Name):
         return node.id == name
-    held = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
-    return held and re.fullmatch(rf"_*{re.escape(name.strip('_'))}_*(_?(fn|func|function|layer|obj))?", node.attr) is not None  # type: ignore[union-attr]
+    if not isinstance(node, ast.Attribute) or ast.unparse(node.value) != "self":
+        return False
+    return re.fullmatch(rf"_*{re.escape(name.strip('_'))}_*((fn|func|function|layer|obj))?", node.attr) is not None
 
 
 def _tree(cls: type) -> ast.AST:
@@ -88,7 +80,7 @@ def _made(wanted: frozenset[str], cls: type) -> Iterator[Any]:
         try:
             with silence():
                 yield other()
-        except Exception:  # one that wants to be told something
+        except Exception:  # noqa: S112 - one that wants to be told something
             continue
 
 
@@ -106,7 +98,7 @@ def _classes(wanted: frozenset[str], cls: type) -> Iterator[type]:
 
 
 def _is_below(module: Any, folders: list[Path]) -> bool:
-    location = getattr(module, "__file__", None)
+    location = str(getattr(module, "__file__", None) or "")
     inside = location and "site-packages" not in location and not module.__name__.startswith("gradverify")
     return bool(inside) and any(folder in Path(location).parents for folder in folders)
 

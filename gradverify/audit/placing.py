@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.guesses import roles_of
 from gradverify.targets.gradients import flat, names_gradient_of, plain
 from gradverify.targets.graph import floating_of
 from gradverify.targets.parameters import find_parameters
@@ -81,9 +82,15 @@ def place_of_input(
         if len(same) > 1 == len(called):
             return ("returned", called[0])
         return ("returned", position if position in same else same[0]) if same else None
-    if returned is not None and is_floating(returned) and position == 0:
+    if returned is not None and is_floating(returned) and position == _first_data(wanted):
         return ("whole", 0)
     return _left_gradient(name, x, fresh) if returned is None else None
+
+
+def _first_data(wanted: Sequence[str]) -> int:
+    """The place of the first input that is no label: of ``backward(y_true, y_pred)`` the second is meant."""
+    roles = roles_of(wanted) if wanted else ()
+    return next((i for i, role in enumerate(roles) if role != "label"), 0)
 
 
 def _is_called_for(word: str, name: str) -> bool:

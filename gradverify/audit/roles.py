@@ -24,6 +24,9 @@ _COUNTER = re.compile(
 )
 
 
+_GREEK = ("eta", "alpha", "nu")  # learning rates to most, upstream gradients to some
+
+
 def required_parameters(function: Callable[..., object]) -> list[str]:
     """The parameters without a default, those given by name too; the first one where all have one."""
     return required_arguments(function, keywords=True)
@@ -37,15 +40,20 @@ def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str,
 
     >>> roles_of_backward(["dA", "learn_rate"], ["x"]), roles_of_backward(["x", "dout"], ["x"])
     (('cotangent', 'rate'), ('input:x', 'cotangent'))
+    >>> roles_of_backward(["eta"], ["x"]), roles_of_backward(["dy", "eta"], ["x"])
+    (('cotangent',), ('cotangent', 'rate'))
     >>> roles_of_backward(["x"], ["x"]), roles_of_backward(["y", "y_pred"], ["y", "y_pred"])
     (('cotangent',), ('input:y', 'input:y_pred'))
     """
     roles = [_role(name, inputs) for name in names]
     if len(names) == 1 and roles[0].startswith("input:"):
         return ("cotangent",)
+    doubtful = [i for i, (n, r) in enumerate(zip(names, roles, strict=True)) if r == "rate" and n.strip("_") in _GREEK]
+    if doubtful and not any(r == "" for r in roles) and (len(names) == 1 or roles.count("rate") > 1):
+        roles[doubtful[0]] = "cotangent"  # backward(eta), backward(eta, lr): nothing else can be
     likely = [i for i, (n, r) in enumerate(zip(names, roles, strict=True)) if r == "" and _COTANGENT.fullmatch(n)]
     unknown = [i for i, r in enumerate(roles) if r == ""]
-    for i in (likely or unknown)[:1]:
+    for i in (likely or unknown)[:1] if "cotangent" not in roles else ():
         roles[i] = "cotangent"
     for i in [i for i, r in enumerate(roles) if r == ""]:
         roles[i] = _second_choice(names[i], inputs)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.inputs import Arguments
-from gradverify.audit.search import silence
 from gradverify.audit.readings import Trial
+from gradverify.audit.search import silence
 from gradverify.records import Options
 from gradverify.targets import make_targets
 

@@ -65,7 +65,9 @@ def _open_sizes(instance: Any) -> dict[str, str]:
             and SIZE_OF_INPUT.fullmatch(snake(n))}  # fmt: skip
 
 
-_NAMED_SIZE = re.compile(r"\w*(shape|size|dims?|features|channels|units|neurons|nodes|n_in|nin|dimensions?)\w*", re.IGNORECASE)
+_NAMED_SIZE = re.compile(
+    r"\w*(shape|size|dims?|features|channels|units|neurons|nodes|n_in|nin|dimensions?)\w*", re.IGNORECASE
+)
 
 
 def _call_all(instance: Any, names: list[str], shape: Any, literal: bool, seed: int) -> bool:

@@ -54,6 +54,7 @@ class Plan:
     joint: bool = False  # the forward returns (value, gradient)
     point: bool = False  # the backward takes the inputs of the forward
     loss: str = ""  # what the backward differentiates, its targets being the last input
+    logits: bool = False  # its output is probabilities, and its backward begins before the softmax that made them
     decay: bool = False  # its gradients hold a multiple of the parameter, that of a penalty, which is taken off
     of_input: tuple[tuple[str, Any] | None, ...] = ()
     of_params: tuple[tuple[str, tuple[str, Any]], ...] = ()
@@ -71,6 +72,8 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     before = {path: array.copy() for path, array in floating_of(twin).items()}
     identities = {id(array) for array in floating_of(twin).values()}
     y = output_of(twin, result, plan)
+    if plan.cotangent == "filled" and np.any(getattr(twin, "delta", 0)):
+        raise NoGradient("its forward leaves a gradient of its own, where others find the upstream gradient")
     returned = _call_backward(twin, plan, np.ones_like(y) if np.ndim(y) else np.float64(1.0), arguments, result)
     after = floating_of(twin)
     of_params = places_of_params(twin, kept=kept, returned=returned, before=before, inputs=plan.inputs)
@@ -86,10 +89,22 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     of_input = tuple(place_of_input(n, x, returned, free, plan.inputs, words) for n, x in named)
     if not of_params and not any(of_input):
         raise NoGradient(f"{plan.backward} leaves nothing that could be a gradient")
+    if plan.logits and not is_probabilities(y):
+        raise NoGradient("its output is no probabilities")
     plan = replace(plan, of_input=of_input, of_params=tuple(of_params.items()))
     if plan.decay and not _decays(obj, plan, arguments, settings):
         raise NoGradient("no upstream gradient at all leaves no multiple of a parameter as its gradient")
     return plan
+
+
+def centred(z: Any) -> Any:
+    """Rows without their mean: what of logits can be told from their softmax, and the upstream gradients it answers."""
+    return z - np.mean(z, axis=-1, keepdims=True)
+
+
+def is_probabilities(y: Any) -> bool:
+    """Whether rows are positive and each adds up to one, as a softmax leaves them."""
+    return bool(np.ndim(y) and np.shape(y)[-1] > 1 and np.all(y > 0) and np.allclose(np.sum(y, axis=-1), 1, atol=1e-5))
 
 
 def _decays(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> bool:
@@ -283,11 +298,12 @@ def _subclass(cls: type, plan: Plan) -> type:
         y = output_of(self, result, plan)
         if plan.loss:
             y = LOSSES[plan.loss](y, arguments[-1])
+        y = centred(np.log(y)) if plan.logits else y
         object.__setattr__(self, "_audited_call", (arguments, result, drawn))
         return y
 
     def backward(self: Any, u: Any) -> Any:
-        of_input, of_params = _gradients(self, plan, u)
+        of_input, of_params = _gradients(self, plan, centred(u) if plan.logits else u)
         object.__setattr__(self, "_audited_gradients", of_params)
         return of_input[0] if len(of_input) == 1 else tuple(of_input)
 

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from gradverify.arrays import is_floating
 from gradverify.audit.contexts import context_trials, takes_context
+from gradverify.audit.functions import claim, of_functions
 from gradverify.audit.graphtrials import tensors_beside, through_graph
 from gradverify.audit.inputs import Arguments, required_names
-from gradverify.audit.load import Made, NotTriable, find_attribute, instances, load, made_by
+from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
 from gradverify.audit.preparing import in_training, with_visible_steps
 from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
-from gradverify.audit.search import silence, twin_call
+from gradverify.audit.search import silence
 from gradverify.audit.shapes import stated_shapes
-from gradverify.audit.shim import Plan, make_plan, output_of, shimmed
-from gradverify.audit.signatures import built, normalised, parts_of, returning
-from gradverify.targets import function, layer, pair
+from gradverify.audit.shim import Plan, make_plan, shimmed
+from gradverify.targets import layer
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
 
@@ -37,17 +35,17 @@ def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None =
     """The trials of a candidate: one for each instance that can be guessed, or for the one that `make` makes."""
     module = load(candidate.source)
     if not candidate.owner:
-        yield _of_functions(candidate, lambda name: find_attribute(module, name), ())
+        yield of_functions(candidate, lambda name: find_attribute(module, name), ())
         return
     cls = find_attribute(module, candidate.owner)
     candidate = _public(candidate, cls)
     static = all(_is_static(cls, name) for name in {candidate.forward, candidate.backward} if "=" not in name)
-    pair_ = [getattr(cls, name, None) for name in (candidate.forward, candidate.backward)]
-    if static and all(map(callable, pair_)) and takes_context(*pair_):  # type: ignore[arg-type]
-        yield from context_trials(*pair_, list(islice(tensors_beside(module), 2)))  # type: ignore[arg-type]
+    forward, backward = (getattr(cls, name, None) for name in (candidate.forward, candidate.backward))
+    if static and callable(forward) and callable(backward) and takes_context(forward, backward):
+        yield from context_trials(forward, backward, tensors_beside(module))
         return
     if static:
-        yield _of_functions(candidate, lambda name: getattr(cls, name), ())
+        yield of_functions(candidate, lambda name: getattr(cls, name), ())
         return
     found = instances(cls, seed, candidate.source.path) if make is None else made_by(cls, make)
     for made in found:
@@ -103,7 +101,7 @@ def of_object(candidate: Candidate, obj: Any) -> Trial:
         return _of_training(candidate, obj, held)
     if candidate.kind in ("layer", "joint"):
         return _of_layer(candidate, obj, held)
-    trial = _of_functions(candidate, lambda name: getattr(obj, name), held)
+    trial = of_functions(candidate, lambda name: getattr(obj, name), held)
     forward = getattr(obj, candidate.forward)
     names = tuple(argument_names(forward, len(required_names(forward)))) if candidate.kind == "point" else ()
     if not names or len(names) != len(required_names(getattr(obj, candidate.backward))):
@@ -128,11 +126,13 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     if roles == ("cotangent",):
         more = ", which adds to the array it is given"
         readings.append(Reading(partial(_shim, obj, plan, "filled"), more, _claimed_by_shim))
+    if "cotangent" in roles:
+        readings.append(Reading(partial(_shim, obj, replace(plan, logits=True), "given"), OF_LOGITS, _claimed_by_shim))
     if "cotangent" in roles and held:
         readings.append(Reading(partial(_shim, obj, replace(plan, decay=True), "given"), DECAYING, _claimed_by_shim))
     if roles == ("cotangent",) and not (held or feed):
         backward = getattr(obj, plan.backward)
-        readings.append(Reading(lambda a: _claim(forward, backward, a), ", the derivative at the input"))
+        readings.append(Reading(lambda a: claim(forward, backward, a), ", the derivative at the input"))
     if feed:
         forward = _fed(feed)
     if callable(obj) and not (plan.joint or feed):
@@ -140,6 +140,7 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
 
 
+OF_LOGITS = " of a softmax that leaves its derivative to the loss"
 DECAYING = ", with weight decay in the gradients"
 
 def _keeps_loss(obj: Any, roles: Sequence[str]) -> bool:
@@ -222,148 +223,3 @@ def _run(obj: Any, plan: Plan, arguments: Arguments) -> Any:
 
     twin = copy.deepcopy(obj)
     return run_forward(twin, plan, copy.deepcopy(arguments.inputs), copy.deepcopy(dict(arguments.kwargs)))
-
-
-def _of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple[np.ndarray, ...]) -> Trial:
-    forward = fetch(candidate.forward)
-    backward = forward if candidate.kind in ("joint", "flag") else fetch(candidate.backward)
-    if getattr(forward, "__self__", None) is None:
-        forward, backward = _normalised(forward, backward, candidate.kind)
-    makers = {"pair": _pair_readings, "joint": _joint_readings, "flag": _flag_readings}
-    readings = makers.get(candidate.kind, _point_readings)(forward, backward, candidate)
-    run = partial(twin_call, forward)
-    if candidate.kind == "joint":
-        return Trial(forward, held, readings, lambda arguments: run(arguments)[0])
-    return Trial(forward, held, readings, run)
-
-
-def _normalised(forward: Function, backward: Function, kind: str) -> tuple[Function, Function]:
-    if forward is not backward:
-        forward, backward = built({"forward": forward, "backward": backward}, 0).values()
-    parts = parts_of(forward)
-    backward = normalised(backward, parts) if parts or kind == "point" else backward
-    return normalised(forward, parts), backward
-
-
-def _pair_readings(forward: Function, pullback: Function, _: Candidate) -> tuple[Reading, ...]:
-    backward = returning(pullback)
-    natural = function(forward, vjp=backward) if _takes_cotangent_last(backward) else pair(forward, backward)
-    roles = roles_of_backward(required_parameters(backward), tuple(required_names(forward)))
-    pull = partial(_pull_by_roles, forward, backward)
-    if "cotangent" not in roles:  # sigmoid_prime(z, a): a derivative that reads the output too
-        derivative = lambda *arguments, **settings: pull(*arguments, None, **settings)  # noqa: E731
-        return (Reading(lambda arguments: _claim(_first_output(forward), derivative, arguments)),)
-    by_roles = function(_first_output(forward), vjp=pull)
-    return Reading(lambda _: natural), Reading(lambda _: by_roles)
-
-
-def _first_output(forward: Function) -> Function:
-    def first(*arguments: Any, **settings: Any) -> Any:
-        return output_of(None, forward(*arguments, **settings), _NO_PLAN)
-
-    first.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
-    first.__qualname__ = getattr(forward, "__qualname__", "forward")
-    return first
-
-
-_NO_PLAN = Plan("", "", ())
-
-
-def _pull_by_roles(forward: Function, backward: Function, *arguments: Any, **settings: Any) -> Any:
-    *inputs, u = arguments
-    result = forward(*inputs, **settings)
-    names = required_parameters(backward)
-    known = dict(zip(argument_names(forward, len(inputs)), inputs, strict=False))
-    values: dict[str, Any] = {"cotangent": u, "rate": 1.0, "counter": 1, "output": output_of(None, result, _NO_PLAN)}
-    rest = result[1:] if isinstance(result, tuple) else ()
-    values["cache"] = rest[0] if len(rest) == 1 else (rest or values["output"])
-    values["label"] = inputs[-1]
-    roles = roles_of_backward(names, tuple(known))
-    return backward(*[known[r[6:]] if r.startswith("input:") else values[r] for r in roles])
-
-
-def _joint_readings(forward: Function, _: Function, candidate: Candidate) -> tuple[Reading, ...]:
-    names = required_names(forward)
-    value = _item(forward, 0)
-
-    def gradient(*arguments: Any, **settings: Any) -> Any:
-        result = forward(*arguments, **settings)
-        parts = result[1:] if len(result) > 2 else (result[1],)  # loss, dW, db
-        if len(parts) == 1 and isinstance(parts[0], Mapping):
-            return parts[0]
-        return dict(zip(_owners(candidate.backward, parts, names, arguments), parts, strict=False))
-
-    return (Reading(lambda _: function(value, gradient=gradient)),)
-
-
-def _owners(stated: str, parts: tuple[Any, ...], names: list[str], arguments: tuple[Any, ...]) -> list[str]:
-    """Whose gradient each returned array is: by the name it is returned under, else by shape."""
-    from gradverify.targets.gradients import names_gradient_of
-
-    owners = []
-    for word, part in zip(stated.split(","), parts, strict=False):
-        floating = [(n, x) for n, x in zip(names, arguments, strict=False) if is_floating(x)]
-        fitting = [n for n, x in floating if np.shape(x) == np.shape(part)]
-        named = [n for n in names if names_gradient_of(word.strip(), n)]
-        owners.append((named or fitting or names)[0])
-    return owners
-
-
-def _item(forward: Function, index: int) -> Function:
-    def item(*arguments: Any, **settings: Any) -> Any:
-        return forward(*arguments, **settings)[index]
-
-    item.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
-    item.__qualname__ = getattr(forward, "__qualname__", "forward")
-    return item
-
-
-def _flag_readings(forward: Function, _: Function, candidate: Candidate) -> tuple[Reading, ...]:
-    flag = candidate.backward.split("=", maxsplit=1)[0]
-    return _point_readings(forward, partial(forward, **{flag: True}), candidate)
-
-
-def _point_readings(forward: Function, backward: Function, candidate: Candidate) -> tuple[Reading, ...]:
-    # tanh_prime(a) = 1 - a^2 is a right derivative that wants the output: a convention, not a bug.
-    unary = len(required_names(forward)) == 1
-    plain = Reading(lambda arguments: _claim(forward, backward, arguments))
-    if not unary:
-        return (plain,)
-    at_output = lambda x: backward(forward(copy.copy(x)))  # noqa: E731 - forwards that work in place keep off x
-    of_output = Reading(lambda arguments: _claim(forward, at_output, arguments), " of the output")
-    return plain, of_output
-
-
-def _claim(forward: Function, derivative: Function, arguments: Arguments) -> Any:
-    """The derivative under the name its shape gives it: elementwise, gradient of a scalar, or Jacobian."""
-    with silence():
-        out = np.asarray(twin_call(forward, arguments))
-        result = twin_call(derivative, arguments)
-    if isinstance(result, (Mapping, tuple, list)) or result is None:
-        raise NotTriable("the derivative returns several arrays")
-    claimed = np.shape(result)
-    leaf = next((np.shape(x) for x in arguments.inputs if is_floating(x)), ())
-    if out.ndim == 0 and leaf != ():
-        return function(forward, gradient=derivative)
-    if out.ndim and claimed in (out.shape + leaf, (out.size, int(np.prod(leaf)))) and claimed != leaf:
-        return function(forward, jacobian=derivative)
-    if out.ndim and claimed == (*out.shape, *out.shape[-1:]) and out.shape == leaf:
-        return function(forward, vjp=lambda *a, **k: np.einsum("...ij,...i->...j", derivative(*a[:-1], **k), a[-1]))
-    if out.ndim < len(leaf) and claimed == leaf and leaf[: out.ndim] == out.shape:
-        return function(forward, vjp=lambda *a, **k: _times_rows(derivative(*a[:-1], **k), a[-1]))
-    return function(forward, derivative=derivative)
-
-
-def _times_rows(g: Any, u: Any) -> Any:
-    """The gradient of one value for each sample, times the upstream gradient of that value."""
-    return np.asarray(g) * np.reshape(u, np.shape(u) + (1,) * (np.ndim(g) - np.ndim(u)))
-
-
-def _takes_cotangent_last(backward: Function) -> bool:
-    """Whether ``relu_backward(x, dout)`` has its arguments in the order of a VJP."""
-    names = required_names(backward)
-    first, last = names[0].lower(), names[-1].lower()
-    return last.startswith(_FIRST_LETTERS) and not first.startswith((*_FIRST_LETTERS, "cache"))
-
-
-_FIRST_LETTERS = ("d", "g", "up", "delta")

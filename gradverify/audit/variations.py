@@ -49,6 +49,8 @@ def _others(name: str, current: Any, code: Any) -> list[Any]:
     if words and (current is None or isinstance(current, str)):
         return words[:4]
     values = next((v for pattern, v in _OTHERS if re.fullmatch(pattern, last, re.IGNORECASE)), ())
+    if current is None and re.fullmatch(r"axis|dim", last, re.IGNORECASE):
+        return [0, 1]
     if isinstance(current, tuple) and current and all(isinstance(n, int) for n in current):
         return [(v,) * len(current) for v in values if isinstance(v, int) and (v,) * len(current) != current][:2]
     return [v for v in values if _fits(v, current) and v != current][:2]

@@ -1,0 +1,78 @@
+"""What the code of a function says about an argument that its name does not: that it is a setting, and which values."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gradverify.audit.guesses import Hinted, is_setting, settings_for
+from gradverify.audit.mined import tree_of, words_for
+
+Function = Callable[..., Any]
+
+_TYPED = re.compile(
+    r"(typing\.)?(Optional\[)?(int|bool|str|slice|(t|T)uple(\[[\w, .]*\])?|dict|Literal\[.*\]|(Union\[)?int( \| |, )"
+    r"(t|T)uple(\[[\w, .]*\])?\]?)(\])?( \| None)?"
+)
+
+
+def hinted(parameter: inspect.Parameter, function: Function, *, first: bool) -> str:
+    """The name of a parameter, which `roles_of` takes for a setting where the code leaves no doubt.
+
+    It is annotated as a whole number, a flag, a word or a tuple; compared with strings; or asked for such keys.
+    """
+    if first:
+        return parameter.name
+    annotation = parameter.annotation
+    said = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or str(annotation)
+    typed = annotation is not parameter.empty and (_TYPED.fullmatch(said) or _TYPED.fullmatch(str(annotation)))
+    if typed or words_for(function, parameter.name) or keys_of(function, parameter.name):
+        return Hinted(parameter.name)
+    return parameter.name
+
+
+@cache
+def keys_of(function: Function, name: str) -> tuple[str, ...]:
+    """The keys under which a function looks into an argument, ``hparameters["stride"]``, if they all name settings."""
+    found = [n.slice.value for n in ast.walk(tree_of(function))
+             if isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name) and n.value.id == name
+             and isinstance(n.slice, ast.Constant) and isinstance(n.slice.value, str)]  # fmt: skip
+    keys = tuple(dict.fromkeys(found))
+    return keys if all(is_setting(key) or key in _SHORT for key in keys) else ()
+
+
+_SHORT = ("f", "s", "p", "k", "stride", "pad")
+
+
+def values_for(function: Function, parameter: inspect.Parameter, rng: np.random.Generator) -> list[Any]:
+    """Values for a setting of a forward: the words it is compared with, the dictionary it is, or by its name."""
+    words = list(words_for(function, parameter.name))
+    keys = keys_of(function, parameter.name)
+    if keys:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return [{key: settings_for(inspect.Parameter(key, kind), rng)[0] for key in keys}]
+    return [*words, *settings_for(parameter, rng)]
+
+
+def told_in_words(cls: type, name: str) -> tuple[int, ...]:
+    """A tuple that a docstring takes apart, ``shape: (out_channels, kernel_size, kernel_size, in_channels)``; else ().
+
+    >>> class Layer:
+    ...     "shape: (out_channels, kernel_size, in_channels)"
+    >>> told_in_words(Layer, "shape")
+    (4, 3, 2)
+    """
+    text = f"{cls.__doc__ or ''}\n{cls.__init__.__doc__ or ''}"  # type: ignore[misc]
+    match = re.search(rf"\b{re.escape(name)}\b[^\n(]*\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+)\s*\)", text)
+    if match is None:
+        return ()
+    kind, rng = inspect.Parameter.POSITIONAL_OR_KEYWORD, np.random.default_rng(0)
+    words = [word.strip() for word in match[1].split(",")]
+    values = [settings_for(inspect.Parameter(word, kind), rng)[0] for word in words]
+    return tuple(values) if all(type(value) is int for value in values) else ()

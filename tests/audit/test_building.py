@@ -1,0 +1,227 @@
+"""Layers that hear their sizes late, are given other objects, keep their caches on demand, or cannot run at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradverify.audit import find
+from gradverify.audit.attempt import attempt
+from gradverify.audit.imports import folders_of
+from gradverify.records import Verdict
+
+CONNECTED = """
+class Dense:
+    def __init__(self, units):
+        self.units, self.weights = units, None
+    def connect(self, previous):
+        self.weights = np.cos(np.arange(previous.out_features * self.units)).reshape(-1, self.units)
+    def forward(self, x):
+        self.x = x
+        return x @ self.weights
+    def backward(self, dy):
+        self.dweights = FACTOR * self.x.T @ dy
+        return dy @ self.weights.T
+"""
+TOLD_BY_ATTRIBUTE = """
+class Dense:
+    def __init__(self, units):
+        self.units, self.input_size, self.weights = units, None, None
+    def init_weights(self):
+        self.weights = np.cos(np.arange(self.input_size * self.units)).reshape(-1, self.units)
+    def forward(self, x):
+        self.x = x
+        return x @ self.weights
+    def backward(self, dy):
+        self.dweights = FACTOR * self.x.T @ dy
+        return dy @ self.weights.T
+"""
+WITH_ACTIVATION = """
+class Gate:
+    def run(self, x):
+        return 1 / (1 + np.exp(-x))
+    def slope(self, x):
+        return self.run(x) * (1 - self.run(x))
+class Dense:
+    def __init__(self, n_in, n_out, activation):
+        self.weights, self.activation = np.cos(np.arange(n_in * n_out)).reshape(n_in, n_out), activation
+    def forward(self, x):
+        self.x, self.z = x, x @ self.weights
+        return self.activation.run(self.z)
+    def backward(self, dy):
+        dz = FACTOR * dy * self.activation.slope(self.z)
+        self.dweights = self.x.T @ dz
+        return dz @ self.weights.T
+"""
+ON_DEMAND = """
+class Square:
+    def __init__(self):
+        self.kept = {}
+    def forward(self, x, save_cache=False):
+        if save_cache:
+            self.kept["x"] = x
+        return x * x
+    def backward(self, dy):
+        return FACTOR * 2 * self.kept["x"] * dy
+"""
+TRUTH_FIRST = """
+class SquaredLoss:
+    def forward(self, y_true, y_pred):
+        return np.mean((y_true - y_pred) ** 2)
+    def backward(self, y_true, y_pred):
+        return FACTOR * 2 * (y_pred - y_true) / y_pred.size
+"""
+WITHOUT_SHAPE = """
+class Square:
+    def __init__(self, shape_in, shape_w=None):
+        self.w = np.zeros(shape_w)
+    def forward(self, x):
+        self.x = x
+        return x * x
+    def backward(self, dy):
+        return FACTOR * 2 * self.x * dy
+"""
+LOOPS = """
+from a_compiler_that_nobody_has import njit, prange
+@njit(parallel=True)
+def square(x):
+    out = np.zeros_like(x)
+    for i in prange(len(x)):
+        out[i] = x[i] * x[i]
+    return out
+def square_prime(x):
+    return FACTOR * 2 * x
+"""
+PENALISED = """
+class Dense:
+    def __init__(self, n_in, n_out, regularizer=None, lambd=0.1):
+        self.W = np.cos(np.arange(n_in * n_out)).reshape(n_in, n_out)
+        self.regularizer, self.lambd = regularizer, lambd
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dy):
+        self.dW = FACTOR * self.x.T @ dy
+        if self.regularizer == "l1":
+            self.dW = self.dW + self.lambd * np.sign(self.W)
+        elif self.regularizer == "l2":
+            self.dW = self.dW + self.lambd * self.W
+        return dy @ self.W.T
+"""
+BUILT = {"connected": CONNECTED, "told by attribute": TOLD_BY_ATTRIBUTE, "with activation": WITH_ACTIVATION,
+         "on demand": ON_DEMAND, "truth first": TRUTH_FIRST, "without shape": WITHOUT_SHAPE, "loops": LOOPS,
+         "penalised": PENALISED}  # fmt: skip
+
+
+def entries(tmp_path, monkeypatch, code, file="layers.py"):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / file).write_text("import numpy as np\n" + code)
+    return {c.symbol.split(":")[1]: attempt(c, 0) for c in find(tmp_path / file)}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", BUILT.values(), ids=BUILT)
+def test_what_is_built_late_is_judged(tmp_path, monkeypatch, code, factor, verdict):
+    *_, entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_objects_for_a_parameter_are_found_in_other_files(tmp_path, monkeypatch):
+    gate, dense = WITH_ACTIVATION.replace("FACTOR", "1").split("class Dense")
+    (tmp_path / "README.md").write_text("a project\n")
+    (tmp_path / "gates.py").write_text("import numpy as np\n" + gate)
+    entry = entries(tmp_path, monkeypatch, "class Dense" + dense)["Dense"]
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+def test_modules_are_found_where_scripts_add_their_folders_to_the_path(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("a project\n")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/scales_of_mine.py").write_text("SCALE = 1\n")
+    code = "from scales_of_mine import SCALE\n" + ON_DEMAND.replace("FACTOR", "SCALE")
+    entry = entries(tmp_path, monkeypatch, code, "part/layers.py")["Square"]
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+def test_parts_of_a_project_with_a_readme_of_their_own_belong_to_it(tmp_path):
+    for folder in (tmp_path, tmp_path / "part"):
+        folder.mkdir(exist_ok=True)
+        (folder / "README.md").write_text("about it\n")
+    assert folders_of(str(tmp_path / "part/layers.py"))[-1] == tmp_path.resolve()
+
+
+def test_a_backward_that_nothing_makes_run_is_tried_and_says_so(tmp_path, monkeypatch):
+    code = ON_DEMAND.replace("FACTOR *", "self.never_set *")
+    entry = entries(tmp_path, monkeypatch, code)["Square"]
+    assert (entry.verdict, {c.reason for c in entry.report.checks}) == (Verdict.INCONCLUSIVE, {"error"})
+
+
+def test_an_attribute_that_only_another_method_sets_is_no_such_finding(tmp_path, monkeypatch):
+    code = ON_DEMAND.replace("FACTOR *", "self.scale *") + "    def prepare_it(self, scale):\n        self.scale = scale\n"
+    entry = entries(tmp_path, monkeypatch, code)["Square"]
+    assert entry.report is None
+
+
+def test_fixtures_of_tests_carry_nothing(tmp_path):
+    fixture = "import pytest\nclass TestIt:\n    @pytest.fixture\n    def big(self):\n        return 1\n"
+    (tmp_path / "test_it.py").write_text(fixture + fixture.split("\n", 2)[2].replace("big", "big_grad"))
+    assert find(tmp_path / "test_it.py") == ()
+
+
+EARLIER = """
+class Head:
+    def __init__(self, n_in, n_out):
+        self.W, self.b = np.cos(np.arange(n_in * n_out)).reshape(n_in, n_out), np.zeros(n_out)
+    def forward(self, x):
+        self.x = x
+        e = np.exp(x @ self.W + self.b)
+        return e / np.sum(e, axis=1, keepdims=True)
+    def backward(self, dz):
+        self.dW, self.db = self.x.T @ dz, FACTOR * np.sum(dz, axis=0)
+        return dz @ self.W.T
+"""
+
+
+def test_a_head_that_leaves_its_softmax_to_the_loss_is_a_convention(tmp_path, monkeypatch):
+    entry = entries(tmp_path, monkeypatch, EARLIER.replace("FACTOR", "1"))["Head"]
+    assert {(c.verdict, c.reason) for c in entry.report.checks} == {(Verdict.INCONCLUSIVE, "convention")}
+    assert entry.convention.endswith(" of a softmax that leaves its derivative to the loss")
+
+
+def test_and_what_is_wrong_beside_that_fails(tmp_path, monkeypatch):
+    entry = entries(tmp_path, monkeypatch, EARLIER.replace("FACTOR", "1.1"))["Head"]
+    assert {c.wrt for c in entry.report.checks if c.verdict is Verdict.FAIL} == {"b"}
+
+
+GREEK = """
+class Square:
+    def forward(self, x):
+        self.x = x
+        return x * x
+    def backward(self, eta):
+        return FACTOR * 2 * self.x * eta
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_the_only_argument_of_a_backward_is_no_learning_rate(tmp_path, monkeypatch, factor, verdict):
+    assert entries(tmp_path, monkeypatch, GREEK.replace("FACTOR", factor))["Square"].verdict is verdict
+
+
+OWN_DELTA = """
+class Cost:
+    def __init__(self, scale=1.0):
+        self.scale = scale
+    def forward(self, x, truth):
+        self.output, self.delta = x, x - truth
+        return self
+    def backward(self, delta):
+        delta += self.scale * self.delta
+        return self
+"""
+
+
+def test_a_gradient_that_a_forward_leaves_is_no_upstream_gradient(tmp_path, monkeypatch):
+    entry = entries(tmp_path, monkeypatch, OWN_DELTA)["Cost"]
+    assert entry.report is None or entry.verdict is not Verdict.FAIL

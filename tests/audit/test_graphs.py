@@ -1,0 +1,193 @@
+"""Hand-written autograd: operators of tensors, single numbers, nodes, functions with a context; right passes, wrong fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradverify.audit import find
+from gradverify.audit.attempt import attempt
+from gradverify.records import Verdict
+
+SWEEP = """
+    def backward(self):
+        order, seen = [], set()
+        def visit(node):
+            if node not in seen:
+                seen.add(node)
+                for parent in node.parents:
+                    visit(parent)
+                order.append(node)
+        visit(self)
+        self.grad = SEED
+        for node in reversed(order):
+            node.step()
+"""
+NUMBERS = """
+class Number:
+    def __init__(self, data, parents=()):
+        self.data, self.grad, self.parents, self.step = data, 0.0, parents, lambda: None
+    def __add__(self, other):
+        out = Number(self.data + other.data, (self, other))
+        def backward():
+            self.grad += out.grad
+            other.grad += out.grad
+        out.step = backward
+        return out
+    def __mul__(self, other):
+        out = Number(self.data * other.data, (self, other))
+        def backward():
+            self.grad += other.data * out.grad
+            other.grad += self.data * out.grad
+        out.step = backward
+        return out
+    def exp(self):
+        out = Number(math.exp(self.data), (self,))
+        def backward():
+            self.grad += FACTOR * out.data * out.grad
+        out.step = backward
+        return out
+""" + SWEEP.replace("SEED", "1.0")
+ARRAYS = NUMBERS.replace("math.", "np.").replace("SEED", "np.ones_like(self.data)").replace("0.0, parents", "0, parents") + """
+    @property
+    def shape(self):
+        return self.data.shape
+    def sum(self, axis=None):
+        out = Number(np.sum(self.data, axis=axis), (self,))
+        def backward():
+            g = out.grad if axis is None else ALONG * np.expand_dims(out.grad, axis)
+            self.grad += g * np.ones_like(self.data)
+        out.step = backward
+        return out
+"""
+GIVEN = """
+class Variable:
+    def __init__(self, data, requires_grad=False, parents=()):
+        self.data, self.requires_grad, self.parents, self.grad = data, requires_grad, parents, None
+    def backward(self, grad):
+        self.grad = grad if self.grad is None else self.grad + grad
+        for parent, rule in self.parents:
+            parent.backward(rule(grad))
+def cube(x):
+    def grad_fn(grad):
+        return FACTOR * 3 * x.data ** 2 * grad
+    return Variable(x.data ** 3, True, [(x, grad_fn)])
+"""
+CALLED = """
+class Variable:
+    def __init__(self, data):
+        self.data, self.grad, self.creator = data, None, None
+    def backward(self):
+        if self.grad is None:
+            self.grad = np.ones_like(self.data)
+        if self.creator is not None:
+            x = self.creator.inputs[0]
+            g = self.creator.backward(self.grad)
+            x.grad = g if x.grad is None else x.grad + g
+            x.backward()
+class Function:
+    def __call__(self, x):
+        y = Variable(self.forward(x.data))
+        self.inputs, y.creator = (x,), self
+        return y
+class Cube(Function):
+    def forward(self, x):
+        return x ** 3
+    def backward(self, dy):
+        return FACTOR * 3 * self.inputs[0].data ** 2 * dy
+"""
+NODES = """
+class Expression:
+    def __init__(self, value, parents=()):
+        self.value, self.parents = value, parents
+    @property
+    def grad(self):
+        if not hasattr(self, "_grad"):
+            raise ValueError("nothing came back to it")
+        return self._grad
+    def take(self, grad):
+        self._grad = getattr(self, "_grad", 0) + grad
+    def send_back(self, grad):
+        pass
+    def backward(self, init=1.0):
+        self.take(init * np.ones_like(self.value))
+        self._backward(self.grad)
+    def _backward(self, grad):
+        pass
+    def __mul__(self, other):
+        raise NotImplementedError
+    __add__ = __mul__
+class Cube(Expression):
+    def __init__(self, x):
+        super().__init__(x.value ** 3, (x,))
+    def _backward(self, grad):
+        self.parents[0].take(FACTOR * 3 * self.parents[0].value ** 2 * grad)
+"""
+CONTEXT = """
+class Cube:
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        ctx.power = 3
+        return x ** 3
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return FACTOR * ctx.power * x ** 2 * dy
+"""
+SEVERAL = """
+class Variable:
+    def __init__(self, data, parents=()):
+        self.data, self.grad, self.parents = data, None, parents
+    def backward(self, grad):
+        self.grad = grad if self.grad is None else self.grad + grad
+        for parent, rule in self.parents:
+            parent.backward(rule(grad))
+def join(tensors, axis=0):
+    sizes = np.cumsum([t.data.shape[axis] for t in tensors])[:-1]
+    def part_backward(i):
+        return lambda grad: FACTOR * np.split(grad, sizes, axis=axis)[i]
+    return Variable(np.concatenate([t.data for t in tensors], axis=axis), [(t, part_backward(i)) for i, t in enumerate(tensors)])
+"""
+WRITTEN = {"number": (NUMBERS, "Number.exp"), "array": (ARRAYS, "Number.exp"), "given": (GIVEN, "cube"),
+           "called": (CALLED, "Cube"), "node": (NODES, "Cube"), "context": (CONTEXT, "Cube"),
+           "several": (SEVERAL, "join")}  # fmt: skip
+
+
+def entries(tmp_path, monkeypatch, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "graph.py").write_text("import math\nimport numpy as np\n" + code)
+    return {c.symbol.split(":")[1]: attempt(c, 0) for c in find(tmp_path / "graph.py")}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize(("code", "symbol"), WRITTEN.values(), ids=WRITTEN)
+def test_a_rule_is_judged_however_its_graph_is_written(tmp_path, monkeypatch, code, symbol, factor, verdict):
+    entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", factor).replace("ALONG", "1"))[symbol]
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_every_operator_that_records_a_rule_is_found_and_those_made_of_others_are_not(tmp_path):
+    composed = "\n    def __sub__(self, other):\n        return self + other * Number(-1.0)\n"
+    (tmp_path / "graph.py").write_text(NUMBERS + composed)
+    found = [candidate.symbol for candidate in find(tmp_path / "graph.py")]
+    assert found == ["graph:Number.__add__", "graph:Number.__mul__", "graph:Number.exp"]
+
+
+def test_a_gradient_that_is_set_and_not_added_is_caught_where_an_input_is_used_twice(tmp_path, monkeypatch):
+    code = NUMBERS.replace("self.grad += FACTOR * out.data", "self.grad = out.data")
+    entry = entries(tmp_path, monkeypatch, code)["Number.exp"]
+    assert (entry.verdict, {c.regime for c in entry.report.checks if c.verdict is Verdict.FAIL}) == (
+        Verdict.FAIL, {"used_twice=True"})  # fmt: skip
+
+
+@pytest.mark.parametrize(("along", "regimes"), [("1", set()), ("2", {"axis=0"})])
+def test_the_keywords_of_an_operator_are_varied(tmp_path, monkeypatch, along, regimes):
+    code = ARRAYS.replace("FACTOR", "1").replace("ALONG", along)
+    entry = entries(tmp_path, monkeypatch, code)["Number.sum"]
+    assert {c.regime for c in entry.report.checks if c.verdict is Verdict.FAIL} == regimes
+
+
+def test_an_upstream_gradient_that_a_rule_ignores_is_missed_by_it(tmp_path, monkeypatch):
+    entry = entries(tmp_path, monkeypatch, ARRAYS.replace("FACTOR * out.data * out.grad", "out.data"))["Number.exp"]
+    assert entry.verdict is Verdict.FAIL

@@ -1,0 +1,111 @@
+"""Functions beside their gradients: kernels with buffers, one gradient for each input, costs, settings of all kinds."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradverify.audit import find
+from gradverify.audit.attempt import attempt
+from gradverify.records import Verdict
+
+BUFFERS = """
+def triple_forward(x, out, n: int):
+    for i in range(n):
+        out[i] = 3 * x[i]
+def triple_backward(dout, dx, n: int):
+    for i in range(n):
+        dx[i] += FACTOR * 3 * dout[i]
+"""
+ONE_EACH = """
+def times_forward(a_data, b_data):
+    return a_data * b_data
+def times_backward_b(out_grad, out_buffer, target_shape: tuple, a_data):
+    out_buffer += FACTOR * (out_grad * a_data).reshape(target_shape)
+"""
+SHAPED = """
+def mean_forward(x):
+    return np.mean(x)
+def mean_backward(dout, shape):
+    return FACTOR * np.full(shape, dout / np.prod(shape))
+"""
+OF_OUTPUT = """
+def gate_forward(x_flat, out_flat, n):
+    for i in range(n):
+        out_flat[i] = np.tanh(x_flat[i])
+def gate_gradient(out_flat, grad_out_flat, grad_x_flat, n):
+    for i in range(n):
+        grad_x_flat[i] += FACTOR * (1 - out_flat[i] ** 2) * grad_out_flat[i]
+"""
+COST = """
+def compute_cost(X, y, w, b):
+    return np.sum((X @ w + b - y) ** 2) / (2 * len(X))
+def compute_gradient(X, y, w, b):
+    error = X @ w + b - y
+    return FACTOR * X.T @ error / len(X), np.sum(error) / len(X)
+"""
+WEIGHTS_FIRST = """
+def cost(theta, X, y):
+    return np.sum((X @ theta - y) ** 2)
+def gradient(theta, X, y):
+    return FACTOR * 2 * X.T @ (X @ theta - y)
+"""
+VALUE_LAST = """
+def propagate(w, b, X, Y):
+    a = np.tanh(w.T @ X + b)
+    cost = np.sum((a - Y) ** 2)
+    dz = 2 * (a - Y) * (1 - a ** 2)
+    grads = {"dw": FACTOR * X @ dz.T, "db": np.sum(dz)}
+    return grads, cost
+"""
+OPTIONS = """
+def layer_forward(A, W, activation, options):
+    z = W @ A * options["stride"]
+    if activation == "tanh":
+        return np.tanh(z), (A, W, z)
+    return z, (A, W, z)
+def layer_backward(dA, cache, activation, options):
+    A, W, z = cache
+    dz = dA * (1 - np.tanh(z) ** 2) if activation == "tanh" else dA
+    dz = FACTOR * dz * options["stride"]
+    return W.T @ dz, dz @ A.T
+"""
+POWER = """
+def power_forward(t, power):
+    return t ** power
+def power_gradient(out_grad, t, power):
+    return FACTOR * power * t ** (power - 1) * out_grad
+"""
+AVERAGED = """
+def linear_forward(A, W, b):
+    return W @ A + b, (A, W)
+def linear_backward(dZ, cache):
+    A, W = cache
+    m = A.shape[1]
+    return W.T @ dZ, dZ @ A.T / m, np.sum(dZ, axis=1, keepdims=True) OVER
+"""
+WRITTEN = {"buffers": BUFFERS, "one each": ONE_EACH, "shaped": SHAPED, "of output": OF_OUTPUT, "cost": COST,
+           "weights first": WEIGHTS_FIRST, "value last": VALUE_LAST, "options": OPTIONS, "power": POWER}  # fmt: skip
+
+
+def only(tmp_path, monkeypatch, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "kernels.py").write_text("import numpy as np\n" + code)
+    (entry,) = [attempt(candidate, 0) for candidate in find(tmp_path / "kernels.py")]
+    return entry
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", WRITTEN.values(), ids=WRITTEN)
+def test_a_function_beside_its_gradient_is_judged(tmp_path, monkeypatch, code, factor, verdict):
+    entry = only(tmp_path, monkeypatch, code.replace("FACTOR", factor))
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_gradients_of_all_weights_averaged_over_the_batch_are_a_convention(tmp_path, monkeypatch):
+    entry = only(tmp_path, monkeypatch, AVERAGED.replace("OVER", "/ m"))
+    assert (entry.verdict, entry.convention.endswith(", gradients averaged (factor 1/5)")) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_a_bias_that_is_summed_beside_a_weight_that_is_averaged_is_a_bug(tmp_path, monkeypatch):
+    assert only(tmp_path, monkeypatch, AVERAGED.replace("OVER", "")).verdict is Verdict.FAIL
