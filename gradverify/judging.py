@@ -169,7 +169,8 @@ def _scales(trial: Trial, u: Arrays, gradient: Gradient, v: Arrays, leaf: str) -
 def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, opinion: Opinion) -> Decision:
     """A candidate failure stands if an oracle of the other family, or a second native one, finds it too."""
     if decision.reason == "nonfinite":
-        return decision
+        apart = _stands_apart(trial, u, v)
+        return replace(decision, verdict=Verdict.INCONCLUSIVE, reason="jump") if apart else decision
     if opinion.best is opinion.foreign:
         witness = opinion.native
     else:
@@ -182,6 +183,14 @@ def stand(trial: Trial, u: Arrays, v: Arrays, noise: float, decision: Decision, 
     if free and opinion.by == "complex" and _entry_confirms(trial, u, v, decision):
         return decision
     return replace(decision, verdict=Verdict.INCONCLUSIVE, reason=witness.reason or "unconfirmed")
+
+
+def _stands_apart(trial: Trial, u: Arrays, v: Arrays) -> bool:
+    """Whether the value at the point itself is no limit of those beside it: differences from side to side miss that."""
+    phi = trial.phi(u, v)
+    start, steps = phi(0.0), (2.0**-12, 2.0**-16)
+    far, near = (abs(phi(t) + phi(-t) - 2 * start) for t in steps)
+    return near > far / 2 and near > math.sqrt(trial.eps) * norm({n: y * u[n] for n, y in trial.base.items() if n in u})
 
 
 def _trend_agrees(trial: Trial, u: Arrays, v: Arrays, decision: Decision) -> bool:

@@ -47,19 +47,25 @@ def make_case(finding: Finding, located: Located) -> Case:
         expect_of=_guarded(lambda other, indices: _entries(trial, finding.u, other, indices, by=finding.opinion.by)),
         diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
         push=_guarded(lambda: _pushed(trial, finding)), moved=_guarded(lambda index: _moved(trial, leaf, index)),
-        unhooked=_unhooked(finding), mistakes=lambda: altered(finding),
+        unhooked=_unhooked(finding), redrawn=_redrawn(finding), mistakes=lambda: altered(finding),
     )  # fmt: skip
 
 
 def _unhooked(finding: Finding) -> dict[str, Callable[[], np.ndarray | None]]:
-    trial, leaf = finding.trial, finding.leaf
-    hooks = trial.target.unhooked(leaf) if trial.target.unhooked is not None else {}
+    known = finding.trial.target.unhooked
+    hooks = known(finding.leaf) if known is not None else {}
+    return {what: _guarded(partial(_by, gradient, finding)) for what, gradient in hooks.items()}
 
-    def without(gradient: Callable[[Arrays, Arrays], Arrays]) -> np.ndarray | None:
-        g = gradient(trial.point, finding.u).get(leaf)
-        return None if g is None else to_float64(g)
 
-    return {what: _guarded(partial(without, gradient)) for what, gradient in hooks.items()}
+def _redrawn(finding: Finding) -> Callable[[], np.ndarray | None]:
+    again = finding.trial.target.redrawn
+    return lambda: None if again is None else _guarded(partial(_by, again, finding))()
+
+
+def _by(gradient: Callable[[Arrays, Arrays], Arrays], finding: Finding) -> np.ndarray | None:
+    """The leaf's gradient by another way to it."""
+    g = gradient(finding.trial.point, finding.u).get(finding.leaf)
+    return None if g is None else to_float64(g)
 
 
 def _guarded(question: Callable[..., Answer | None]) -> Callable[..., Answer | None]:

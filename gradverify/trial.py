@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from gradverify.oracles.complexstep import Imaginary, Steps, complex_step, take_
 from gradverify.oracles.opinion import Opinion, consult
 from gradverify.records import Estimate, Options
 from gradverify.targets.gradients import WrongClaim
-from gradverify.targets.record import Perturb, Target
+from gradverify.targets.record import Linearize, Perturb, Target
 
 _NOISE_RUNS = 3
 _LARGE = 2**13  # numbers in a point from which on a run is not repeated for the sake of statistics
@@ -176,6 +176,13 @@ class Trial:
             yield from (self._rounded(u, value, seed, found) for found in self._jittered(u, value, seed))
         if self.target.dtype == "float64" and EPS["longdouble"] < EPS["float64"] and self.size <= _WIDE:
             yield from self._differing(lambda: self._wider_gradient(u), value)
+        for trusted in (self.target.trusted,) if self.target.trusted is not None else ():
+            yield from _quietly(partial(self._trusted_rounding, trusted, u))
+
+    def _trusted_rounding(self, trusted: tuple[Linearize, Linearize], u: Arrays) -> Arrays:
+        """What the reference's own gradient loses in the target's dtype: code that recomputes has no residuals."""
+        wide, own = (self._dense(self.raw_gradient(u, target=replace(self.target, linearize=x))) for x in trusted)
+        return {name: own[name] - wide[name] for name in wide}
 
     def _rounded(self, u: Arrays, value: Arrays, seed: int, found: Arrays) -> Arrays:
         """What a run found, without the branches that moved residuals alone have taken."""

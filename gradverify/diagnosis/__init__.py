@@ -27,7 +27,6 @@ from gradverify.diagnosis.formulas import (
     zero_gradient,
 )
 from gradverify.diagnosis.functions import another_function
-from gradverify.diagnosis.hooks import hooked
 from gradverify.diagnosis.mistakes import mistakes
 from gradverify.diagnosis.patterns import (
     asymmetric,
@@ -39,12 +38,13 @@ from gradverify.diagnosis.patterns import (
     reduction,
     transposed,
 )
+from gradverify.diagnosis.surroundings import hooked, redrawn
 from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
-    hooked, nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign, transposed,
-    diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction, forgotten_output,
-    epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
+    hooked, redrawn, nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign,
+    transposed, diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction,
+    forgotten_output, epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
 )  # fmt: skip
 LAST_RESORTS: Explanations = (some_contributions, local_paths, mistakes)  # they ask the oracle many times
 VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)

@@ -40,7 +40,8 @@ class Case:
     there, `expect_of(leaf, indices)` for another leaf, `diagonal()` u_i dy_i/dx_i alone, `push()` ``J u`` where the
     output has the leaf's shape, `moved(index)` by how much that entry moves each output. `mistakes()` are those with
     which the forward's own derivative is the computed one, and how many times their path counts. `unhooked` are the
-    gradients without hooks of the user's: without any first, then without each, by what it is.
+    gradients without hooks of the user's: without any first, then without each, by what it is; `redrawn()` is the one
+    for which the backward draws the same random numbers as the forward.
     """
 
     leaf: str
@@ -62,6 +63,7 @@ class Case:
     push: Callable[[], np.ndarray | None] = lambda: None
     moved: Callable[[Index], Arrays | None] = lambda _: None
     unhooked: Mapping[str, Callable[[], np.ndarray | None]] = field(default_factory=dict)
+    redrawn: Callable[[], np.ndarray | None] = lambda: None
     mistakes: Callable[[], Iterable[tuple[Mistake, float]]] = tuple
 
     @property
@@ -82,6 +84,14 @@ class Case:
         gap = float(np.max(np.abs(self.computed - self.expected), initial=0.0))
         bar = np.maximum(FAIL_FACTOR * self.located.bar, 1e-3 * gap)
         return bool(np.all(np.abs(candidate - self.computed) <= bar))
+
+    def is_right(self, gradient: np.ndarray | None) -> bool:
+        """Whether another gradient is the expected one at every entry asked."""
+        if gradient is None or gradient.shape != self.gradient.shape:
+            return False
+        close = 1e-3 * np.abs(self.computed - self.expected)
+        room = np.maximum(FAIL_FACTOR * self.located.bar, close)
+        return bool(np.all(np.abs(self.take(gradient) - self.expected) <= room))
 
     def take(self, array: np.ndarray) -> np.ndarray:
         """The entries asked, of an array shaped like the leaf."""

@@ -50,6 +50,7 @@ class Target:
     subset(point, u, leaves) -> their gradients where no other leaf asks for one.
     unhooked(leaf) -> {what was left out: (point, u) -> gradients} without the hooks that the user put on tensors and
         modules: first without any, then without each that may reach the leaf.
+    redrawn(point, u) -> the gradients where the backward draws the random numbers that its forward drew.
     batched(points, us) -> (outputs, gradients) of each, all in one call of the framework's vmap; raises without a rule.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
     """
@@ -74,6 +75,7 @@ class Target:
     subset: Callable[[Arrays, Arrays, tuple[str, ...]], Arrays] | None = None
     batched: Callable[[Sequence[Arrays], Sequence[Arrays]], list[tuple[Arrays, Arrays]]] | None = None
     unhooked: Callable[[str], Mapping[str, Callable[[Arrays, Arrays], Arrays]]] | None = None
+    redrawn: Callable[[Arrays, Arrays], Arrays] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
     start: Arrays | None = None  # the outputs at `point`, where they have been computed already

@@ -196,3 +196,12 @@ def test_complex_leaves_and_outputs_come_in_parts() -> None:
 def test_complex_functions_are_right_in_autograds_convention(function: Any) -> None:
     z = X[0] + 1j * X[1]
     assert gv.check(function, z, search="none").ok
+
+
+def test_a_mask_that_a_rule_draws_again_is_another_one() -> None:
+    def mask(x: Any) -> Any:
+        return np.random.rand(*x.shape) > 0.5
+
+    drawn = ruled(lambda x: x * mask(x), lambda y, x: lambda g: g * mask(x))
+    (failed,) = gv.check(drawn, X, search="none").checks
+    assert failed.causes[0].name == "redrawn"

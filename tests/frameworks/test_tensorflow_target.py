@@ -457,3 +457,9 @@ def test_keras_on_another_backend_is_refused_with_the_way_out(monkeypatch: Any) 
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(TypeError, match=r"runs on jax here; .* KERAS_BACKEND=tensorflow"):
         target_of(keras.layers.Dense(2), X)
+
+
+def test_a_mask_that_recomputed_code_draws_again_is_another_one() -> None:
+    dropped = tf.recompute_grad(lambda x: tf.nn.dropout(x, 0.5) ** 2)
+    (failed,) = gv.check(dropped, WIDE, search="none", mode="reverse").checks
+    assert failed.causes[0].name == "redrawn"

@@ -71,6 +71,7 @@ def _target(code: Code, options: Options) -> Target:
         dtype=max([call.dtype, *map(dtype_name, outputs.values())], key=EPS.__getitem__),
         forward=partial(_forward, code),
         linearize=partial(_linearize, code, claimed) if claimed else None,
+        redrawn=lambda point, u: _linearize(code, claimed, point, redraws=True)[1](u),
         pushforward=push if options.mode != "reverse" and _works(push, call.point, ones) else None,
         higher=higher if highest > 1 else None,
         highest=highest,
@@ -102,17 +103,20 @@ def _forward(code: Code, point: Arrays) -> Arrays:
 
 
 def _linearize(
-    code: Code, claimed: tuple[str, ...], point: Arrays, perturb: Perturb | None = None
+    code: Code, claimed: tuple[str, ...], point: Arrays, perturb: Perturb | None = None, *, redraws: bool = False
 ) -> tuple[Arrays, Pullback]:
-    """The outputs and `u -> J^T u`; `perturb` reaches the arguments and answers that rules are given."""
+    """The outputs and `u -> J^T u`; `perturb` reaches the arguments and answers that rules are given.
+
+    The pullback's random numbers are those after the forward's, or if it `redraws` the same ones.
+    """
     values = code.values(point)
-    with code.calm():
+    with code.calm() as left:
         outputs, pull = pullback(
             lambda taped: code.run({**values, **taped}), {n: values[n] for n in claimed}, perturb
         )
 
     def calm_pull(u: Arrays) -> Arrays:
-        with code.calm():
+        with code.calm(None if redraws else left[0]):
             return pull(u)
 
     return outputs, calm_pull

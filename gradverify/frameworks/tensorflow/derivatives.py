@@ -54,10 +54,13 @@ class Taped:
     outputs: Tensors
     perturb: Perturb | None
 
-    def pull(self, seeds: Given) -> Tensors:
-        """``J^T u`` of the outputs that have a seed, the variables as in the forward: recomputed code reads them."""
+    def pull(self, seeds: Given, *, redraws: bool = False) -> Tensors:
+        """``J^T u`` of the outputs that have a seed, the variables as in the forward: recomputed code reads them.
+
+        Random numbers are others than the forward's, unless it `redraws` them.
+        """
         moved = nullcontext() if self.perturb is None else rounded_residuals(self.perturb)
-        with self.program.running(self.values), moved:
+        with self.program.running(self.values, again=not redraws), moved:
             found = self.tape.gradient([self.outputs[name] for name in seeds], list(self.sources.values()),
                                        output_gradients=list(seeds.values()))
         return dict(zip(self.sources, found, strict=True))

@@ -71,9 +71,9 @@ class Program:
         return replace(self, leaves=leaves, tensors=tensors, frozen=frozen, dtype=dtype)
 
     @contextmanager
-    def running(self, values: Values) -> Iterator[dict[str, Any]]:
+    def running(self, values: Values, *, again: bool = False) -> Iterator[dict[str, Any]]:
         """The user's code runs here, from one state and at these values; yields what gradients are taken of."""
-        with self.state.frozen(), self.placed(values) as own:
+        with self.state.frozen(again=again), self.placed(values) as own:
             yield {name: own.get(name, value) for name, value in values.items()}
 
     def given(self, sources: Values) -> dict[str, Any]:

@@ -35,9 +35,9 @@ class State:
     seeded: bool = False
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """The user's code runs here."""
-        seeds = self._seeds()
+    def frozen(self, *, again: bool = False) -> Iterator[None]:
+        """The user's code runs here; `again` after its forward: what is drawn again is another number."""
+        seeds = self._seeds(self.seed + again)
         with self.calm():
             try:
                 yield
@@ -49,9 +49,9 @@ class State:
         for variable, value in self.kept:
             raw(variable).assign(value)
 
-    def _seeds(self) -> Any:
+    def _seeds(self, seed: int) -> Any:
         if self.seeded:
-            tf.random.set_seed(self.seed)
+            tf.random.set_seed(seed)
         generator = global_state.get_global_attribute(_SEEDS) if global_state is not None else None
         return generator, None if generator is None else tf.identity(raw(generator.state))
 

@@ -59,6 +59,7 @@ def _target(program: Program, options: Options) -> Target:
         dtype=max(names, key=EPS.__getitem__),
         forward=_forward(program, outputs),
         linearize=partial(_linearize, program),
+        redrawn=lambda point, u: _pull_back(tape(program, program.values(point)), u, redraws=True),
         pushforward=_pushforward(program) if options.mode != "reverse" else None,
         higher=products if highest > 1 else None,
         highest=highest,
@@ -116,12 +117,13 @@ def _linearize(program: Program, point: Arrays, perturb: Perturb | None = None) 
     return _numbers(taped.outputs), partial(_pull_back, taped)
 
 
-def _pull_back(taped: Taped, u: Arrays) -> Arrays:
+def _pull_back(taped: Taped, u: Arrays, *, redraws: bool = False) -> Arrays:
     """``J^T u``; None where no output asked for depends on a leaf."""
     asked = {name: y for name, y in taped.outputs.items() if u.get(name) is not None}
     if not asked:
         return dict.fromkeys(taped.sources)
-    found = taped.pull({name: from_host(u[name], y.dtype, y.device) for name, y in asked.items()})
+    seeds = {name: from_host(u[name], y.dtype, y.device) for name, y in asked.items()}
+    found = taped.pull(seeds, redraws=redraws)
     return {name: None if g is None else dense(g) for name, g in found.items()}
 
 

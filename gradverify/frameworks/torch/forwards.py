@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from gradverify.frameworks.torch.state import frozen
 from gradverify.frameworks.torch.tensors import (
     floating,
     from_host,
+    host_strides,
     refuse_unsupported,
     relaid,
     seen_from_host,
@@ -84,17 +85,24 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
-def running(program: Program, *, graph: bool) -> Iterator[None]:
-    """The user's code runs here: in a mode of its own, from one seed, leaving no trace."""
+def running(program: Program, *, graph: bool, states: Sequence[Any] | None = None) -> Iterator[None]:
+    """The user's code runs here: in a mode of its own, from one seed or what a forward left, leaving no trace."""
     # set_grad_enabled acts when it is made: made before the other is entered, that would put back what it set.
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(graph), frozen(program.seed, program.undos):
+    calm = frozen(program.seed, program.undos, states)
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(graph), calm:
         yield
 
 
 def make_leaves(program: Program, point: Mapping[str, Any]) -> Tensors:
     """New tensors with the numbers of a point."""
     kept = split({name: program.tensors[name] for name in program.leaves})
-    return {name: from_host(point[name], t.dtype, t.device, t.stride()) for name, t in kept.items()}
+    return {name: from_host(point[name], t.dtype, t.device, _layout(point[name], t)) for name, t in kept.items()}
+
+
+def _layout(array: Any, kept: Tensor) -> Sequence[int]:
+    """The strides of the user's tensor; of an array in another order, as whoever tries layouts gives it, its own."""
+    host = np.asarray(array)
+    return kept.stride() if host.flags.c_contiguous or not kept.is_contiguous() else host_strides(host)
 
 
 def given_to(program: Program, leaves: Tensors) -> Tensors:

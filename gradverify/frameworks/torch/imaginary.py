@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_any, tree_map
 from gradverify.arrays import Arrays, flatten
 from gradverify.frameworks.torch.analytic import AS_IT_IS, COMPARISONS, LINEAR, ON_REAL_PARTS, linear, re
 from gradverify.frameworks.torch.analyticlayers import RULES
-from gradverify.frameworks.torch.narrowing import uncompiled
+from gradverify.frameworks.torch.narrowing import uncompiled, uncompiling
 from gradverify.frameworks.torch.program import Program
 from gradverify.frameworks.torch.tensors import floating, from_host, to_host64, unmoved
 
@@ -134,7 +134,7 @@ def imaginary_step(
     """The outputs and their derivatives along v; raises what stood in the way."""
     with running(program, graph=False):
         given = {n: _continued_leaf(program, n, point, v, h) for n in program.tensors}
-        with Imaginary(key), Convolutions():
+        with uncompiling(), Imaginary(key), Convolutions():
             result = program.within(given, lambda: program.call(given))
         outputs = {path: y for path, y in flatten(result, "out")[0].items() if floating(y)}
         values = {path: to_host64(re(y)) for path, y in outputs.items()}

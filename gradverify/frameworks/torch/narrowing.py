@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -15,6 +18,25 @@ from gradverify.frameworks.torch.tensors import floating, real_name
 def uncompiled(_mode: type) -> bool:
     """Whether a mode asks for PyTorch's compiler, which would be loaded at its first use: that takes seconds."""
     return False
+
+
+def untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that the compiler leaves alone where compiled code calls it back."""
+    if "torch._dynamo" not in sys.modules:
+        return function
+    left_alone: Callable[..., Any] = torch.compiler.disable(function)
+    return left_alone
+
+
+@contextmanager
+def uncompiling() -> Iterator[None]:
+    """Compiled code runs as it is written: under a mode the compiler would trace the mode's own code too."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    if "torch._dynamo" not in sys.modules or stance is None:
+        yield
+        return
+    with stance("force_eager"):
+        yield
 
 
 class Narrowing(TorchDispatchMode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,12 +19,12 @@ MACHINERY = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers
 
 
 @contextmanager
-def frozen(seed: int, undos: Iterable[Undo]) -> Iterator[None]:
-    """Every global random generator starts from `seed`; afterwards all is as it was before."""
+def frozen(seed: int, undos: Iterable[Undo], states: Sequence[Any] | None = None) -> Iterator[None]:
+    """Global random generators start from `seed`, or go on from `states`; afterwards all is as it was before."""
     sources = _random_sources()
     before = [get() for get, _, _ in sources]
-    for _, _, start in sources:
-        start(seed % 2**32)
+    for i, (_, put, start) in enumerate(sources):
+        start(seed % 2**32) if states is None else put(states[i])
     try:
         yield
     finally:
@@ -32,6 +32,11 @@ def frozen(seed: int, undos: Iterable[Undo]) -> Iterator[None]:
             put(state)
         for undo in undos:
             undo()
+
+
+def random_states() -> list[Any]:
+    """The state of every global random generator."""
+    return [get() for get, _, _ in _random_sources()]
 
 
 def _random_sources() -> list[tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]]:

@@ -31,16 +31,16 @@ from gradverify.frameworks.torch.forwards import (
 from gradverify.frameworks.torch.higher import forward_over_reverse, reverse_over_reverse, tangent
 from gradverify.frameworks.torch.hooks import lacking, lifted
 from gradverify.frameworks.torch.imaginary import imaginary_step
-from gradverify.frameworks.torch.narrowing import Narrowing, Operators
+from gradverify.frameworks.torch.narrowing import Narrowing, Operators, uncompiling
 from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
-from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
+from gradverify.frameworks.torch.recording import pull_back, recorded
+from gradverify.frameworks.torch.residuals import perturb_contexts
+from gradverify.frameworks.torch.state import random_states
 from gradverify.frameworks.torch.substitute import make_substitute
 from gradverify.frameworks.torch.tensors import (
     from_host,
-    host_strides,
     lowest,
     real_name,
-    to_host,
     to_host64,
 )
 from gradverify.records import Options
@@ -87,6 +87,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         substitute=partial(_substituted, program),
         subset=subset,
         batched=None if program.hooks else partial(batched, program),  # which has none of the hooks
+        redrawn=partial(_redrawn, program),
         unhooked=partial(_unhooked, program) if program.hooks else None,
         counterpart=partial(_counterpart, program),
         line=partial(line, program),
@@ -125,28 +126,36 @@ def _paired(other: Program, name: str, program: Program, twin: str) -> Iterator[
 
 
 def _linearize(
-    program: Program, point: Arrays, perturb: Perturb | None = None, wrt: Container[str] | None = None
-) -> tuple[Arrays, Pullback]:
+    program: Program, point: Arrays, perturb: Perturb | None = None, wrt: Container[str] | None = None,
+    *, redraws: bool = False,
+) -> tuple[Arrays, Pullback]:  # fmt: skip
     """The outputs and `u -> J^T u`; `perturb` reaches saved tensors and what contexts hold.
 
-    With `wrt` these leaves alone ask for a gradient, and the others are constants to the code.
+    With `wrt` these leaves alone ask for a gradient, and the others are constants to the code. If it `redraws`, the
+    pullback's random numbers are those of the forward, not the ones after them.
     """
     with running(program, graph=True):
         every = make_leaves(program, point)
         leaves = {name: leaf.requires_grad_() for name, leaf in every.items() if wrt is None or name in wrt}
         given = given_to(program, every)
-        outputs = _recorded(program, given, perturb)
+        outputs = recorded(program, given, perturb)
         live = {name: y for name, y in outputs.items() if y.requires_grad}
         if perturb is not None:
             perturb_contexts(live.values(), perturb)
         # Read before any backward: one that writes into a saved output would change the value too.
         values = {name: to_host64(y) for name, y in outputs.items()}
-    return values, partial(_pull_back, program, leaves, given, live)
+        states = None if redraws else random_states()
+    return values, partial(pull_back, program, leaves, given, live, states)
 
 
 def _subset(program: Program, point: Arrays, u: Arrays, wrt: Container[str]) -> Arrays:
     """``J^T u`` where these leaves alone ask for a gradient."""
     return _linearize(program, point, None, wrt)[1](u)
+
+
+def _redrawn(program: Program, point: Arrays, u: Arrays) -> Arrays:
+    """``J^T u`` where the backward draws what the forward drew."""
+    return _linearize(program, point, redraws=True)[1](u)
 
 
 def _unhooked(program: Program, leaf: str) -> dict[str, Callable[[Arrays, Arrays], Arrays]]:
@@ -158,47 +167,6 @@ def _unhooked(program: Program, leaf: str) -> dict[str, Callable[[Arrays, Arrays
 def _lacking(program: Program, parts: Sequence[torch.nn.Module], point: Arrays, u: Arrays) -> Arrays:
     with lifted(parts):
         return _linearize(program, point)[1](u)
-
-
-def _recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tensors:
-    if perturb is None:
-        return outputs_of(program, given)
-    try:
-        # Leaves that are saved too are moved a second time: what is compared with them has to meet its equal.
-        with torch.autograd.graph.saved_tensors_hooks(partial(perturb_tensor, perturb), lambda saved: saved):
-            return outputs_of(program, given)
-    except RuntimeError as error:
-        # Code that calls torch.func.grad inside forbids such hooks; its residuals stay as they are.
-        if "saved tensor hooks" not in str(error):
-            raise
-    return outputs_of(program, given)
-
-
-def _pull_back(program: Program, leaves: Tensors, given: Tensors, live: Tensors, u: Arrays) -> Arrays:
-    """``J^T u``, with the modules as in the forward: checkpointed code runs them once more here."""
-    asked = {name: y for name, y in live.items() if u.get(name) is not None}
-    if not asked:
-        return dict.fromkeys(leaves)
-    with running(program, graph=True):
-        seeds = [from_host(u[n], y.dtype, y.device, host_strides(np.asarray(u[n]))) for n, y in asked.items()]
-        sent = [to_host(seed) for seed in seeds]
-        ask = partial(torch.autograd.grad, tuple(asked.values()), tuple(leaves.values()), seeds,
-                      retain_graph=True, allow_unused=True)
-        grads = program.within({n: t if n in program.leaves else t.clone() for n, t in given.items()}, ask)
-        for name, seed, before in zip(asked, seeds, sent, strict=True):
-            _write_back(u[name], to_host(seed), before)
-        found = dict(zip(leaves, grads, strict=True))
-        del grads
-        for name in program.hooks.after:
-            if found.get(name) is not None:
-                found[name] = program.hooks.accumulated(name, leaves[name], found[name])
-        return {name: None if g is None else to_host64(g) for name in leaves for g in (found.pop(name),)}
-
-
-def _write_back(u: Any, after: np.ndarray, before: np.ndarray) -> None:
-    """What the code wrote into its upstream gradient stands in the caller's, who looks for that."""
-    if not np.array_equal(after, before, equal_nan=True) and np.asarray(u).flags.writeable:
-        np.copyto(u, after)
 
 
 def _by_duals(program: Program, derivative: Callable[..., Arrays]) -> Callable[..., Arrays]:
@@ -214,7 +182,7 @@ def _by_duals(program: Program, derivative: Callable[..., Arrays]) -> Callable[.
 
 
 def _foreign_operators(program: Program) -> frozenset[str]:
-    with suppress(Exception), Operators() as watch:  # what raises here raises, or not, where it is asked
+    with suppress(Exception), uncompiling(), Operators() as watch:  # what raises here raises, or not, where it is asked
         evaluate(program, point_of(program))
     return frozenset(watch.seen)
 
@@ -268,7 +236,7 @@ def _cast(program: Program, options: Options, dtype: str) -> Target | None:
         return None
     moved = program.in_dtype(getattr(torch, dtype))
     try:
-        with Narrowing() as watch:
+        with uncompiling(), Narrowing() as watch:
             moved, outputs = settled(moved)
         if watch.seen or {dtype_name(y) for y in outputs.values()} != {dtype}:
             return None
