@@ -83,6 +83,8 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"(n|num)?_?(dims?|features?)|normalized_?shape|d_?model|size|width|embed\w*|d|n|length", _always(IN)),
     (r"w\d?|(weights?|kernels?)(_?(array|matrix|mat))?", _arrays((IN, OUT), (OUT, IN), (FILTERS, CHANNELS, 3, 3))),
     (r"b\d?|bias(es)?(_?(array|vector|vec))?", _arrays((OUT,), (OUT, 1), (FILTERS,))),
+    (r"x(_?train|_?data)?|training_?(data|inputs)", _arrays((BATCH, IN), (IN, BATCH))),
+    (r"y(_?train|_?data|_?true)?|(training_?)?(targets?|labels|outputs)", _arrays((BATCH, 1), (BATCH, OUT))),
     (r"axis|dim", _always(-1, 1)),
     (r"name|label", _always("layer")),
     (r"act\w*|optimi[sz]er|init\w*|regulari[sz]er|\w*_init|\w*fn|cache", _always(None, "relu")),

@@ -124,7 +124,7 @@ def unpacked_length(code: Any, name: str) -> int:
 
 def unpacked_names(code: Any, name: str) -> tuple[str, ...]:
     """The names that ``a, b, c = name`` gives the parts; none if the code has no such line."""
-    return next((names for value, names in _unpackings(code) if value == name), ())
+    return next((names for value, names in _unpackings(code) if value in (name, f"self.{name}")), ())
 
 
 def returns_function(code: Any) -> bool:

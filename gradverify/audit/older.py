@@ -75,11 +75,19 @@ def _speaks_python_2(text: str) -> bool:
 
 
 def _names_in(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        else:
-            yield getattr(node, "id", "") or getattr(node, "attr", "")
+    """The modules that a file imports, and the names that it uses without giving them a meaning of its own.
+
+    ``import _pickle as cPickle`` and ``xrange = range`` are Python 3.
+    """
+    nodes = list(ast.walk(tree))
+    aliases = [alias for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+    own = {alias.asname for alias in aliases} | {getattr(node, "name", None) for node in nodes}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    yield from (alias.name for alias in aliases)
+    for node in nodes:
+        name = getattr(node, "id", "") or getattr(node, "attr", "")
+        if name not in own:
+            yield name
 
 
 def parsed(text: str) -> ast.Module:

@@ -7,6 +7,7 @@ in the way in which they take their own, which one call on copies shows.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -24,7 +25,7 @@ RATE = 2.0**20
 _TRAINING = re.compile(r"_*(is_?|in_?)?train(ing)?(_?(mode|phase|flg|flag))?", re.IGNORECASE)
 _TESTING = re.compile(r"_*(is_?|in_?)?(test|eval|inference|predict)(ing)?(_?(mode|phase))?", re.IGNORECASE)
 _RATES = re.compile(r"_*(lr|l_?rate|learn(ing)?_?rate|eta)", re.IGNORECASE)
-_OPTIMIZERS = re.compile(
+OPTIMIZERS = re.compile(
     r"\w*optim\w*|\w*_opt|opt|updater|\w*sgd\w*|\w*adam\w*|\w*adagrad|\w*adadelta|\w*rms_?prop|\w*nesterov\w*|momentum",
     re.IGNORECASE,
 )
@@ -45,7 +46,7 @@ class Descent:
 
 def in_training(obj: Any) -> Any:
     """The object itself, its flags and those of what it holds set to training."""
-    for holder in _objects(obj):
+    for holder in objects_in(obj):
         for name, value in vars(holder).items():
             if isinstance(value, bool):
                 wanted = True if _TRAINING.fullmatch(name) else False if _TESTING.fullmatch(name) else value
@@ -56,7 +57,7 @@ def in_training(obj: Any) -> Any:
 def with_visible_steps(obj: Any) -> Any:
     """A copy whose updates in place are ``RATE * gradient``: rates that it holds, and optimizers, are replaced."""
     twin = deepcopy(obj)
-    for holder in list(_objects(twin)):
+    for holder in list(objects_in(twin)):
         _make_optimizer(holder)
         for name, value in list(vars(holder).items()):
             if _is_optimizer(name, value):
@@ -64,6 +65,13 @@ def with_visible_steps(obj: Any) -> Any:
             elif isinstance(value, float) and _RATES.fullmatch(name):
                 _assign(holder, name, RATE, value)
     return twin
+
+
+def has_rate(obj: Any, backward: Any) -> bool:
+    """Whether steps are scaled: by a rate that the object holds, or that its backward takes."""
+    values = [value for holder in objects_in(obj) for value in vars(holder).values()]
+    held = any(isinstance(value, float) and value == RATE for value in values)
+    return held or any(_RATES.fullmatch(name) for name in inspect.signature(backward).parameters)
 
 
 def _assign(holder: Any, name: str, new: Any, old: Any) -> None:
@@ -80,7 +88,7 @@ def _make_optimizer(holder: Any) -> None:
             return
 
 
-def _objects(obj: Any, depth: int = _DEPTH) -> Iterator[Any]:
+def objects_in(obj: Any, depth: int = _DEPTH) -> Iterator[Any]:
     """The object and the objects it holds, optimizers aside, that keep attributes; once each."""
     seen: set[int] = set()
     stack = [(obj, depth)]
@@ -107,7 +115,7 @@ def _is_optimizer(name: str, value: Any) -> bool:
     cls = type(value)
     if hasattr(cls, "forward") or hasattr(cls, "backward"):  # a layer, whatever it is called
         return False
-    named = _OPTIMIZERS.fullmatch(name.strip("_")) or _OPTIMIZERS.fullmatch(cls.__name__)
+    named = OPTIMIZERS.fullmatch(name.strip("_")) or OPTIMIZERS.fullmatch(cls.__name__)
     return named is not None and any(_STEPS.fullmatch(n) for n in dir(cls) if callable(getattr(cls, n, None)))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -20,7 +21,7 @@ from gradverify.arrays import flatten, is_floating
 from gradverify.audit.losses import LOSSES
 from gradverify.audit.mined import returned_words
 from gradverify.audit.placing import place_of_input, places_of_params
-from gradverify.audit.preparing import RATE, Descent
+from gradverify.audit.preparing import RATE, Descent, has_rate
 from gradverify.audit.roles import required_parameters, roles_of_backward
 from gradverify.targets.calling import random_state, set_random_state
 from gradverify.targets.gradients import flat, plain
@@ -53,6 +54,8 @@ class Plan:
     cotangent: str = "given"  # given; one: asked for 1 and multiplied; onehot: each entry alone; prediction: the input
     joint: bool = False  # the forward returns (value, gradient)
     point: bool = False  # the backward takes the inputs of the forward
+    label: str = ""  # attribute that takes the truth, the last input
+    rate: float = RATE  # by which a step in place is larger than its gradient
     loss: str = ""  # what the backward differentiates, its targets being the last input
     logits: bool = False  # its output is probabilities, and its backward begins before the softmax that made them
     decay: bool = False  # its gradients hold a multiple of the parameter, that of a penalty, which is taken off
@@ -89,6 +92,8 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     of_input = tuple(place_of_input(n, x, returned, free, plan.inputs, words) for n, x in named)
     if not of_params and not any(of_input):
         raise NoGradient(f"{plan.backward} leaves nothing that could be a gradient")
+    if plan.label and not has_rate(twin, getattr(twin, plan.backward)):
+        plan = replace(plan, rate=1.0)
     if plan.logits and not is_probabilities(y):
         raise NoGradient("its output is no probabilities")
     plan = replace(plan, of_input=of_input, of_params=tuple(of_params.items()))
@@ -188,7 +193,9 @@ def run_forward(twin: Any, plan: Plan, arguments: Sequence[Any], settings: Mappi
 
 def _call_forward(layer: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     method = getattr(layer, plan.forward)
-    if plan.loss:
+    if plan.label:
+        setattr(layer, plan.label, arguments[-1])
+    if plan.loss or plan.label:
         arguments = arguments[:-1]
     if plan.feed:
         setattr(layer, plan.feed, arguments[0])
@@ -365,14 +372,14 @@ def _ask(layer: Any, plan: Plan, u: Any) -> _Answer:
         set_random_state(random_state(), drawn)
     old = {path: fetch(twin, path).copy() for path, (how, _) in plan.of_params if how == "moved"}
     returned = _call_backward(twin, plan, u, arguments, result)
-    inputs = [None if where is None else _take(where, returned, twin, old) for where in plan.of_input]
-    return inputs, [_take(where, returned, twin, old) for _, where in plan.of_params]
+    take = partial(_take, returned=returned, layer=twin, old=old, rate=plan.rate)
+    return [None if where is None else take(where) for where in plan.of_input], [take(w) for _, w in plan.of_params]
 
 
-def _take(where: tuple[str, Any], returned: Any, layer: Any, old: Mapping[str, np.ndarray]) -> Any:
+def _take(where: tuple[str, Any], returned: Any, layer: Any, old: Mapping[str, np.ndarray], rate: float) -> Any:
     how, key = where
     if how == "moved":
-        return (old[key] - fetch(layer, key)) / RATE
+        return (old[key] - fetch(layer, key)) / rate
     if how == "held":
         return fetch(layer, key)
     if how == "key":

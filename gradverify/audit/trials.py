@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -11,18 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.arrays import is_floating
 from gradverify.audit.contexts import context_trials, takes_context
 from gradverify.audit.functions import claim, of_functions
 from gradverify.audit.graphtrials import tensors_beside, through_graph
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
+from gradverify.audit.mined import tree_of
+from gradverify.audit.optimizing import with_optimizers
 from gradverify.audit.preparing import in_training, with_visible_steps
 from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence
-from gradverify.audit.shapes import stated_shapes
+from gradverify.audit.shapes import Whole, stated_shapes
 from gradverify.audit.shim import Plan, make_plan, shimmed
 from gradverify.targets import layer
 from gradverify.targets.calling import argument_names
@@ -116,6 +120,9 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     feed = _fed_attribute(obj, forward)
     names = (feed,) if feed else tuple(argument_names(forward, len(required_names(forward)))) or ("x",)
     plan = Plan(candidate.forward, candidate.backward, names, feed=feed, joint=candidate.kind == "joint")
+    label = _held_label(obj, getattr(obj, candidate.backward)) if not plan.joint else ""
+    if label:
+        return _of_held_labels(candidate, obj, held, replace(plan, inputs=(*names, label), label=label))
     natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
     roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
     readings = [natural] if set(roles) <= {"cotangent"} and not (plan.joint or feed or _keeps_loss(obj, roles)) else []
@@ -179,6 +186,35 @@ def _of_training(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -
     return Trial(forward, held, tuple(readings), run, with_labels, own_loss=True)
 
 
+def _held_label(obj: Any, backward: Function) -> str:
+    """The attribute with the truth that a backward without arguments compares the output with; empty for any other."""
+    if required_parameters(backward):
+        return ""
+    read = {n.attr for n in ast.walk(tree_of(getattr(backward, "__func__", backward))) if isinstance(n, ast.Attribute)}
+    held = getattr(obj, "__dict__", {})
+    return next((n for n in held if n in read and is_label(n.strip("_")) and is_floating(held[n])), "")
+
+
+def _of_held_labels(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...], plan: Plan) -> Trial:
+    """A network that keeps inputs and truth, ``NeuralNetwork(x, y)``: its backward differentiates a loss of its own."""
+    readings = [Reading(partial(_shim, obj, replace(plan, loss=loss), "one"), f" of {loss}", _claimed_by_shim)
+                for loss in LOSSES]  # fmt: skip
+    forward = _fed(plan.feed) if plan.feed else getattr(obj, candidate.forward)
+    truth = np.shape(getattr(obj, plan.label))
+
+    def with_labels(arguments: Arguments) -> list[Arguments]:
+        with silence():
+            y = _run(obj, plan, Arguments((*arguments.inputs, getattr(obj, plan.label)), arguments.kwargs))
+        return [Arguments((*arguments.inputs, t), arguments.kwargs) for t in labels_for(y, 0) if t.shape == truth]
+
+    def run(arguments: Arguments) -> Any:
+        inputs = (*arguments.inputs[: len(plan.inputs) - 1], getattr(obj, plan.label))
+        return _run(obj, plan, Arguments(inputs, arguments.kwargs))
+
+    stated = (Whole(np.shape(getattr(obj, plan.feed))),) if plan.feed else ()
+    return Trial(forward, held, tuple(readings), run, with_labels, own_loss=True, stated=stated)
+
+
 def _claimed_by_shim(spec: Any) -> tuple[str, ...]:
     plan: Plan = type(spec.obj).audited_plan
     return (*(n for n, where in zip(plan.inputs, plan.of_input, strict=False) if where is not None), *plan.params)
@@ -211,8 +247,14 @@ def _fed(name: str) -> Function:
 
 def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
     with silence():
-        obj = with_visible_steps(obj)
-        filled = make_plan(obj, replace(plan, cotangent=cotangent), arguments.inputs, arguments.kwargs)
+        obj, plan = with_visible_steps(obj), replace(plan, cotangent=cotangent)
+        try:
+            filled = make_plan(obj, plan, arguments.inputs, arguments.kwargs)
+        except AttributeError as error:
+            if "'NoneType' object" not in str(error):
+                raise
+            obj = with_optimizers(obj)  # its network would have given it one
+            filled = make_plan(obj, plan, arguments.inputs, arguments.kwargs)
     twin = shimmed(obj, filled)
     grads = tuple(f"_audited_gradients[{i}]" for i in range(len(filled.params)))
     return layer(twin, params=filled.params, grads=grads, forward="_audited_forward", backward="_audited_backward")

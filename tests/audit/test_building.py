@@ -225,3 +225,58 @@ class Cost:
 def test_a_gradient_that_a_forward_leaves_is_no_upstream_gradient(tmp_path, monkeypatch):
     entry = entries(tmp_path, monkeypatch, OWN_DELTA)["Cost"]
     assert entry.report is None or entry.verdict is not Verdict.FAIL
+
+
+WAITING = """
+class Dense:
+    def __init__(self, units):
+        self.units, self.optimizer, self.params = units, None, {}
+    def build(self, input_shape):
+        self.params["W"] = np.cos(np.arange(input_shape[-1] * self.units)).reshape(-1, self.units)
+    def forward(self, x):
+        self.x = x
+        return x @ self.params["W"]
+    def backward(self, dy, learning_rate):
+        dx = dy @ self.params["W"].T
+        self.optimizer.update(self, {"dW": FACTOR * self.x.T @ dy}, learning_rate)
+        return dx
+"""
+IN_PLACE = """
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.opt, self.W = None, np.cos(np.arange(n_in * n_out)).reshape(n_in, n_out)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dy):
+        dx = dy @ self.W.T
+        self.opt.step(self.W, FACTOR * self.x.T @ dy)
+        return dx
+"""
+KEPT = """
+class Network:
+    def __init__(self, x, y):
+        self.input, self.y = x, y
+        self.weights = np.cos(np.arange(x.shape[1])).reshape(-1, 1)
+        self.output = np.zeros(y.shape)
+    def feedforward(self):
+        self.output = 1 / (1 + np.exp(-self.input @ self.weights))
+    def backprop(self):
+        slope = 2 * (self.y - self.output) * self.output * (1 - self.output)
+        self.weights += self.input.T @ slope
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", [WAITING, IN_PLACE])
+def test_a_layer_that_waits_for_an_optimizer_is_given_one(tmp_path, monkeypatch, code, factor, verdict):
+    entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", factor))["Dense"]
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_a_network_that_keeps_its_inputs_and_truth_differentiates_a_loss_of_its_own(tmp_path, monkeypatch):
+    entry = entries(tmp_path, monkeypatch, KEPT)["Network"]
+    assert (entry.verdict, entry.convention) == (Verdict.PASS, "feedforward/backprop of the squared error")
+    (tmp_path / "other").mkdir()
+    entry = entries(tmp_path / "other", monkeypatch, KEPT.replace("+= self", "+= 0.7 * self"))["Network"]
+    assert {(c.verdict, c.reason) for c in entry.report.checks} == {(Verdict.INCONCLUSIVE, "convention")}

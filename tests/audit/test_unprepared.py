@@ -311,3 +311,47 @@ class Half:
 '''
     (entry,) = entries(tmp_path, monkeypatch, code)
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize("shim", ["import _pickle as cPickle", "xrange = range\nn = xrange(2)"])
+def test_names_of_python_2_that_a_file_gives_a_meaning_make_it_none_of_python_2(tmp_path, monkeypatch, shim):
+    (tmp_path / "README.md").write_text("a project\n")
+    (tmp_path / "loading.py").write_text(f"{shim}\ndef load(f):\n    return cPickle.load(f)\n")
+    code = CUBE_OF_ROOT
+    (entry,) = entries(tmp_path, monkeypatch, code)
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+CUBE_OF_ROOT = """
+def power(x):
+    return np.abs(x) ** (3 / 2)
+def power_prime(x):
+    return 3 / 2 * np.sign(x) * np.abs(x) ** (1 / 2)
+"""
+PRINTING = """
+class Square:
+    def __init__(self):
+        print "a layer"
+    def forward(self, x):
+        self.x = x
+        return x * x
+    def backward(self, dy):
+        try:
+            return K * self.x * dy
+        except ValueError, error:
+            print error
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("2", Verdict.PASS), ("3", Verdict.FAIL)])
+def test_statements_of_python_2_are_read(tmp_path, monkeypatch, factor, verdict):
+    (tmp_path / "README.md").write_text("a project\n")
+    (entry,) = entries(tmp_path, monkeypatch, PRINTING.replace("K", factor))
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_a_file_that_is_no_python_counts_where_it_speaks_of_derivatives(tmp_path, monkeypatch):
+    assert entries(tmp_path, monkeypatch, "print 'training', 'run' if else\n") == []
+    (tmp_path / "unprepared.py").write_text("def backward(x) return if else\n")
+    (candidate,) = find(tmp_path / "unprepared.py")
+    assert "cannot be read as Python" in candidate.blocker
