@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradverify import events, limits
-from gradverify.arrays import EPS, all_finite, to_float64
+from gradverify.arrays import EPS, Arrays, all_finite, to_float64
 from gradverify.elsewhere import Elsewhere, is_blurred, look_elsewhere
 from gradverify.limits import BudgetSpent
 from gradverify.precision import judge_implementation, judge_tiles, wide_twin
@@ -162,7 +162,16 @@ def _higher_orders(trial: Trial) -> list[Check]:
         again = replace(trial, target=replace(target, higher=target.composed.higher))
         for order in range(2, target.composed.highest + 1):
             checks += rows_of(again, partial(judge_higher, again, order, seed), order=order, mode=target.composed.modes)
+    if target.highest > 1 and target.by_upstream is not None:
+        checks += _by_upstream(trial, target.by_upstream)
     return checks
+
+
+def _by_upstream(trial: Trial, derivative: Callable[[Arrays, Arrays], Arrays]) -> list[Check]:
+    """Whether a backward differentiated by its upstream gradient is J: a pass through two layers needs that too."""
+    again = replace(trial, target=replace(trial.target, pushforward=derivative))
+    again.settled.extend(trial.settled)
+    return rows_of(again, lambda: judge_forward(again, trial.options.seed), order=2, mode="upstream")
 
 
 def _rounded_constants(options: Options) -> Options:

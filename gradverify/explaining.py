@@ -53,7 +53,7 @@ def _stages(finding: Finding, known: Check) -> Iterator[Check]:
     if known.reason in ("tie", "kink"):
         slopes = finding.opinion.native.slopes
         yield replace(known, causes=(at_singular_point(known.reason, known.computed, known.expected, slopes),))
-    elif known.order > 1:
+    elif known.order > 1 and known.mode != "upstream":
         yield _with_entries(known, *explain_higher(finding, known.order))
     else:
         yield (known := replace(known, sweep=sweep(finding)))
@@ -62,7 +62,7 @@ def _stages(finding: Finding, known: Check) -> Iterator[Check]:
 
 def _places_and_causes(finding: Finding, known: Check) -> Iterator[Check]:
     trial, leaf = finding.trial, finding.leaf
-    if known.mode == "forward":
+    if known.mode in ("forward", "upstream"):
         yield _with_entries(known, *explain_forward(finding))
     elif entries_are_free(trial.regions.get(leaf)):
         located = finding.located or locate_in(trial, finding.u, finding.gradient, leaf, by=finding.opinion.by)

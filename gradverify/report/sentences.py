@@ -81,7 +81,8 @@ UNKNOWN = ("it could not be decided", "")
 ORACLE_NAMES = {"finite": "finite differences", "complex": "complex step", "complexstep": "complex step",
                 "quad": "quadruple precision", "mpmath": "multiprecision", "certified": "ball arithmetic",
                 "reference": "the reference"}
-MODES = {"forward": "forward mode", **{modes: modes for modes in ("forward over reverse", "reverse over reverse")}}
+MODES = {"forward": "forward mode", "upstream": "of the backward by its upstream gradient",
+         **{modes: modes for modes in ("forward over reverse", "reverse over reverse")}}
 ORDERS = {2: "second order", 3: "third order"}
 
 

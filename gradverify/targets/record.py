@@ -41,6 +41,8 @@ class Target:
     higher(point, u, directions) -> the gradient of ``<u, f>`` differentiated along each direction before: ``H v`` along
         one, of order 2; along two of order 3. `highest` is the highest order it answers for.
     composed: the same by forward over reverse, say, where the framework has that too.
+    by_upstream(point, v) -> J v once more, as outputs: the derivative of <J^T u, v> by u, as a backward pass through a
+        backward pass reaches the upstream gradient. Asked where higher derivatives are.
     cast(dtype) -> the same target in another dtype, or None where it cannot be.
     twice(point, u) -> the gradients of two backward passes after one forward, nothing copied between them.
     overwritten(point) -> (leaf, before, after) for each input that a forward changes in place.
@@ -64,6 +66,7 @@ class Target:
     higher: Higher | None = None
     highest: int = 1
     composed: Composed | None = None
+    by_upstream: Callable[[Arrays, Arrays], Arrays] | None = None
     cast: Callable[[str], Target | None] | None = None
     substitute: Substitute | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None

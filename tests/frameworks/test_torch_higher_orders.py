@@ -70,7 +70,7 @@ def test_a_derivative_that_is_wrong_at_one_order_fails_there_and_not_below(funct
 def test_each_composition_of_modes_is_judged(function, failing):
     report = gv.check(function, POINT, order=2, search="none")
     second = {check.mode: check.verdict for check in report.checks if check.order == 2}
-    assert second.keys() == {"reverse", "forward over reverse"}, str(report)
+    assert second.keys() == {"reverse", "forward over reverse", "upstream"}, str(report)
     assert {mode for mode, verdict in second.items() if verdict is gv.Verdict.FAIL} == ({failing} - {None}), str(report)
 
 
@@ -98,4 +98,49 @@ def test_a_network_is_linear_in_its_last_bias_and_its_second_and_third_derivativ
     net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
     report = gv.check(net, torch.ones(1, 2, dtype=torch.float64), order=3, search="none")
     assert report.ok, str(report)
-    assert [c.reason for c in report.checks if c.wrt == "2.bias"] == ["", "", "zero", "zero", "zero"]
+    rows = [c for c in report.checks if c.wrt == "2.bias" and c.mode != "upstream"]
+    assert [c.reason for c in rows] == ["", "", "zero", "zero", "zero"]
+
+
+def by_its_upstream_gradient(factor):
+    """A cube whose backward has a rule of its own, with this factor in what it sends to its upstream gradient."""
+
+    class Slope(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, dy, x):
+            ctx.save_for_backward(dy, x)
+            return 3 * x**2 * dy
+
+        @staticmethod
+        def backward(ctx, g):
+            dy, x = ctx.saved_tensors
+            return factor * g * 3 * x**2, g * 6 * x * dy
+
+    return elementwise_by(lambda x: x**3, Slope.apply)
+
+
+def elementwise_by(value, backward):
+    class Elementwise(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return value(x)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return backward(dy, *ctx.saved_tensors)
+
+    return Elementwise.apply
+
+
+@pytest.mark.parametrize(("factor", "failing"), [(1.0, []), (0.5, ["upstream"]), (0.0, ["upstream"])])
+def test_a_backward_is_differentiated_by_its_upstream_gradient_too(factor, failing):
+    report = gv.check(by_its_upstream_gradient(factor), POINT, order=2, search="none")
+    failed = [check for check in report.checks if check.verdict is gv.Verdict.FAIL]
+    assert [check.mode for check in failed] == failing
+    assert "of the backward by its upstream gradient" in str(report) or not failing
+    assert {check.causes[0].name for check in failed} <= {"factor", "zero-gradient"}
+
+
+def test_outputs_that_no_leaf_reaches_send_nothing_back_in_any_order():
+    assert gv.check(lambda x: (x.sin(), torch.ones(2, dtype=x.dtype)), POINT, order=2, search="none").ok

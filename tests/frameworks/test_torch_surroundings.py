@@ -80,6 +80,7 @@ class WrongUnlessContiguous(torch.autograd.Function):
 def test_inputs_that_are_not_contiguous_are_tried():
     assert causes(gv.check(WrongUnlessContiguous, X)) == {"input-layout"}
     assert gv.check(lambda x: x.t().contiguous().view(-1) * 2, X).ok
+    assert gv.check(nn.Dropout(0.5), X).ok  # which draws in the order of memory
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own

@@ -75,6 +75,7 @@ def _target(code: Code, options: Options) -> Target:
         pushforward=push if options.mode != "reverse" and _works(push, call.point, ones) else None,
         higher=higher if highest > 1 else None,
         highest=highest,
+        by_upstream=partial(_by_upstream, code, claimed),
         cast=lambda dtype: _cast(code, options, dtype),
         substitute=lambda other, dtype: substituted(
             on_parts(other), call.cast(dtype) if dtype else call, code.calm, code.kwargs
@@ -140,6 +141,19 @@ def _higher(code: Code, claimed: tuple[str, ...], point: Arrays, u: Arrays, dire
     with code.calm():
         gradients = found({n: values[n] for n in claimed})
         return {name: gradients.get(name) for name in claimed}
+
+
+def _by_upstream(code: Code, claimed: tuple[str, ...], point: Arrays, v: Arrays) -> Arrays:
+    """``<J^T u, v>`` differentiated by u: J v by a backward pass through the backward pass."""
+    values, outputs = code.values(point), _forward(code, point)
+
+    def gradients(seeds: Mapping[str, Any]) -> Arrays:
+        return _pulled(lambda taped: code.run({**values, **taped}), claimed, dict(seeds), values)
+
+    still = {name: np.zeros(np.shape(y)) for name, y in outputs.items()}
+    with code.calm():
+        found = _pulled(gradients, tuple(outputs), v, {name: np.ones(np.shape(y)) for name, y in outputs.items()})
+    return {**still, **found}
 
 
 def _pulled(run: Run, claimed: tuple[str, ...], seeds: Arrays, values: Mapping[str, Any]) -> Arrays:

@@ -99,6 +99,19 @@ def higher(program: Program, values: Given, u: Given, directions: Sequence[Given
         return _taped_gradient(slope, sources)
 
 
+def by_upstream(program: Program, values: Given, v: Given) -> Tensors:
+    """``<J^T u, v>`` differentiated by u: J v by a tape around the backward pass; None where u does not reach it."""
+    with program.running(values) as sources, tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(list(sources.values()))
+            outputs = outputs_of(program, sources)
+        seeds = {name: tf.ones_like(y) for name, y in outputs.items()}
+        outer.watch(list(seeds.values()))
+        found = inner.gradient(list(outputs.values()), list(sources.values()), output_gradients=list(seeds.values()))
+        terms = _products(dict(zip(sources, found, strict=True)), v)
+    return dict(zip(seeds, outer.gradient(terms, list(seeds.values())) if terms else [None] * len(seeds), strict=True))
+
+
 def _taped_gradient(slope: Callable[[Given], list[Any]], sources: Given) -> Tensors:
     kept = list(sources.values())
     with tf.GradientTape() as recorder:

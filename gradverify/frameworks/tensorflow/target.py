@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from gradverify.arrays import EPS, Arrays, dtype_name
-from gradverify.frameworks.tensorflow.derivatives import Taped, Tensors, higher, outputs_of, push, tape
+from gradverify.frameworks.tensorflow.derivatives import Taped, Tensors, by_upstream, higher, outputs_of, push, tape
 from gradverify.frameworks.tensorflow.operations import Operation, observable, watching
 from gradverify.frameworks.tensorflow.program import Program, make_program
 from gradverify.frameworks.tensorflow.reached import raw
@@ -63,6 +63,7 @@ def _target(program: Program, options: Options) -> Target:
         pushforward=_pushforward(program) if options.mode != "reverse" else None,
         higher=products if highest > 1 else None,
         highest=highest,
+        by_upstream=partial(_by_upstream, program, outputs),
         cast=cast,
         substitute=partial(_substituted, program),
         findings=partial(_findings, program, cast),
@@ -149,6 +150,12 @@ def _tangents(program: Program, v: Arrays) -> Tensors:
 def _higher(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
     found = higher(program, program.values(point), u, [_tangents(program, v) for v in directions])
     return {name: None if h is None else dense(h) for name, h in found.items()}
+
+
+def _by_upstream(program: Program, outputs: Tensors, point: Arrays, v: Arrays) -> Arrays:
+    found = by_upstream(program, program.values(point), _tangents(program, v))
+    return {name: np.zeros(tuple(y.shape)) if found[name] is None else dense(found[name])
+            for name, y in outputs.items()}
 
 
 def _cast(program: Program, options: Options, dtype: str) -> Target | None:

@@ -33,6 +33,25 @@ def reverse_over_reverse(program: Program, point: Arrays, u: Arrays, directions:
         return {name: None if h is None else to_host64(h) for name, h in zip(leaves, last, strict=True)}
 
 
+def by_upstream(program: Program, point: Arrays, v: Arrays) -> Arrays:
+    """``<J^T u, v>`` differentiated by u: J v by a backward through the backward, as `gradgradcheck` asks it too."""
+    with running(program, graph=True):
+        leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
+        outputs = outputs_of(program, given_to(program, leaves))
+        still = {name: np.zeros(tuple(y.shape)) for name, y in outputs.items()}
+        live = {name: y for name, y in outputs.items() if y.requires_grad}
+        seeds = {name: torch.ones_like(y).requires_grad_() for name, y in live.items()}
+        found = torch.autograd.grad(tuple(live.values()), tuple(leaves.values()), tuple(seeds.values()),
+                                    create_graph=True, allow_unused=True)
+        slope = _contracted(dict(zip(leaves, found, strict=True)), v)
+        if slope is None:
+            return still
+        if _holds_an_error(slope):
+            raise NotClaimed("a backward on the way is differentiable once")
+        moved = torch.autograd.grad(slope, tuple(seeds.values()), allow_unused=True)
+        return {**still, **{name: to_host64(g) for name, g in zip(seeds, moved, strict=True) if g is not None}}
+
+
 def _holds_an_error(y: Tensor) -> bool:
     """Whether a node of the graph raises when it is reached; no path from there leads to a leaf, so none ever is."""
     seen, waiting = set(), [y.grad_fn]

@@ -28,7 +28,7 @@ from gradverify.frameworks.torch.forwards import (
     running,
     settled,
 )
-from gradverify.frameworks.torch.higher import forward_over_reverse, reverse_over_reverse, tangent
+from gradverify.frameworks.torch.higher import by_upstream, forward_over_reverse, reverse_over_reverse, tangent
 from gradverify.frameworks.torch.hooks import lacking, lifted
 from gradverify.frameworks.torch.imaginary import imaginary_step
 from gradverify.frameworks.torch.narrowing import Narrowing, Operators, uncompiling
@@ -83,6 +83,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         higher=higher if highest > 1 else None,
         highest=highest,
         composed=composed("forward over reverse", over, highest_order(over, point, outputs, min(options.order, 2))),
+        by_upstream=partial(by_upstream, program),
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
