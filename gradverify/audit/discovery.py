@@ -7,7 +7,6 @@ shows what it holds, and a file that holds nothing is never run.
 from __future__ import annotations
 
 import ast
-import re
 import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
@@ -48,16 +47,12 @@ class _File:
 
 def find_candidates(source: Source) -> tuple[Candidate, ...]:
     """The candidates of a file by line; one blocked candidate for a file that cannot be read."""
-    text = ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape in somebody's string
-            text = _text(source.path)
-            tree = parsed(text)
+            tree = parsed(_text(source.path))
     except (SyntaxError, ValueError, OSError, RecursionError) as error:
         where = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
-        if isinstance(error, SyntaxError) and not _SPEAKS_OF_DERIVATIVES.search(text):
-            return ()
         reason = f"the file cannot be read as Python ({where}{getattr(error, 'msg', error)})"
         return (Candidate(source, "file", "", "*", "*", 0, blocker=reason),)
     file = _File(source, tree, _imports(tree), dict(_classes(tree.body, "")))
@@ -69,11 +64,6 @@ def find_candidates(source: Source) -> tuple[Candidate, ...]:
     found = [*customs, *graphs, *(c for c in found if (c.owner or c.forward) not in taken
                                   and (c.owner, c.forward) not in recorded)]  # fmt: skip
     return tuple(sorted(found, key=lambda candidate: candidate.line))
-
-
-_SPEAKS_OF_DERIVATIVES = re.compile(
-    r"backward|backprop|back_prop|gradient|derivative|_grad\b|_prime\b|bprop", re.IGNORECASE
-)
 
 
 def _text(path: str) -> str:

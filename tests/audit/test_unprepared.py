@@ -348,10 +348,3 @@ def test_statements_of_python_2_are_read(tmp_path, monkeypatch, factor, verdict)
     (tmp_path / "README.md").write_text("a project\n")
     (entry,) = entries(tmp_path, monkeypatch, PRINTING.replace("K", factor))
     assert (entry.verdict, entry.reason) == (verdict, "")
-
-
-def test_a_file_that_is_no_python_counts_where_it_speaks_of_derivatives(tmp_path, monkeypatch):
-    assert entries(tmp_path, monkeypatch, "print 'training', 'run' if else\n") == []
-    (tmp_path / "unprepared.py").write_text("def backward(x) return if else\n")
-    (candidate,) = find(tmp_path / "unprepared.py")
-    assert "cannot be read as Python" in candidate.blocker
