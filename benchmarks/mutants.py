@@ -88,6 +88,7 @@ def planted(number, k):
 
 def derivatives(tree):
     module = types.ModuleType("mutated")
+    module.__file__ = corpus.__file__
     exec(compile(tree, "<mutant>", "exec"), module.__dict__)
     return {name: (target, back) for name, target, _, back, _ in module.targets()}
 
