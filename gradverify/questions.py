@@ -14,6 +14,7 @@ from gradverify.diagnosis import Case
 from gradverify.judging import Finding, estimator, moved_outputs
 from gradverify.localize import Located
 from gradverify.probes import entry_sizes, unit
+from gradverify.repairs import repaired
 from gradverify.trial import Trial
 
 _DIAGONAL = 64
@@ -48,6 +49,7 @@ def make_case(finding: Finding, located: Located) -> Case:
         diagonal=_guarded(lambda: _diagonal(trial, finding, located, by=finding.opinion.by)),
         push=_guarded(lambda: _pushed(trial, finding)), moved=_guarded(lambda index: _moved(trial, leaf, index)),
         unhooked=_unhooked(finding), redrawn=_redrawn(finding), mistakes=lambda: altered(finding),
+        repairs=lambda: repaired(finding, located),
     )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ class Counts:
     backwards: int = 0
     reruns: int = 0  # of the forward with a mistake in it
     mistakes: list[Any] = field(default_factory=list)  # those that explained a leaf
+    edits: int = 0  # of the backward, tried
+    repairs: list[Any] = field(default_factory=list)  # those that made a leaf right
     skipped: list[str] = field(default_factory=list)
 
 
@@ -144,7 +146,7 @@ class Trial:
             self.spend()
             claim(between, None)
         zeros = {name: np.zeros(np.shape(y)) for name, y in outputs.items() if name not in u}
-        found = pullback({name: _like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()})
+        found = pullback({name: like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()})
         del pullback
         # A backward may answer with a buffer of its own that its next call fills again.
         return {name: g.copy() if isinstance(g, np.ndarray) else g for name, g in _emptied(found)}
@@ -298,7 +300,7 @@ def _emptied(found: Arrays) -> Iterator[tuple[str, Any]]:
         yield name, found.pop(name)
 
 
-def _like(u: np.ndarray, output: np.ndarray) -> np.ndarray:
+def like(u: np.ndarray, output: Any) -> np.ndarray:
     """A copy of the cotangent in the output's dtype: a backward may overwrite what it is given."""
     dtype = output.dtype if isinstance(output, (np.ndarray, np.generic)) else np.dtype(np.float64)
     return np.array(u, dtype=dtype)

@@ -38,6 +38,7 @@ from gradverify.diagnosis.patterns import (
     reduction,
     transposed,
 )
+from gradverify.diagnosis.repairs import repairs
 from gradverify.diagnosis.surroundings import hooked, redrawn
 from gradverify.records import Cause
 
@@ -46,7 +47,7 @@ EXPLANATIONS: Explanations = (
     transposed, diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction,
     forgotten_output, epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
 )  # fmt: skip
-LAST_RESORTS: Explanations = (some_contributions, local_paths, mistakes)  # they ask the oracle many times
+LAST_RESORTS: Explanations = (some_contributions, local_paths, mistakes, repairs)  # they ask the oracle many times
 VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, permuted)
 MATRIX_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, asymmetric, matrix_slices)
 

@@ -30,6 +30,19 @@ class Mistake(Protocol):
     def own(self) -> str: ...
 
 
+class Repair(Protocol):
+    """A change of the user's code: the place, what stands there, what should, and the whole statement with that."""
+
+    @property
+    def where(self) -> str: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def after(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Case:
     """Everything an explanation may look at.
@@ -39,9 +52,10 @@ class Case:
     with another cotangent, `expect(point, indices)` and `expect_u(u, indices)` what the oracle expects
     there, `expect_of(leaf, indices)` for another leaf, `diagonal()` u_i dy_i/dx_i alone, `push()` ``J u`` where the
     output has the leaf's shape, `moved(index)` by how much that entry moves each output. `mistakes()` are those with
-    which the forward's own derivative is the computed one, and how many times their path counts. `unhooked` are the
-    gradients without hooks of the user's: without any first, then without each, by what it is; `redrawn()` is the one
-    for which the backward draws the same random numbers as the forward.
+    which the forward's own derivative is the computed one, and how many times their path counts; `repairs()` are
+    changes of the backward with which the gradient is right. `unhooked` are the gradients without hooks of the user's:
+    without any first, then without each, by what it is; `redrawn()` is the one for which the backward draws the same
+    random numbers as the forward.
     """
 
     leaf: str
@@ -65,6 +79,7 @@ class Case:
     unhooked: Mapping[str, Callable[[], np.ndarray | None]] = field(default_factory=dict)
     redrawn: Callable[[], np.ndarray | None] = lambda: None
     mistakes: Callable[[], Iterable[tuple[Mistake, float]]] = tuple
+    repairs: Callable[[], Iterable[Repair]] = tuple
 
     @property
     def computed(self) -> np.ndarray:

@@ -1,0 +1,171 @@
+"""The source of running code, and its functions with one expression exchanged, for as long as a block lasts.
+
+Nothing is imported or executed anew: an edited statement is compiled, and the functions that exist get its code.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import gc
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import or_
+from types import CodeType, FrameType, FunctionType
+from typing import Any, TypeAlias
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_FUTURE = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
+_LIBRARIES = {"numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "keras", "autograd", *sys.stdlib_module_names}
+_OURS, _USERS = "gradverify", "gradverify.reference"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One node of a syntax tree exchanged: the place is a field of `parent`, or an item of the list there."""
+
+    parent: ast.AST
+    field: str
+    index: int | None
+    old: ast.AST
+    new: ast.AST | None  # None: a statement taken out
+
+    def put(self, node: ast.AST | None) -> None:
+        """Write a node into the place."""
+        if self.index is None:
+            setattr(self.parent, self.field, node)
+        else:
+            getattr(self.parent, self.field)[self.index] = ast.Pass() if node is None else node
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The tree with the edit in it."""
+        self.put(self.new)
+        try:
+            yield
+        finally:
+            self.put(self.old)
+
+
+def called(run: Callable[[], Any]) -> dict[CodeType, Mapping[str, Any]]:
+    """The user's code that `run` calls, with its globals: no library's, and no comprehension by itself."""
+    found: dict[CodeType, Mapping[str, Any]] = {}
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and _is_users(frame):
+            found.setdefault(frame.f_code, frame.f_globals)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+def _is_users(frame: FrameType) -> bool:
+    name, module = frame.f_code.co_name, str(frame.f_globals.get("__name__", ""))
+    if name.startswith("<") and name != "<lambda>":
+        return False
+    top = module.partition(".")[0]
+    return top not in _LIBRARIES and (top != _OURS or module.startswith(_USERS))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A statement at the top of a user's file, and the functions that run code of it."""
+
+    file: str
+    statement: ast.stmt
+    flags: int
+
+    @cached_property
+    def size(self) -> int:
+        """How many functions are in the statement."""
+        return sum(1 for _ in self.codes())
+
+    @cached_property
+    def holders(self) -> list[tuple[FunctionType, int]]:
+        """The functions that exist, each with the number of its code among those of the statement."""
+        codes = list(self.codes())
+        numbers = {_key(code): k for k, code in reversed(list(enumerate(codes)))}
+        functions = [f for f in gc.get_objects() if type(f) is FunctionType and f.__code__.co_filename == self.file]
+        return [(f, numbers[key]) for f in functions if (key := _key(f.__code__)) in numbers]
+
+    def codes(self) -> Iterator[CodeType]:
+        """The code of every function in the statement as it stands, the outer ones first."""
+        whole = ast.fix_missing_locations(ast.Module([self.statement], []))
+        yield from _within(compile(whole, self.file, "exec", flags=self.flags, dont_inherit=True))
+
+    def node_of(self, code: CodeType) -> Function | None:
+        """The function in the syntax tree that this code was compiled from."""
+        functions = (n for n in ast.walk(self.statement) if isinstance(n, _FUNCTIONS))
+        nodes = [n for n in functions if _first_line(n) == code.co_firstlineno]
+        if code.co_name != "<lambda>":
+            return next((n for n in nodes if getattr(n, "name", None) == code.co_name), None)
+        lambdas = [n for n in nodes if isinstance(n, ast.Lambda) and _covers(n.body, *_start(code))]
+        return min(lambdas, key=lambda n: len(ast.unparse(n)), default=None)
+
+    @contextmanager
+    def edited(self, edit: Edit) -> Iterator[None]:
+        """Every function runs the edited code in the block; raises where an edit does not compile or does not fit."""
+        with edit.applied():
+            codes = list(self.codes())
+        if len(codes) != self.size:
+            raise ValueError("the edit adds a function or takes one away")
+        held = [(function, function.__code__, codes[number]) for function, number in self.holders]
+        try:
+            for function, _, code in held:
+                function.__code__ = code
+            yield
+        finally:
+            for function, code, _ in held:
+                function.__code__ = code
+
+
+def program_of(code: CodeType, names: Mapping[str, Any]) -> Program | None:
+    """The statement that some code stands in; None where there is no source, or another one than what runs."""
+    lines = linecache.getlines(code.co_filename, dict(names))
+    try:
+        body = ast.parse("".join(lines)).body
+    except (SyntaxError, ValueError):
+        return None
+    line = code.co_firstlineno
+    for statement in body:
+        if _first_line(statement) <= line <= (statement.end_lineno or 0):
+            found = Program(code.co_filename, statement, code.co_flags & _FUTURE)
+            return found if any(_key(c) == _key(code) for c in found.codes()) else None
+    return None
+
+
+def _within(code: CodeType) -> Iterator[CodeType]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield inner
+            yield from _within(inner)
+
+
+def _key(code: CodeType) -> tuple[Any, ...]:
+    # Not the instructions: compiled by itself a statement does not know which of its names are imported modules.
+    constants = tuple(repr(c) for c in code.co_consts if not isinstance(c, CodeType))
+    return code.co_qualname, _start(code), code.co_varnames, code.co_freevars, code.co_names, constants
+
+
+def _start(code: CodeType) -> tuple[int, int]:
+    """Line and column of the first thing that the code does."""
+    return next(((line, column) for line, _, column, _ in code.co_positions() if line and column), (0, 0))
+
+
+def _first_line(node: ast.stmt | ast.Lambda) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def _covers(node: ast.expr, line: int, column: int) -> bool:
+    return (node.lineno, node.col_offset) <= (line, column) <= (node.end_lineno or 0, node.end_col_offset or 0)

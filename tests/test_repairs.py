@@ -1,0 +1,129 @@
+"""The line that is wrong is found by mending it; what runs the user's code leaves it as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gradverify as gv
+
+RNG = np.random.default_rng(3)
+X, W = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 2))
+
+
+def first_cause(target, *inputs, leaf="x", **options):
+    report = gv.check(target, *inputs, search="none", **options)
+    (check,) = [c for c in report.checks if c.wrt == leaf and c.verdict is gv.Verdict.FAIL]
+    return check.causes[0]
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def d_gelu(x):
+    inner = np.sqrt(2 / np.pi) * (x - 0.044715 * x**3)
+    t = np.tanh(inner)
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+
+
+def test_a_sign_within_a_formula_is_found_and_the_code_is_as_before():
+    code = d_gelu.__code__
+    cause = first_cause(gv.function(gelu, derivative=d_gelu), X)
+    assert cause.name == "wrong-line"
+    assert "test_repairs.py:25: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
+    assert cause.remedy == "`inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)`"
+    assert d_gelu.__code__ is code
+
+
+def test_of_two_functions_on_a_line_the_right_one_is_mended():
+    pair = {"f": lambda x: np.cosh(x) / x, "d": lambda x: np.sinh(x) / x - np.cosh(x) / x}
+    cause = first_cause(gv.function(pair["f"], derivative=pair["d"]), X)
+    assert cause.remedy == "`lambda x: np.sinh(x) / x - np.cosh(x) / x ** 2`"
+
+
+class Standardise:
+    """Its backward takes the mean where the standardised values belong."""
+
+    def forward(self, x):
+        self.mean = x.mean(axis=-1, keepdims=True)
+        self.spread = np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
+        self.hat = (x - self.mean) / self.spread
+        return self.hat**3
+
+    def backward(self, dy):
+        d = 3 * dy * self.hat * self.mean
+        return (d - d.mean(axis=-1, keepdims=True) - self.hat * (d * self.hat).mean(axis=-1, keepdims=True)) / self.spread
+
+
+def test_an_attribute_taken_for_another_is_found_in_a_method():
+    cause = first_cause(Standardise(), X)
+    assert (cause.name, "`self.mean` should be `self.hat`" in cause.text) == ("wrong-line", True)
+
+
+def closure(x, w):
+    z = x @ w
+    e = np.exp(z)
+
+    def pullback(dy):
+        dz = dy * (e * z + np.sqrt(e))
+        return dz @ w.T, x.T @ dz
+
+    return e * z, pullback
+
+
+def test_a_pullback_within_the_forward_is_mended_and_what_mends_one_leaf_mends_the_other():
+    for leaf in ("x", "w"):
+        cause = first_cause(closure, X, W, leaf=leaf)
+        assert (cause.name, cause.remedy) == ("wrong-line", "`dz = dy * (e * z + e)`")
+
+
+def twice_wrong(x):
+    t = np.tanh(x)
+    return (1 + t * t) * np.cos(x) - t * np.cos(x)
+
+
+def test_two_mistakes_are_no_single_change():
+    target = gv.function(lambda x: np.tanh(x) * np.cos(x), derivative=twice_wrong)
+    assert first_cause(target, X).name != "wrong-line"
+
+
+SPENT = []
+
+
+def d_counted(x):
+    SPENT.append(x)
+    step, t = 1, np.sin(x)
+    while len(SPENT) % 2 and step < 2:
+        step += step
+    return -t * np.exp(np.cos(x) + 1)
+
+
+def test_code_that_may_run_for_ever_when_changed_is_left_alone():
+    SPENT.clear()
+    target = gv.function(lambda x: np.exp(np.cos(x)) + x**2, derivative=d_counted)
+    assert first_cause(target, X).name == "unexplained"
+    assert len(SPENT) < 60
+
+
+def test_the_users_budget_is_not_spent_on_it():
+    assert first_cause(gv.function(gelu, derivative=d_gelu), X, budget=1200).name == "wrong-line"
+
+
+def test_a_function_of_pytorch_is_mended_too():
+    torch = pytest.importorskip("torch")
+
+    class Gate(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            s = torch.sigmoid(x)
+            ctx.save_for_backward(x, s)
+            return x**2 * s
+
+        @staticmethod
+        def backward(ctx, dy):
+            x, s = ctx.saved_tensors
+            return dy * (2 * x * s + x**2 * s * (1 + s))
+
+    cause = first_cause(Gate.apply, torch.tensor(X, requires_grad=True), leaf="x")
+    assert (cause.name, "`1 + s` should be `1 - s`" in cause.text) == ("wrong-line", True)
