@@ -15,6 +15,8 @@ import ast
 import collections
 import copy
 import inspect
+import itertools
+import linecache
 import types
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from gradverify.selftest.mutations import slips
 
 TREE = ast.parse(inspect.getsource(corpus))
 NOT_DERIVATIVES = {"targets", "gradcheck", "main"}
+NUMBERS = itertools.count()
 ORIGINAL = {name: (target, back, points) for name, target, _, back, points in corpus.targets()}
 
 
@@ -89,7 +92,9 @@ def planted(number, k):
 def derivatives(tree):
     module = types.ModuleType("mutated")
     module.__file__ = corpus.__file__
-    exec(compile(tree, "<mutant>", "exec"), module.__dict__)
+    source, file = ast.unparse(tree), f"<mutant {next(NUMBERS)}>"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # a failure reads its source
+    exec(compile(source, file, "exec"), module.__dict__)
     return {name: (target, back) for name, target, _, back, _ in module.targets()}
 
 
@@ -130,7 +135,7 @@ def judged(most, seed):
             continue
         name = next((n for n, (_, back) in twins.items() if differs(back, n)), None)
         if name is None:
-            yield label, before, after, "", "equivalent, or raises", ""
+            yield label, before, after, "", "equivalent, or raises", "", ""
             continue
         if taken == most:
             return
@@ -138,9 +143,10 @@ def judged(most, seed):
         right, _, points = ORIGINAL[name]
         claim = next(iter(twins[name][0].claims.items()))
         with np.errstate(all="ignore"):
-            verdict = gv.check(gv.function(right.forward, **dict([claim])), points[0], seed=seed).verdict.value
+            report = gv.check(gv.function(right.forward, **dict([claim])), points[0], seed=seed)
             peer = corpus.gradcheck(right.forward, twins[name][1], points[0])
-        yield label, before, after, name, verdict, peer
+        causes = [c.causes[0].name for c in report.checks if c.causes]
+        yield label, before, after, name, report.verdict.value, peer, causes[0] if causes else "none"
 
 
 def main():
@@ -156,6 +162,10 @@ def main():
     lines += [f"{len(real)} mutants that differ from the original; {len(rows) - len(real)} equivalent or raising ones left out.", ""]
     lines += ["| | gradverify | gradcheck |", "|---|---|---|", f"| killed | {len(real) - len(alive)} | {sum(r[5] == 'fail' for r in real)} |",
               f"| survived | {len(alive)} | {sum(r[5] == 'pass' for r in real)} |", ""]
+    named = collections.Counter(r[6] for r in real if r[4] == "fail")
+    unexplained = named["unexplained"] + named["none"]
+    lines += [f"First causes: {named.total() - unexplained} named, {unexplained} unexplained. "
+              + ", ".join(f"{cause} {n}" for cause, n in named.most_common()) + ".", ""]
     lines += ["| slip | fail | inconclusive | pass |", "|---|---|---|---|"]
     lines += [f"| {label} | " + " | ".join(str(by_label[label, v]) for v in ("fail", "inconclusive", "pass")) + " |" for label in sorted({r[0] for r in real})]
     lines += ["", "## Not killed", "", "| operator | slip | before | after | verdict | gradcheck |", "|---|---|---|---|---|---|"]
