@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _FUTURE = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
-_LIBRARIES = {"numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "keras", "autograd", *sys.stdlib_module_names}
-_OURS, _USERS = "gradverify", "gradverify.reference"
+_LIBRARIES = {"numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "keras", "autograd", "gradverify",
+              *sys.stdlib_module_names} - {"__main__"}
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ def _is_users(frame: FrameType) -> bool:
     name, module = frame.f_code.co_name, str(frame.f_globals.get("__name__", ""))
     if name.startswith("<") and name != "<lambda>":
         return False
-    top = module.partition(".")[0]
-    return top not in _LIBRARIES and (top != _OURS or module.startswith(_USERS))
+    return module.partition(".")[0] not in _LIBRARIES
 
 
 @dataclass(frozen=True)
