@@ -24,8 +24,11 @@ _HARMLESS = {"len", "sum", "range", "zip", "enumerate", "reversed", "abs", "min"
              "list", "dict", "isinstance", "super", "round", "sorted", "slice", "map", "bool", "getattr", "type"}
 _ALLOCATING = {"range", "zeros", "ones", "empty", "full", "eye", "identity", "arange", "linspace", "repeat", "tile",
                "pad", "reshape", "broadcast_to", "one_hot"}
-_BUILTINS = set(dir(builtins))
-_REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum",), "max": ("min",), "min": ("max",), "maximum": ("minimum",),
+# What does more than compute: other builtins, modules that reach beyond the process, methods that write.
+_EFFECTS = set(dir(builtins)) - _HARMLESS
+_MODULES = {"os", "sys", "shutil", "subprocess", "pathlib", "socket", "logging", "pickle", "json", "time", "random"}
+_WRITES = {"save", "savez", "savetxt", "dump", "write"}
+_SIBLINGS = {"sum": ("mean", "max"), "mean": ("sum",), "max": ("min",), "min": ("max",), "maximum": ("minimum",),
                "minimum": ("maximum",), "argmax": ("argmin",), "argmin": ("argmax",), "zeros_like": ("ones_like",),
                "ones_like": ("zeros_like",), "std": ("var",), "var": ("std",), "sin": ("cos",), "cos": ("sin",)}
 _REDUCING = ("sum", "mean")
@@ -116,9 +119,13 @@ def _children(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
 
 
 def _has_effects(node: ast.AST) -> bool:
-    """Whether a call by name is to a builtin that does more than compute: nothing in it is changed."""
-    called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-    return called in _BUILTINS - _HARMLESS
+    """Whether it calls what may do more than compute: nothing in it is changed."""
+    if not isinstance(node, ast.Call):
+        return False
+    root, *attributes = ast.unparse(node.func).split(".")
+    if not attributes:
+        return root in _EFFECTS
+    return attributes[-1] in _WRITES or root in _MODULES
 
 
 def _allocates(node: ast.AST) -> bool:
@@ -194,7 +201,7 @@ def _call(node: ast.Call) -> Iterator[ast.expr]:
     func, args = node.func, node.args
     if not isinstance(func, ast.Attribute):
         return
-    for other in _REDUCTIONS.get(func.attr, ()):
+    for other in _SIBLINGS.get(func.attr, ()):
         yield ast.Call(ast.Attribute(func.value, other, ast.Load()), args, node.keywords)
     if func.attr == "where" and len(args) == 3:
         yield from (ast.Call(func, [args[0], args[2], args[1]], []), args[1], args[2])

@@ -88,7 +88,7 @@ CASES = [
     Right("Fortran-ordered input", gv.pair(sine, lambda dy, x: dy * np.cos(x)), FORTRAN),
     Wrong("Fortran-ordered input read in memory order", gv.pair(input_in_memory_order, cos_in_memory_order), FORTRAN,
           "x",
-          "unexplained|permuted|input-layout"),
+          "wrong-line|permuted|input-layout"),
     Wrong("input read in memory order, given contiguous", gv.pair(input_in_memory_order, cos_in_memory_order), A, "x",
           "input-layout", QUICK),
     Right("strided input", gv.pair(sine, lambda dy, x: dy * np.cos(x)), STRIDED),

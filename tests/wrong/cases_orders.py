@@ -147,7 +147,7 @@ CASES = [
           "not-transposed"),
     Wrong("jacobian: transposed", function(jacobian=lambda x: model_j(x).T), V, "x", "shape|transposed"),
     Wrong("jacobian: one row zero", function(jacobian=lambda x: model_j(x) * np.array([[1], [0], [1]])), V, "x",
-          "unexplained|one-output"),
+          "wrong-line|one-output"),
     Wrong("jacobian: activation at the wrong axis, square",
           gv.function(lambda x: np.tanh(A @ x),
                       jacobian=lambda x: (1 - np.tanh(A @ x) ** 2) * A), V, "x", "unexplained|wrong-axis"),

@@ -230,9 +230,9 @@ CASES = [
     Right("accumulates into dW", Accumulates(), X),
     Wrong("accumulates into dW, returns dx doubled", Accumulates(wrong=True), X, "x", "factor"),
     Right("dropout from the global generator", RandomDropout(), X),
-    Wrong("dropout draws another mask in the backward", RandomDropout(redraw=True), X, "x", "unexplained"),
+    Wrong("dropout draws another mask in the backward", RandomDropout(redraw=True), X, "x", "wrong-line"),
     Right("noise from an own generator", OwnGenerator(), X),
-    Wrong("another noise in the backward", OwnGenerator(redraw=True), X, "x", "unexplained"),
+    Wrong("another noise in the backward", OwnGenerator(redraw=True), X, "x", "wrong-line"),
     Wrong("a buffer that is filled but for the last row", gv.pair(lambda x: (np.sin(x), x), partly_filled), X, "x",
           "one-slice|nonlinear|upstream-ignored"),
     Wrong("a sum added into the upstream gradient",
@@ -252,5 +252,5 @@ CASES = [
           "unexplained|first-upstream"),
     Wrong("a loss that multiplies by the mean upstream entry",
           gv.pair(lambda x: (x**2, x), lambda dy, x: 2 * x * dy.mean()), X, "x",
-          "unexplained|first-upstream"),
+          "wrong-line|first-upstream"),
 ]

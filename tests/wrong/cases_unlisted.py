@@ -249,7 +249,7 @@ CASES = [
     Right("strided convolution", gv.pair(strided_convolution, strided_convolution_back), CONV),
     Wrong("strided convolution: stride forgotten",
           gv.pair(strided_convolution, lambda dy, c: strided_convolution_back(dy, c, wrong="stride")), CONV, "x",
-          "last-block|unexplained"),
+          "last-block|wrong-line"),
     Wrong("strided convolution: windows overwrite each other",
           gv.pair(strided_convolution, lambda dy, c: strided_convolution_back(dy, c, wrong="overwritten")), CONV, "x",
           "overwritten"),

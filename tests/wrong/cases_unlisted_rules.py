@@ -185,7 +185,7 @@ CASES = [    Right("label smoothing", gv.function(smoothed, gradient=smoothed_gr
           "missing-skip"),
     Right("linear interpolation", gv.pair(interpolate, interpolate_back), drawn(4)),
     Wrong("linear interpolation: weights exchanged",
-          gv.pair(interpolate, lambda dy, c: interpolate_back(dy, c, swap=True)), drawn(4), "x", "unexplained"),
+          gv.pair(interpolate, lambda dy, c: interpolate_back(dy, c, swap=True)), drawn(4), "x", "wrong-line"),
     Right("weights used twice", gv.pair(tied, tied_back), (X, drawn(3, 3))),
     Wrong("weights used twice: only the encoder's share", gv.pair(tied, lambda dy, c: tied_back(dy, c, wrong="decoder")),
           (X, drawn(3, 3)), "w", "missing-path"),
