@@ -77,6 +77,7 @@ def _target(program: Program, outputs: Tensors, options: Options) -> Target:
         name=program.name,
         point=point,
         dtype=lowest([real_name(tensor) for tensor in tensors]),
+        start={name: to_host64(y) for name, y in outputs.items()},
         forward=partial(forward, program),
         linearize=partial(_linearize, program),
         pushforward=_if_it_works(dual, point, once=_is_large(point)) if options.mode != "reverse" else None,
