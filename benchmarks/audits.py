@@ -25,11 +25,13 @@ import gradverify as gv
 
 ROOT = Path(__file__).parents[1]
 KEPT, REPORT = ROOT / "build/audits", ROOT / "reports/audits/README.md"
-SECONDS, JOBS, TIMEOUT = 240, 1, 120
+SECONDS, JOBS, TIMEOUT = 600, 1, 120
 
 SETS = {
     "known": "Repositories that the audit was built on",
     "second": "Repositories that were measured untouched first and then built on",
+    "third": "A third set, measured untouched and then built on",
+    "fourth": "A fourth set, measured untouched and then built on",
     "unseen": "Repositories that nobody here had looked at, untouched",
     "packages": "Packages from the registry",
 }

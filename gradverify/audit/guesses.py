@@ -34,7 +34,7 @@ def _always(*values: Any) -> Maker:
 
 
 # One dictionary that serves as pool_param, bn_param, conv_param ... of the CS231n assignments.
-_CONFIG: dict[str, Any] = {
+CONFIG: dict[str, Any] = {
     "stride": 1, "pad": 1, "pool_height": 2, "pool_width": 2, "mode": "train", "eps": 1e-5, "p": 0.6,
     "seed": 0, "momentum": 0.9,
 }  # fmt: skip
@@ -64,9 +64,9 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"(n|num)?_?(embeddings|tokens|words)|vocab\w*|voc_?size|num_?emb\w*", _always(VOCABULARY)),
     (r"((n|num)_?)?heads?|(n|num)?_?groups?|g", _always(1, IN)),
     (r"(kernel|filter)_?(size|shape|dims?)|kernel|k|ksize|f", _always(3, (3, 3))),
-    (r"pool_?(size|shape|dims?|[hw])?|window_?(size)?|(scale_?)?factor|upsample\w*", _always(2, (2, 2))),
+    (r"pool_?(size|shape|dims?|[hw]|height|width)?|window_?(size)?|(scale_?)?factor|upsample\w*", _always(2, (2, 2))),
     (r"(filter|kernel)_?([hw]|height|width)|k[hw]|h_?f|w_?f", _always(3)),
-    (r"pool_?(height|width)|stride_?[hw]?|strides?|dilation|s", _always(1, 2, (1, 1))),
+    (r"stride_?[hw]?|strides?|dilation|s", _always(1, 2, (1, 1))),
     (r"pad(ding)?_?\w?", _always(1, 0, "same", "valid")),
     (r"eps(ilon)?", _always(1e-5)),
     (r"p|rate|(drop_?(out)?|keep)_?(rate|prob\w*|p|ratio)?|prob\w*|ratio", _always(0.4)),
@@ -78,7 +78,7 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"seed", _always(0)),
     (r"(is_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
     (r"mode", _always("train")),
-    (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(_CONFIG), (), None]),
+    (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(CONFIG), (), None]),
     (r"(in(put)?|out(put)?|x|y|data)_?shape|shape(_?(in|out)(put)?)?", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
     (r"(n|num)?_?(dims?|features?)|normalized_?shape|d_?model|size|width|embed\w*|d|n|length", _always(IN)),
     (r"w\d?|(weights?|kernels?)(_?(array|matrix|mat))?", _arrays((IN, OUT), (OUT, IN), (FILTERS, CHANNELS, 3, 3))),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.guesses import Hinted, is_setting, settings_for
+from gradverify.audit.guesses import CONFIG, Hinted, is_setting, settings_for
 from gradverify.audit.mined import tree_of, words_for
 
 Function = Callable[..., Any]
@@ -56,7 +56,7 @@ def values_for(function: Function, parameter: inspect.Parameter, rng: np.random.
     keys = keys_of(function, parameter.name)
     if keys:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return [{key: settings_for(inspect.Parameter(key, kind), rng)[0] for key in keys}]
+        return [{k: CONFIG[k] if k in CONFIG else settings_for(inspect.Parameter(k, kind), rng)[0] for k in keys}]
     return [*words, *settings_for(parameter, rng)]
 
 

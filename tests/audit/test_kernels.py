@@ -109,3 +109,28 @@ def test_gradients_of_all_weights_averaged_over_the_batch_are_a_convention(tmp_p
 
 def test_a_bias_that_is_summed_beside_a_weight_that_is_averaged_is_a_bug(tmp_path, monkeypatch):
     assert only(tmp_path, monkeypatch, AVERAGED.replace("OVER", "")).verdict is Verdict.FAIL
+
+
+POOL = """
+def pool_forward(x, pool_param):
+    n, s = pool_param["pool_height"], pool_param["stride"]
+    out = np.zeros((x.shape[0], (x.shape[1] - n) // s + 1))
+    for i in range(out.shape[1]):
+        out[:, i] = np.max(x[:, i * s : i * s + n], axis=1)
+    return out, (x, out, pool_param)
+def pool_backward(dout, cache):
+    x, out, pool_param = cache
+    n, s = pool_param["pool_height"], pool_param["stride"]
+    dx = np.zeros_like(x)
+    for i in range(out.shape[1]):
+        w = x[:, i * s : i * s + n] == out[:, i : i + 1]
+        dx[:, i * s : i * s + n] += dout[:, i : i + 1] * w SHARED
+    return dx
+"""
+
+
+@pytest.mark.parametrize(
+    ("shared", "verdict"), [("/ np.sum(w, axis=1, keepdims=True)", Verdict.PASS), ("", Verdict.FAIL)]
+)
+def test_a_dictionary_of_settings_has_windows_of_more_than_one(tmp_path, monkeypatch, shared, verdict):
+    assert only(tmp_path, monkeypatch, POOL.replace("SHARED", shared)).verdict is verdict
