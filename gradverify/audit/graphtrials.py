@@ -320,3 +320,19 @@ def through_graph(obj: Any, forward: Function) -> list[Reading]:
         return []
     calls = [Call(box, obj, tuple(names), ("box",) * len(names)) for box in tensors_beside(module)]
     return [Reading(partial(_whole, call), ", called with tensors") for call in calls]
+
+
+def called_with_tensors(obj: Any, forward: str, boxes: Sequence[Box]) -> Iterator[Trial]:
+    """Trials of an object that is called with tensors, with the arguments of its forward."""
+    if callable(obj):
+        for box in boxes:
+            yield from islice(trials_of(box, _like(obj, getattr(obj, forward)), forward), _FEW)
+
+
+def _like(obj: Any, forward: Function) -> Function:
+    def call(*arguments: Any, **named: Any) -> Any:
+        return obj(*arguments, **named)
+
+    call.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    call.__name__ = type(obj).__name__
+    return call

@@ -76,7 +76,7 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"scale|gamma|margin|a|c|q|l[12]\w*", _always(0.7)),
     (r"rng|random_?state|generator|random", _generator),
     (r"seed", _always(0)),
-    (r"(is_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
+    (r"((is|if|in|for)_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
     (r"mode", _always("train")),
     (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(CONFIG), (), None]),
     (r"(in(put)?|out(put)?|x|y|data)_?shape|shape(_?(in|out)(put)?)?", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
@@ -146,7 +146,7 @@ def is_setting(name: str) -> bool:
 
 
 _SETTING_NAME = re.compile(
-    r"(is_?)?train\w*|mode|strides?|pad(ding)?|(pool|kernel|filter)_?(size|shape|height|width)|dilation|groups?|eps(ilon)?|axis"
+    r"((is|if|in|for)_?)?train\w*|mode|strides?|pad(ding)?|(pool|kernel|filter)_?(size|shape|height|width)|dilation|groups?|eps(ilon)?|axis"
     r"|keep_?prob\w*|drop\w*_?(rate|prob\w*|p)|(negative_?)?slope|alpha|rng|seed|n_?heads?|p|lam\w*|reg\w*|momentum|delta"
     r"|temperature|size|\w+_(param|params|config|cfg)|hparam\w*|(\w+_)?shape(_\w+)?|axes|power|exponent|repeats|num_\w+",
     re.IGNORECASE,

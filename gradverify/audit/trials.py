@@ -8,14 +8,16 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.boxed import unboxed
 from gradverify.audit.contexts import context_trials, takes_context
 from gradverify.audit.functions import claim, of_functions
-from gradverify.audit.graphtrials import tensors_beside, through_graph
+from gradverify.audit.graphtrials import called_with_tensors, tensors_beside, through_graph
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
@@ -53,7 +55,18 @@ def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None =
         return
     found = instances(cls, seed, candidate.source.path) if make is None else made_by(cls, make)
     for made in found:
+        yield from _of_made_for(candidate, made, module, seed)
+
+
+def _of_made_for(candidate: Candidate, made: Made, module: ModuleType, seed: int) -> Iterator[Trial]:
+    """The trials of an instance: on arrays, or on the objects of its project that its forward asks for."""
+    on_arrays = unboxed(made.obj, candidate.forward, candidate.backward, module) if candidate.kind != "joint" else None
+    if on_arrays is None:
         yield _of_made(candidate, made, seed)
+        return
+    if candidate.kind == "layer":
+        yield of_object(candidate, on_arrays)
+    yield from called_with_tensors(made.obj, candidate.forward, tensors_beside(module))
 
 
 def _public(candidate: Candidate, cls: type) -> Candidate:

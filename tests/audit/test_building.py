@@ -280,3 +280,28 @@ def test_a_network_that_keeps_its_inputs_and_truth_differentiates_a_loss_of_its_
     (tmp_path / "other").mkdir()
     entry = entries(tmp_path / "other", monkeypatch, KEPT.replace("+= self", "+= 0.7 * self"))["Network"]
     assert {(c.verdict, c.reason) for c in entry.report.checks} == {(Verdict.INCONCLUSIVE, "convention")}
+
+
+HANDED = """
+class Held:
+    def __init__(self, value, lr):
+        self.value, self.lr, self.D = value, lr, 0
+class Square:
+    def forward(self, X, if_train):
+        self.X = X
+        return Held(X.value ** 2, lr=0)
+    def backward(self, following):
+        self.X.D = FACTOR * 2 * self.X.value * following.D
+class Tanh:
+    def forward(self, X, if_train):
+        return Held(np.tanh(X.value), lr=0)
+    def backward(self, output):
+        return FACTOR * (1 - output ** 2)
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_layers_that_hand_each_other_objects_are_judged_on_arrays(tmp_path, monkeypatch, factor, verdict):
+    found = entries(tmp_path, monkeypatch, HANDED.replace("FACTOR", factor))
+    assert {name: (entry.verdict, entry.reason) for name, entry in found.items()} == {
+        "Square": (verdict, ""), "Tanh": (verdict, "")}  # fmt: skip
