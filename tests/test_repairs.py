@@ -127,3 +127,19 @@ def test_a_function_of_pytorch_is_mended_too():
 
     cause = first_cause(Gate.apply, torch.tensor(X, requires_grad=True), leaf="x")
     assert (cause.name, "`1 + s` should be `1 - s`" in cause.text) == ("wrong-line", True)
+
+
+def test_a_custom_gradient_of_tensorflow_is_mended_too():
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.custom_gradient
+    def gate(x):
+        s = tf.sigmoid(x)
+
+        def grad(dy):
+            return dy * (2 * x * s + x**2 * s * (1 + s))
+
+        return x**2 * s, grad
+
+    cause = first_cause(gate, tf.constant(X))
+    assert (cause.name, "`1 + s` should be `1 - s`" in cause.text) == ("wrong-line", True)
