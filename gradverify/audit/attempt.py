@@ -137,7 +137,8 @@ def _settle(trial: Trial, search: Search, seed: int, found: list[Answer]) -> Ans
         # Where other inputs raised, those that fail may not be the right ones either.
         astray = tried.rank > 0 and any(other.rank >= ERRORS - 1 for other in found)
         found.append(tried)
-        if (astray and len(found) < _POINTS) or _may_be_the_labels(tried, found):
+        unknown = tried.suffix == _OWN_LOSS and len(found) < _LABELLINGS
+        if (astray and len(found) < _POINTS) or unknown or _may_be_the_labels(tried, found):
             continue
         if tried.rank < ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS * 2):
             return tried if tried.is_settled else _first_labelled(found) or tried
@@ -289,13 +290,16 @@ def _smaller(x: Any, shape: tuple[int, ...]) -> Any:
 
 def _told_apart(tried: Answer) -> Answer:
     """Of a loss that nobody computes a failure says something only if part of the gradient is that loss's."""
-    verdicts = {c.verdict for c in tried.report.checks}
+    verdicts = {c.verdict for c in tried.report.checks if c.reason != "zero"}  # zero is so of any loss
     if Verdict.FAIL not in verdicts or Verdict.PASS in verdicts:
         return tried
     text = "it differentiates a loss of its own, which is none of those tried"
     checks = tuple(replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
                    for c in tried.report.checks)  # fmt: skip
-    return replace(tried, report=replace(tried.report, checks=checks, again=""), suffix=" of a loss of its own")
+    return replace(tried, report=replace(tried.report, checks=checks, again=""), suffix=_OWN_LOSS)
+
+
+_OWN_LOSS = " of a loss of its own"
 
 
 def _check(

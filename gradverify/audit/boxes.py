@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -42,8 +43,9 @@ class Box:
 
     @property
     def is_scalar(self) -> bool:
-        """Whether it is of a graph of single numbers: nothing about it is for arrays."""
-        return not any(hasattr(self.cls, name) for name in _OF_ARRAYS)
+        """Whether it is of a graph of single numbers: nothing about it is for arrays, and its module has no NumPy."""
+        names = vars(sys.modules.get(self.cls.__module__, np))
+        return not any(hasattr(self.cls, name) for name in _OF_ARRAYS) and not any(v is np for v in names.values())
 
     def make(self, x: Any) -> Any:
         """An object that holds x; of an array without axes the bare number, as scalar graphs have it."""

@@ -132,7 +132,8 @@ def _alone(source: Source, owner: str, name: str, node: Function) -> Iterator[Ca
     if flag:
         yield Candidate(source, "flag", owner, name, f"{flag}=True", node.lineno)
     gradient = _returned_gradient(node)
-    if gradient and not (owner and BEFORE in gradient):
+    taken = node.args.args or node.args.posonlyargs or node.args.vararg
+    if gradient and taken and not (owner and BEFORE in gradient):
         yield Candidate(source, "joint", owner, name, gradient, node.lineno)
 
 

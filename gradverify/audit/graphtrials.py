@@ -127,7 +127,8 @@ def trials_of(box: Box, operator: Function, name: str) -> Iterator[Trial]:
     optional = {n: v for n, v in defaults_of(operator).items() if n not in {p.name for p in needed}}
     seen: set[Any] = set()
     for manners in _manners(needed, name):
-        choices = [_constants(p, name) for p, how in zip(needed, manners, strict=True) if how == "constant"]
+        fixed = [p for p, how in zip(needed, manners, strict=True) if how == "constant"]
+        choices = [_constants(p, name, alone=len(fixed) == 1) for p in fixed]
         for constants in islice(product(*choices), 3):
             key = (manners, repr(constants))
             if key in seen:
@@ -136,7 +137,11 @@ def trials_of(box: Box, operator: Function, name: str) -> Iterator[Trial]:
             names = tuple(None if how == "constant" else _name(i, p, name)
                           for i, (p, how) in enumerate(zip(needed, manners, strict=True)))  # fmt: skip
             given = tuple(how for how in manners if how != "constant")
-            yield _trial(Call(box, operator, names, given, constants), optional)
+            call = Call(box, operator, names, given, constants)
+            yield _trial(call, optional)
+            # Some raise at None for all axes, and are right along one.
+            yield from (_trial(replace(call, settings={n: 0}), {}) for n, value in optional.items()
+                        if value is None and re.fullmatch(r"axis|dims?", n))  # fmt: skip
 
 
 def _parameters(operator: Function) -> list[inspect.Parameter]:
@@ -193,9 +198,9 @@ _CONSTANT = re.compile(
     r"|start\w*|end\w*|min\w*|max\w*|a_min|a_max|low|high|repeats?|perm\w*|order|dtype|name|num_\w+|eps", re.IGNORECASE)
 
 
-def _constants(parameter: inspect.Parameter, operator: str) -> list[Any]:
+def _constants(parameter: inspect.Parameter, operator: str, *, alone: bool) -> list[Any]:
     """Values to try for a constant: by the operator, by the name, then a number."""
-    if operator in _BY_OPERATOR:
+    if operator in _BY_OPERATOR and alone:
         return _BY_OPERATOR[operator]
     name = parameter.name.strip("_")
     named = next((v for pattern, v in _BY_NAME if re.fullmatch(pattern, name, re.IGNORECASE)), None)
@@ -239,7 +244,8 @@ def _trial(call: Call, optional: Mapping[str, Any]) -> Trial:
 
     boxed = tuple(n for n, how in zip(call.inputs, call.manners, strict=True) if how != "raw")
     readings = (Reading(partial(_whole, call), "", lambda _: boxed),
-                Reading(partial(_of_sum, call), ", asked for the gradient of its sum", lambda _: boxed))  # fmt: skip
+                Reading(partial(_of_sum, call), ", asked for the gradient of its sum", lambda _: boxed),
+                Reading(partial(_of_loss, call), ", which takes the upstream gradient to be one", lambda _: boxed))
     signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in call.inputs])
     forward = _named(call, signature)
     stated = (Whole(()),) if call.box.is_scalar else ()
@@ -271,7 +277,17 @@ def _of_sum(call: Call, arguments: Arguments) -> Any:
     """The gradient of the sum of the output, where a sweep always begins with ones."""
     if _way(call, arguments) is not None:
         raise NotTriable("its output takes an upstream gradient")
+    return _asked_for_one(call)
 
+
+def _of_loss(call: Call, arguments: Arguments) -> Any:
+    """A loss, of truth beside tensors, after which nothing comes: its upstream gradient is one."""
+    if "raw" not in call.manners or np.size(call.forward(*arguments.inputs)) != 1:
+        raise NotTriable("it is no loss")
+    return _asked_for_one(call)
+
+
+def _asked_for_one(call: Call) -> Any:
     def total(*arrays: Any) -> Any:
         return np.sum(call.forward(*arrays))
 

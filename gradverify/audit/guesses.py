@@ -166,6 +166,8 @@ def roles_of(names: Sequence[str]) -> tuple[str, ...]:
     (('data', 'weight', 'bias', 'setting'), ('data', 'label'), ('label', 'data'))
     """
     strong = [_LABELS.fullmatch(name) is not None and not isinstance(name, Hinted) for name in names]
+    if not names:
+        return ()
     if len(names) == 1:
         return (_role(names[0], first=True),)
     weak_counts = not any(strong)

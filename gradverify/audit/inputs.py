@@ -286,7 +286,7 @@ def _array(
         return _labels(proposal.label, outputs, rng)
     if role == "index" or (role == "data" and proposal.integers):
         rows = min((a.shape[0] for a in held if a.ndim == 2), default=3)
-        return rng.integers(0, rows, data)
+        return rng.integers(0, max(rows, 1), data)
     shape = proposal.scheme.get(role, data)
     if positive or (proposal.unit and role == "data"):
         return np.asarray(rng.uniform(0.1, 0.9, shape))  # where log, sqrt, arcsin and 1 - p are all defined

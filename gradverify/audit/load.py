@@ -21,7 +21,7 @@ from gradverify.audit.hints import told_in_words
 from gradverify.audit.imports import FINDER, folders_of, install, lend_none_as_shape, lend_typing, missing_in
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, unpacked_length, words_for
-from gradverify.audit.older import PROJECT, definitions_of
+from gradverify.audit.older import PROJECT, define_guarded, definitions_of
 from gradverify.audit.partners import objects_for
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
@@ -57,10 +57,28 @@ def load(source: Source) -> ModuleType:
                 continue
             missing = missing_in(error)
             if not missing or missing in FINDER.absent:
-                return _as_script(source, error)
+                return _without_package(source, error)
             FINDER.absent.add(missing)
             _forget(source.module.split(".")[0])
     raise NotTriable(f"its module needs more than {_MOST_ABSENT} packages that are not installed")
+
+
+def _without_package(source: Source, why: BaseException) -> ModuleType:
+    """The module of a file in a package that fails by itself: what the package's own code would do is left out."""
+    parents = source.module.split(".")[:-1] if Path(source.path).name != "__init__.py" else []
+    if not parents or not isinstance(why, (ImportError, NameError, AttributeError)):
+        return _as_script(source, why)
+    _forget(parents[0])
+    for depth in range(len(parents)):
+        package = ModuleType(".".join(parents[: depth + 1]))
+        package.__path__ = [str(Path(source.root, *parents[: depth + 1]))]
+        sys.modules[package.__name__] = package
+    try:
+        with silence(), FINDER.lenient():
+            return importlib.import_module(source.module)
+    except (Exception, SystemExit):
+        _forget(parents[0])
+        return _as_script(source, why)
 
 
 def _as_script(source: Source, why: BaseException) -> ModuleType:
@@ -163,12 +181,16 @@ def _import_file(name: str, path: str) -> ModuleType:
 def find_attribute(module: ModuleType, dotted: str) -> Any:
     """The class or function at a dotted path of a module; raises `NotTriable`."""
     value: Any = module
+    value_of: Any = module
     for name in dotted.split("."):
         value = (
             inspect.getattr_static(value, name, None) if name.startswith("__") else getattr(value, name, None)
         )
+        if value is None and value_of is module and define_guarded(module, name):
+            value = getattr(module, name, None)
         if value is None:
             raise NotTriable(f"{dotted} does not exist after the import")
+        value_of = value
     reveal(value)
     return value
 

@@ -36,12 +36,14 @@ def of_logits(spec: Any, arguments: Arguments, leaf: str, seed: int, accept: Cal
         return ""
     z = np.random.default_rng(seed).standard_normal(np.shape(target.point[leaf]))
     for name, squash in _SQUASHES.items():
+        if name == "softmax" and (not z.ndim or z.shape[-1] == 1):
+            continue  # of one number it is one, whatever the logit
         try:
             report = check(_composed(target, leaf, squash), z, search="none", seed=seed, tolerate=1e-4)
         except Exception:  # noqa: S112 - another shape than a loss's: no such convention
             continue
         more = accept(report)
-        if more is not None:
+        if more is not None and not any(c.reason == "zero" for c in report.checks):
             return f" of the logits before a {name}{more}"
     for axis in (-1, None):
         try:

@@ -58,11 +58,19 @@ LOSSES: Mapping[str, Loss] = {
 
 
 def labels_for(output: Any, seed: int) -> list[np.ndarray]:
-    """Targets in the shape of an output: one-hot along the last axis, along the first, and zeros and ones."""
+    """Targets for an output: one-hot along the last axis or the first, zeros and ones, the number of a class."""
     rng, shape = np.random.default_rng(seed), np.shape(output)
     binary = rng.integers(0, 2, shape)
     if not shape or shape[-1] == 1 == shape[0]:
         return [binary]
     rows = np.eye(shape[-1], dtype=np.int64)[rng.integers(0, shape[-1], shape[:-1])]
     columns = np.eye(shape[0], dtype=np.int64)[:, rng.integers(0, shape[0], shape[1:])]
-    return [a for a in (rows, columns, binary) if a.shape == shape]
+    classes = [rng.integers(0, shape[-1], shape[:-1])] if len(shape) > 1 else []
+    return [*(a for a in (rows, columns, binary) if a.shape == shape), *classes]
+
+
+def compared(loss: str, y: Any, t: Any) -> Any:
+    """The value of a loss; the number of a class stands for its one-hot row."""
+    if np.ndim(t) == np.ndim(y) - 1 and np.asarray(t).dtype.kind in "iu":
+        t = np.eye(np.shape(y)[-1])[t]
+    return LOSSES[loss](y, t)

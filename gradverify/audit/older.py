@@ -155,3 +155,16 @@ def definitions_of(name: str, path: str) -> ModuleType:
         raise problem
     sys.modules[name] = module
     return module
+
+
+def define_guarded(module: ModuleType, name: str) -> bool:
+    """Whether a function or class of a module stands under an ``if`` that an import leaves out; it is defined then."""
+    path = getattr(module, "__file__", None) or ""
+    try:
+        tree = _tree_of(Path(path).read_text(encoding="utf-8", errors="replace"), path)
+        guarded = [inner for node in tree.body if isinstance(node, ast.If | ast.Try) for inner in ast.walk(node)]
+        wanted = [n for n in guarded if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name]
+        exec(compile(ast.Module(list(wanted[:1]), []), path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - as its script would
+    except Exception:
+        return False
+    return bool(wanted)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import flatten, is_floating
-from gradverify.audit.losses import LOSSES
+from gradverify.audit.losses import compared
 from gradverify.audit.mined import returned_words
 from gradverify.audit.placing import place_of_input, places_of_params
 from gradverify.audit.preparing import RATE, Descent, has_rate
@@ -304,7 +304,7 @@ def _subclass(cls: type, plan: Plan) -> type:
         result = _call_forward(self, plan, arguments, settings)
         y = output_of(self, result, plan)
         if plan.loss:
-            y = LOSSES[plan.loss](y, arguments[-1])
+            y = compared(plan.loss, y, arguments[-1])
         y = centred(np.log(y)) if plan.logits else y
         object.__setattr__(self, "_audited_call", (arguments, result, drawn))
         return y

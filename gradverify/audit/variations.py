@@ -27,7 +27,8 @@ _OTHERS: tuple[tuple[str, tuple[Any, ...]], ...] = (
     (r"reduction|size_average|average|mode", ("sum", "mean", "none")),
 )
 _LEFT_ALONE = re.compile(
-    r"(is_?)?train\w*|verbose|debug|name|seed|rng|random_state|dtype|momentum|lr|learning_?rate|retain_\w+|inplace",
+    r"(is_?)?train\w*|verbose|debug|name|seed|rng|random_state|dtype|momentum|lr|learning_?rate|retain_\w+|inplace"
+    r"|\w*requires?_?grads?|need\w*_?grads?|no_grad|\w*(freeze|fro[sz]en)\w*|learnable|(save|keep|store|use)_?(cache|grad)\w*|cache",
     re.IGNORECASE,
 )
 

@@ -305,3 +305,68 @@ def test_layers_that_hand_each_other_objects_are_judged_on_arrays(tmp_path, monk
     found = entries(tmp_path, monkeypatch, HANDED.replace("FACTOR", factor))
     assert {name: (entry.verdict, entry.reason) for name, entry in found.items()} == {
         "Square": (verdict, ""), "Tanh": (verdict, "")}  # fmt: skip
+
+
+def test_a_module_is_tried_where_its_package_fails_to_import(tmp_path, monkeypatch):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/__init__.py").write_text("from net.other import what_nobody_wrote\n")
+    (tmp_path / "net/other.py").write_text("SCALE = 1\n")
+    code = "from net.other import SCALE\n" + ON_DEMAND.replace("FACTOR", "SCALE")
+    entry = entries(tmp_path, monkeypatch, code, "net/layers.py")["Square"]
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_functions_under_the_guard_of_a_script_are_tried(tmp_path, monkeypatch, factor, verdict):
+    code = f"""
+if __name__ == "__main__":
+    def cube(x):
+        return x ** 3
+    def cube_prime(x):
+        return {factor} * 3 * x ** 2
+"""
+    assert entries(tmp_path, monkeypatch, code)["cube"].verdict is verdict
+
+
+CLASSES = """
+class Classifier:
+    def __init__(self, n_in, n_out):
+        self.W = np.cos(np.arange(n_in * n_out)).reshape(n_in, n_out)
+    def forward(self, x):
+        self.x = x
+        e = np.exp(x @ self.W)
+        return e / np.sum(e, axis=1, keepdims=True)
+    def backward(self, y_hat, y):
+        d = y_hat.copy()
+        d[np.arange(len(y)), y] -= 1
+        self.dW = self.x.T @ d / len(y)
+"""
+
+
+def test_a_network_that_is_told_the_number_of_a_class_has_its_loss_found(tmp_path, monkeypatch):
+    entry = entries(tmp_path, monkeypatch, CLASSES)["Classifier"]
+    assert (entry.verdict, "cross entropy" in entry.convention) == (Verdict.PASS, True)
+
+
+def test_a_function_of_nothing_carries_no_derivative(tmp_path):
+    (tmp_path / "study.py").write_text("def study():\n    loss, grad = 1.0, 2.0\n    return loss, grad\n")
+    assert find(tmp_path / "study.py") == ()
+
+
+FROZEN = """
+class Dense:
+    def __init__(self, n_in, n_out, requires_grad=True):
+        self.W, self.requires_grad = np.cos(np.arange(n_in * n_out)).reshape(n_in, n_out), requires_grad
+        self.dW = np.zeros_like(self.W)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dy):
+        if self.requires_grad:
+            self.dW = self.x.T @ dy
+        return dy @ self.W.T
+"""
+
+
+def test_a_parameter_that_is_frozen_is_no_finding(tmp_path, monkeypatch):
+    assert entries(tmp_path, monkeypatch, FROZEN)["Dense"].verdict is Verdict.PASS

@@ -191,3 +191,30 @@ def test_the_keywords_of_an_operator_are_varied(tmp_path, monkeypatch, along, re
 def test_an_upstream_gradient_that_a_rule_ignores_is_missed_by_it(tmp_path, monkeypatch):
     entry = entries(tmp_path, monkeypatch, ARRAYS.replace("FACTOR * out.data * out.grad", "out.data"))["Number.exp"]
     assert entry.verdict is Verdict.FAIL
+
+
+LAST = """
+class Variable:
+    def __init__(self, data, parents=()):
+        self.data, self.grad, self.parents = data, None, parents
+    def backward(self, grad=1.0):
+        self.grad = grad if self.grad is None else self.grad + grad
+        for parent, rule in self.parents:
+            parent.backward(rule(grad))
+def squared_error(x, targets):
+    def rule_backward(grad):
+        return FACTOR * 2 * (x.data - targets)
+    return Variable(np.sum((x.data - targets) ** 2), [(x, rule_backward)])
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_of_a_loss_nothing_comes_after_the_upstream_gradient_is_one(tmp_path, monkeypatch, factor, verdict):
+    entry = entries(tmp_path, monkeypatch, LAST.replace("FACTOR", factor))["squared_error"]
+    assert entry.verdict is verdict
+
+
+def test_an_operator_that_raises_over_all_axes_is_judged_along_one(tmp_path, monkeypatch):
+    code = ARRAYS.replace("FACTOR", "1").replace("ALONG", "1").replace("if axis is None else", "if axis is 7 else")
+    entry = entries(tmp_path, monkeypatch, code.replace("is 7", "== 7"))["Number.sum"]
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
