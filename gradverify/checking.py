@@ -197,8 +197,9 @@ def _first_order(trial: Trial, wide: Trial) -> Iterator[Check]:
     mode = trial.options.mode
     if mode in ("auto", "reverse", "both") and trial.target.linearize is not None:
         yield from _reverse(trial, wide)
-    if mode in ("auto", "forward", "both") and wide.target.pushforward is not None:
-        yield from rows_of(wide, lambda: judge_forward(wide, trial.options.seed), mode="forward")
+    judged = wide if wide.target.pushforward is not None else trial
+    if mode in ("auto", "forward", "both") and judged.target.pushforward is not None:
+        yield from rows_of(judged, lambda: judge_forward(judged, trial.options.seed), mode="forward")
 
 
 def _reverse(trial: Trial, wide: Trial) -> Iterator[Check]:

@@ -12,10 +12,12 @@ from gradverify.arrays import EPS
 from gradverify.frameworks.torch.tensors import lowest, real_name
 
 
-def facts(reached: Iterable[Any], leaves: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """A sentence on each: `reached` is what the code holds, closes over or is given."""
+def facts(
+    reached: Iterable[Any], leaves: Mapping[str, Tensor], outputs: Mapping[str, Tensor], inside: str | None = None
+) -> tuple[str, ...]:
+    """A sentence on each: `reached` is what the code holds, closes over or is given; `inside` what it narrows to."""
     devices = sorted({str(x.device) for x in leaves.values() if x.device.type != "cpu"})
-    return (*map(on_device, devices), *_autocast(leaves), *_narrower(leaves, outputs), *_scaled(reached))
+    return (*map(on_device, devices), *_autocast(leaves), *_narrower(leaves, outputs, inside), *_scaled(reached))
 
 
 def on_device(device: str) -> str:
@@ -42,8 +44,12 @@ def _autocast(leaves: Mapping[str, Tensor]) -> Iterator[str]:
             yield f"autocast to {dtype} is on for {device}: what it casts is judged by the roundings of {dtype}"
 
 
-def _narrower(leaves: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Iterator[str]:
+def _narrower(leaves: Mapping[str, Tensor], outputs: Mapping[str, Tensor], inside: str | None) -> Iterator[str]:
     own = lowest([real_name(x) for x in leaves.values()])
+    coarse = lowest([own, *(real_name(y) for y in outputs.values())])
+    if inside is not None and EPS[inside] > EPS[coarse]:
+        yield (f"computes in {inside} on the way (autocast, or a cast inside): the formula is judged in float64 "
+               f"where it runs there, the rest by the roundings of {inside}")
     for name, y in outputs.items():
         if EPS[real_name(y)] > EPS[own]:
             yield (f"{name} is {real_name(y)} where the leaves are {own} (autocast, or a cast inside): "

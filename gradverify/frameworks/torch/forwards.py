@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gradverify.arrays import Arrays, dtype_name, flatten
 from gradverify.frameworks.torch.complexparts import joined, parted, split
+from gradverify.frameworks.torch.narrowing import Narrowing, uncompiling
 from gradverify.frameworks.torch.program import Program, Tensors
 from gradverify.frameworks.torch.state import frozen
 from gradverify.frameworks.torch.tensors import (
@@ -27,6 +28,7 @@ from gradverify.frameworks.torch.tensors import (
     to_host64,
     unmoved,
 )
+from gradverify.frameworks.torch.widening import widened
 
 
 def point_of(program: Program) -> Arrays:
@@ -34,15 +36,19 @@ def point_of(program: Program) -> Arrays:
     return {name: seen_from_host(x) for name, x in split({n: program.tensors[n] for n in program.leaves}).items()}
 
 
-def settled(program: Program) -> tuple[Program, Tensors]:
-    """The program with `graph` decided: plain forwards stay unrecorded if that changes no bit."""
-    program, outputs = _differentiable(program)
+def settled(program: Program) -> tuple[Program, Tensors, Narrowing]:
+    """The program with `graph` decided, its outputs, and what it narrows.
+
+    Plain forwards stay unrecorded if that changes no bit.
+    """
+    with uncompiling(), Narrowing() as watch:
+        program, outputs = _differentiable(program)
     try:
         plain = evaluate(program, point_of(program))
     except Exception:  # code that differentiates inside raises what it likes
-        return replace(program, graph=True), outputs
+        return replace(program, graph=True), outputs, watch
     same = outputs.keys() == plain.keys() and all(_same_bits(plain[name], outputs[name]) for name in outputs)
-    return (program if same else replace(program, graph=True)), outputs
+    return (program if same else replace(program, graph=True)), outputs, watch
 
 
 def _differentiable(program: Program) -> tuple[Program, Tensors]:
@@ -89,7 +95,7 @@ def running(program: Program, *, graph: bool, states: Sequence[Any] | None = Non
     """The user's code runs here: in a mode of its own, from one seed or what a forward left, leaving no trace."""
     # set_grad_enabled acts when it is made: made before the other is entered, that would put back what it set.
     calm = frozen(program.seed, program.undos, states)
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(graph), calm:
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(graph), calm, widened(on=program.widened):
         yield
 
 

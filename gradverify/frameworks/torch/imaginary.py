@@ -23,6 +23,7 @@ from gradverify.frameworks.torch.analyticlayers import RULES
 from gradverify.frameworks.torch.narrowing import uncompiled, uncompiling
 from gradverify.frameworks.torch.program import Program
 from gradverify.frameworks.torch.tensors import floating, from_host, to_host64, unmoved
+from gradverify.frameworks.torch.widening import widened
 
 EPS = 2.0**-52
 RANDOM = ("bernoulli", "uniform", "normal", "exponential")
@@ -134,7 +135,8 @@ def imaginary_step(
     """The outputs and their derivatives along v; raises what stood in the way."""
     with running(program, graph=False):
         given = {n: _continued_leaf(program, n, point, v, h) for n in program.tensors}
-        with uncompiling(), Imaginary(key), Convolutions():
+        # Outside the widening of `running` an imaginary part would meet the dtypes that the code asks for.
+        with uncompiling(), Imaginary(key), Convolutions(), widened(on=program.widened):
             result = program.within(given, lambda: program.call(given))
         outputs = {path: y for path, y in flatten(result, "out")[0].items() if floating(y)}
         values = {path: to_host64(re(y)) for path, y in outputs.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,15 +41,18 @@ def uncompiling() -> Iterator[None]:
 
 
 class Narrowing(TorchDispatchMode):
-    """Has `seen` an operation turn floating numbers into ones of a coarser dtype.
+    """Has `seen` an operation turn floating numbers into ones of a coarser dtype, and the `coarsest` of those.
 
     ``x.float()`` ... ``.to(x.dtype)`` is how half-precision layers are written: on float64 inputs
-    they answer in float64, with the error of float32. Constants made in float32 do no such harm.
+    they answer in float64, with the error of float32. Constants made in float32 do no such harm. The `coarsest` is
+    looked for among what depends on a tensor that asks for a gradient, and is no dtype where nothing was narrowed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen = False
+        self.coarsest: str | None = None
+        self._moving: dict[int, weakref.ref[Any]] = {}  # by identity: tensors compare by their numbers
 
     _should_skip_dynamo: Any = classmethod(uncompiled)
 
@@ -57,10 +61,24 @@ class Narrowing(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = [EPS[real_name(t)] for t in tree_leaves(args) if floating(t)]
-        after = [EPS[real_name(t)] for t in tree_leaves(result) if floating(t)]
-        self.seen = self.seen or bool(before and after and min(before) < max(after))
+        given, made = [[t for t in tree_leaves(x) if floating(t)] for x in (args, result)]
+        narrower = [t for t in made if given and EPS[real_name(t)] > min(EPS[real_name(g)] for g in given)]
+        self.seen = self.seen or bool(narrower)
+        moving = [t for t in given if t.requires_grad or self._is_moving(t)]
+        if moving:
+            self._moving.update((id(t), weakref.ref(t)) for t in made)
+            finest = min(EPS[real_name(t)] for t in moving)
+            self._narrowed([real_name(t) for t in narrower if EPS[real_name(t)] > finest])
         return result
+
+    def _is_moving(self, tensor: Any) -> bool:
+        known = self._moving.get(id(tensor))
+        return known is not None and known() is tensor
+
+    def _narrowed(self, dtypes: Sequence[str]) -> None:
+        for dtype in dtypes:
+            if self.coarsest is None or EPS[dtype] > EPS[self.coarsest]:
+                self.coarsest = dtype
 
 
 class Operators(TorchDispatchMode):

@@ -35,6 +35,7 @@ class Program:
     `inputs` are the leaves that are arguments, not parameters. With `graph` even a plain forward
     has to be recorded, because the code differentiates inside or computes otherwise without.
     `hooks` are those that the user put on the tensors and on the backward passes of the modules.
+    If it is `widened`, whatever asks for a coarser dtype than float64 gets that one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Program:
     seed: int
     arguments: tuple[Sequence[Any], Mapping[str, Any]]  # as the user gave them
     graph: bool = False
+    widened: bool = False
     hooks: Hooks = field(default_factory=Hooks)
 
     def in_dtype(self, dtype: torch.dtype) -> Program:

@@ -31,7 +31,7 @@ from gradverify.frameworks.torch.forwards import (
 from gradverify.frameworks.torch.higher import by_upstream, forward_over_reverse, reverse_over_reverse, tangent
 from gradverify.frameworks.torch.hooks import lacking, lifted
 from gradverify.frameworks.torch.imaginary import imaginary_step
-from gradverify.frameworks.torch.narrowing import Narrowing, Operators, uncompiling
+from gradverify.frameworks.torch.narrowing import Operators, uncompiling
 from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
 from gradverify.frameworks.torch.recording import pull_back, recorded
 from gradverify.frameworks.torch.residuals import perturb_contexts
@@ -60,35 +60,41 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     program = make_program(obj, inputs, dict(options.kwargs or {}), options.seed)
     if not program.leaves:
         raise TypeError(f"nothing to check: {program.name} has no floating input and no parameter")
-    program, outputs = settled(program)
+    program, outputs, watch = settled(program)
     leaves = {name: program.tensors[name] for name in program.leaves}
-    known = facts(reached_by(obj, program), leaves, outputs)
-    return replace(_target(program, outputs, options), findings=lambda: (*known, *program.hooks.notes()))
+    # A reference says what is meant, in the dtype of the inputs: narrowing on the way may then be the mistake.
+    inside = watch.coarsest if options.reference is None else None
+    known = facts(reached_by(obj, program), leaves, outputs, inside)
+    return replace(_target(program, outputs, options, inside), findings=lambda: (*known, *program.hooks.notes()))
 
 
-def _target(program: Program, outputs: Tensors, options: Options) -> Target:
+def _target(program: Program, outputs: Tensors, options: Options, inside: str | None = None) -> Target:
     point = point_of(program)
     dual, higher = _by_duals(program, _pushforward), _unclaimed_if_it_raises(partial(reverse_over_reverse, program))
     highest = highest_order(higher, point, outputs, options.order)
+    # PyTorch 2.13 crashes where a tangent known to be zero meets a dispatch mode, as widening is one.
+    forward_mode = options.mode != "reverse" and not program.widened
     over = _unclaimed_if_it_raises(_by_duals(program, forward_over_reverse))
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
     subset = partial(_subset, program) if len(program.leaves) > 1 else None
     return Target(
         name=program.name,
         point=point,
-        dtype=lowest([real_name(tensor) for tensor in tensors]),
+        dtype=lowest([*(real_name(tensor) for tensor in tensors), *([inside] if inside else [])]),
         start={name: to_host64(y) for name, y in outputs.items()},
         forward=partial(forward, program),
         linearize=partial(_linearize, program),
-        pushforward=_if_it_works(dual, point, once=_is_large(point)) if options.mode != "reverse" else None,
+        pushforward=_if_it_works(dual, point, once=_is_large(point)) if forward_mode else None,
         higher=higher if highest > 1 else None,
         highest=highest,
-        composed=composed("forward over reverse", over, highest_order(over, point, outputs, min(options.order, 2))),
+        composed=composed("forward over reverse", over, highest_order(over, point, outputs, min(options.order, 2)))
+        if not program.widened else None,
         by_upstream=partial(by_upstream, program),
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
         subset=subset,
-        batched=None if program.hooks else partial(batched, program),  # which has none of the hooks
+        # Under vmap there are none of the user's hooks.
+        batched=None if program.hooks or program.widened else partial(batched, program),
         redrawn=partial(_redrawn, program),
         unhooked=partial(_unhooked, program) if program.hooks else None,
         counterpart=partial(_counterpart, program),
@@ -233,15 +239,23 @@ def _unclaimed_if_it_raises(derivative: Any) -> Any:
 
 
 def _cast(program: Program, options: Options, dtype: str) -> Target | None:
-    """The target on leaves of another dtype, or None if it raises there or computes in another."""
+    """The target on leaves of another dtype, or None if it raises there or computes in another.
+
+    Code that goes on computing in a coarser one is widened, if it is float64 that is asked for.
+    """
     if dtype not in EPS or not isinstance(getattr(torch, dtype, None), torch.dtype):
         return None
     moved = program.in_dtype(getattr(torch, dtype))
+    return _in_one_dtype(moved, options, dtype) or (
+        _in_one_dtype(replace(moved, widened=True), options, dtype) if dtype == "float64" else None
+    )
+
+
+def _in_one_dtype(program: Program, options: Options, dtype: str) -> Target | None:
     try:
-        with uncompiling(), Narrowing() as watch:
-            moved, outputs = settled(moved)
+        program, outputs, watch = settled(program)
         if watch.seen or {dtype_name(y) for y in outputs.values()} != {dtype}:
             return None
-        return _target(moved, outputs, options)
+        return _target(program, options=options, outputs=outputs)
     except Exception:  # a kernel of one dtype refuses others in its own way
         return None
