@@ -12,12 +12,12 @@ import numpy as np
 from gradverify.arrays import EPS, dtype_name, to_float64
 from gradverify.deriving import derivative
 from gradverify.flow.prediction import UNLIKELY
-from gradverify.flow.record import FlowReport, FlowVerdict
-from gradverify.flow.verdict import is_chaotic, is_lost, is_perceptron
+from gradverify.flow.record import FlowReport, FlowVerdict, Signal
+from gradverify.flow.verdict import has_pace, is_chaotic, is_lost, is_perceptron, is_too_large, is_too_small
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR, Cause
 
 EXPLAINED, UNEXPLAINED = "explained-by-initialisation", "not-explained"
-CHAOS, FORGOTTEN, PERCEPTRON = "chaotic", "inputs-forgotten", "few-directions"
+CHAOS, FORGOTTEN, PERCEPTRON, DROWNED = "chaotic", "inputs-forgotten", "few-directions", "differences-drowned"
 JUDGED_AT_MOST = 8  # layers whose own backward pass is checked, the most suspicious first
 
 
@@ -38,6 +38,8 @@ def _headline(report: FlowReport) -> str:
     if report.verdict is FlowVerdict.NONFINITE:
         return "the output or the loss is not finite: nothing can be said of its gradient"
     limits, seen = report.limits, report.signal
+    if seen is not None and has_pace(limits, seen) and report.verdict is not FlowVerdict.DEAD:
+        return f"{lost}; {_pace(report, seen)}"
     within = -limits.lost <= report.decades <= limits.gained
     if report.verdict is FlowVerdict.HEALTHY:
         return f"{lost}; {report.optimizer.name} trains from -{limits.lost:.3g} to +{limits.gained:.3g}"
@@ -48,6 +50,20 @@ def _headline(report: FlowReport) -> str:
     if within and seen is not None and is_lost(seen):
         return f"{lost}, but hardly anything of the inputs reaches the output: no gradient can tell them apart"
     return f"{lost}; {_CONSEQUENCE[report.verdict]} under {report.optimizer.name}"
+
+
+def _pace(report: FlowReport, seen: Signal) -> str:
+    """What one rate for all layers does, in words."""
+    name, limits = report.optimizer.name, report.limits
+    if is_too_large(limits, report.decades, seen):
+        return f"one step of {name} changes the weights of a layer 10^{seen.stride:.1f} times over, at a rate of 1e-4"
+    if is_chaotic(seen):
+        return "small steps make unrelated outputs: what one has learnt the next one loses"
+    slow = "not at all" if math.isinf(seen.conditioning) else f"10^{seen.conditioning:.1f} times more slowly"
+    says = f"what tells examples apart is learnt {slow}" + ("" if slow == "not at all" else " than what moves fastest")
+    if is_too_small(limits, report.decades, seen):
+        return f"{says}; {name} forgives 10^{limits.slow:.3g}"
+    return f"{says}, and {name} forgives 10^{limits.slow:.3g}"
 
 
 _CONSEQUENCE = {
@@ -127,11 +143,18 @@ def _of_signal(report: FlowReport) -> tuple[Cause, ...]:
                            "helps one moves the others along", f"one step of {report.optimizer.name} can move the "
                            f"outputs of {seen.examples} examples in {seen.reach:.1f} directions",
                            "smaller weights, wider layers or normalisation", 0.7))
+    if not is_too_small(report.limits, report.decades, seen):
+        return tuple(found)
     if is_lost(seen):
         found.append(Cause(FORGOTTEN, "different inputs become one output before anything is learnt",
                            f"examples differ in {seen.directions} directions at the last layer, of {seen.possible}; "
                            f"outputs differ by {seen.spread:.1e} of their size",
                            "fewer layers, wider ones, skip connections or normalisation", 0.8))
+    elif has_pace(report.limits, seen) and report.decades >= -report.limits.lost:
+        found.append(Cause(DROWNED, "what all examples have in common, and biases, set the rate: what tells examples "
+                           "apart is too weak to be learnt at it", f"10^{seen.conditioning:.1f} times weaker; "
+                           f"{report.optimizer.name} forgives 10^{report.limits.slow:.3g}",
+                           "tanh or normalised sums, whose mean is 0, larger weights, or an adaptive optimizer", 0.8))
     return tuple(found)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import dtype_name, to_float64
-from gradverify.flow import advice, jacobian, remedies
+from gradverify.flow import advice, jacobian, pace, remedies
 from gradverify.flow.measuring import Sizes, ln, rms, sizes
 from gradverify.flow.prediction import Prediction, draw_cotangent, predict
-from gradverify.flow.record import Declared, FlowReport, FlowVerdict, LayerFlow
+from gradverify.flow.record import Declared, FlowReport, FlowVerdict, LayerFlow, Limits, Signal
 from gradverify.flow.signal import reach, signal
 from gradverify.flow.sites import Backward, Passage, Site, settled
-from gradverify.flow.verdict import decide, declared, limits_of
+from gradverify.flow.verdict import CHAOTIC, decide, declared, limits_of
 from gradverify.targets import framework_of
 
 STREAM = 0x666C6F77
@@ -112,16 +112,28 @@ def measure(
             measured += (_measure(site, free, backward, optimizer, unit, parts),)
     layers = tuple(_layer(m, optimizer) for m in measured)
     decades = _decades(measured)
-    seen = signal(passage, free, drawn) if finite else None
     limits = limits_of(optimizer, dtype_name(passage.output))
-    if seen is not None and limits.large < decades <= limits.gained:
-        with np.errstate(all="ignore"):
-            seen = replace(seen, reach=reach(passage, np.random.default_rng([STREAM, seed, 2])))
+    with np.errstate(all="ignore"):
+        seen = _looked_closer(signal(passage, free, drawn), passage, free, limits, decades, seed) if finite else None
     verdict = decide(limits, decades, layers, seen)
     predicted, error = _predicted(measured)
     report = FlowReport(passage.name, verdict, "", optimizer, layers, decades, limits, predicted, error, loss=value,
                         signal=seen)
     return report, measured
+
+
+def _looked_closer(
+    seen: Signal, passage: Passage, free: Backward, limits: Limits, decades: float, seed: int
+) -> Signal:
+    """The signal with what takes many passes, as far as this optimizer's verdict needs it."""
+    if limits.large < decades <= limits.gained:
+        seen = replace(seen, reach=reach(passage, np.random.default_rng([STREAM, seed, 2])))
+    if math.isfinite(limits.slow):
+        slow = pace.conditioning(passage, seen.possible, np.random.default_rng([STREAM, seed, 3]))
+        seen = replace(seen, conditioning=slow, stride=pace.stride(passage, free))
+        if seen.sensitivity > CHAOTIC:
+            seen = replace(seen, shaken=pace.shaken(passage, np.random.default_rng([STREAM, seed, 4])))
+    return seen
 
 
 def _is_finite(passage: Passage, u: np.ndarray) -> bool:

@@ -40,12 +40,15 @@ class Declared:
 class Limits:
     """Decades of the gradient that may be lost on the way back, and gained.
 
-    Beyond `large` it matters how many directions a step can move the outputs in (`Signal.reach`).
+    Beyond `large` it matters how many directions a step can move the outputs in (`Signal.reach`). Where `slow` is
+    finite one rate serves all layers, and what it can do decides instead of both, if it is known
+    (`Signal.conditioning`).
     """
 
     lost: float
     gained: float
     large: float = math.inf
+    slow: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ class Signal:
     for a relative change of the first layer's: 0 in a linear network, whatever its scale. `apart` counts the directions
     at the last layer by their share of its size, what all examples have in common as one. `reach` counts those in which
     one step can move the outputs, likewise; it is measured only where the verdict needs it, and else NaN.
+
+    So are the last three (`gradverify.flow.pace`). `conditioning` is log10 of how many times more slowly than what
+    moves fastest most differences between examples are learnt. `stride` is log10 of the relative change of a layer's
+    weights by one step at the smallest rate in use. `shaken` is how much differences between outputs change if weights
+    change by a hundredth, 1 being all of them.
     """
 
     spread: float
@@ -126,6 +134,9 @@ class Signal:
     apart: float = math.nan
     examples: int = 0
     reach: float = math.nan
+    conditioning: float = math.nan
+    stride: float = math.nan
+    shaken: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -217,6 +228,9 @@ def _sentences(report: FlowReport) -> tuple[str, ...]:
     if s is not None and s.possible:
         said.append(f"examples differ in {s.directions} of {s.possible} possible directions at the last layer; a "
                     f"change of the first changes the differences between outputs 10^{s.sensitivity:.1f} times as much")
+    if s is not None and s.conditioning == s.conditioning:
+        said.append(f"at one rate for all layers most differences between examples are learnt 10^{s.conditioning:.1f} "
+                    "times more slowly than what moves fastest")
     if j is not None:
         smallest = "" if math.isnan(j.smallest) else f", smallest {j.smallest:.2g}"
         said.append(f"singular values of the Jacobian of single examples: largest {j.largest:.2g}, root mean square "

@@ -1,10 +1,12 @@
 """From sizes to a verdict: how many decades the optimizer forgives, what shrank the gradient, what the signal became.
 
-The decades are those of rms dL/dz between the first and the last layer, so no verdict depends on the scale of the
-loss. The constants were read off networks that were trained (`benchmarks/flow_truth.py`), and are tested on others
-(`reports/flow.md`). Plain gradient descent has one rate for all layers: a layer whose gradient is 10^-4 of another's
-stands still. One that divides each gradient by its own size forgives until its arithmetic ends it, or until outputs are
-so large that all hangs on telling every example apart (`gradverify.flow.signal`).
+The decades are those of rms dL/dz between the first and the last layer, and whatever else is asked is asked of the
+network alone, so no verdict depends on the scale of the loss. The constants were read off networks that were trained
+(`benchmarks/flow_truth.py`), and are tested on others (`reports/flow.md`). Plain gradient descent has one rate for all
+layers: it fails where that rate, held down by what moves fastest, hardly moves what tells examples apart, where even
+the smallest rate replaces weights, or where a small step makes other outputs altogether (`gradverify.flow.pace`). One
+that divides each gradient by its own size forgives until its arithmetic ends it, or until outputs are so
+large that all hangs on telling every example apart (`gradverify.flow.signal`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ APART = 0.2  # of the possible directions at the last layer, by size: there the 
 FEW = 9.0  # directions, or a third of the examples, in which a step must move outputs beyond what rounding holds
 MOST = 0.5  # more than half of a layer's units dead, or of its entries flat, is what the layer suffers from
 BEGINS = 2.0  # the gradient of a mean loss is about 10^-2 at the output
-PLAIN = Limits(3.4, 3.4)
+REPLACED = 0.63  # of the differences between outputs, by a change of weights by a hundredth: what a step learns is lost
+PLAIN = Limits(3.4, 3.4, slow=4.9)
 
 OPTIMIZERS = {
     "sgd": Declared("sgd"),
@@ -92,15 +95,34 @@ def decide(limits: Limits, decades: float, layers: Sequence[LayerFlow], seen: Si
         return FlowVerdict.NONFINITE
     if max((layer.dead for layer in layers if layer.dead == layer.dead), default=0.0) == 1.0:
         return FlowVerdict.DEAD
-    if decades > limits.gained or is_chaotic(seen) or is_perceptron(limits, decades, seen):
+    if is_too_large(limits, decades, seen) or is_chaotic(seen) or is_perceptron(limits, decades, seen):
         return FlowVerdict.EXPLODING
-    if decades < -limits.lost or math.isnan(decades) or is_lost(seen):
+    if is_too_small(limits, decades, seen):
         return _why_it_vanishes(layers)
     return FlowVerdict.HEALTHY
 
 
+def has_pace(limits: Limits, seen: Signal) -> bool:
+    """Whether it is known what one rate for all layers can do, and that decides."""
+    return math.isfinite(limits.slow) and not math.isnan(seen.conditioning)
+
+
+def is_too_large(limits: Limits, decades: float, seen: Signal) -> bool:
+    """Whether steps replace weights rather than change them, or the gradient grows beyond what is forgiven."""
+    return seen.stride > 0 if has_pace(limits, seen) else decades > limits.gained
+
+
+def is_too_small(limits: Limits, decades: float, seen: Signal) -> bool:
+    """Whether what tells examples apart hardly moves, or the gradient shrinks beyond what is forgiven."""
+    if has_pace(limits, seen):
+        return seen.conditioning > limits.slow or math.isnan(decades) or seen.spread < COLLAPSED
+    return decades < -limits.lost or math.isnan(decades) or is_lost(seen)
+
+
 def is_chaotic(seen: Signal) -> bool:
-    """Whether the output changes so wildly that a gradient holds for no step of use."""
+    """Whether the output changes so wildly that a gradient holds for no step of use; a step itself decides if tried."""
+    if not math.isnan(seen.shaken):
+        return seen.sensitivity > CHAOTIC and seen.shaken > REPLACED
     return seen.sensitivity > (WILD if seen.apart >= APART * seen.possible else CHAOTIC)
 
 
