@@ -104,7 +104,7 @@ def _called(
     forward: Function, backward: Function, taken: Sequence[str], known: dict[str, Any], owner: str, u: Any, given: Any
 ) -> Any:
     """The gradient of one input: returned, or what the backward wrote into the buffer."""
-    buffer = np.zeros_like(known[owner])
+    buffer = np.zeros(np.shape(known[owner]), np.asarray(known[owner]).dtype)  # in C order, as code allocates
     free = [n for n in taken if n not in given]
     roles = dict(zip(free, roles_of_backward(free, tuple(known)), strict=True))
     read = {name: None if _writes(backward, name) else _OUTPUT for name in taken}
@@ -114,6 +114,8 @@ def _called(
               for n, v in values.items()}  # fmt: skip
     optional = {n: v for n, v in given.items() if n in inspect.signature(backward).parameters and n not in values}
     result = backward(*values.values(), **optional)
+    if result is None and not any(value is buffer for value in values.values()):
+        raise TypeError(f"{getattr(backward, '__name__', 'it')} returns nothing, and none of its arguments is a buffer")
     if result is None:
         return buffer
     return result if is_floating(result) else result[0]
@@ -137,5 +139,6 @@ def _value(name: str, role: str, known: dict[str, Any], owner: str, u: Any, read
 
 
 def _writes(backward: Function, name: str) -> bool:
-    """Whether a function assigns to an argument, as a whole or in part."""
-    return re.search(rf"\b{re.escape(name)}(\[[^\n]*\])?\s*[-+*/]?=(?!=)", _source(backward)) is not None
+    """Whether a function assigns to an argument, as a whole or in part, or calls it a buffer."""
+    assigned = rf"\b{re.escape(name)}(\[[^\n]*\])?\s*[-+*/]?=(?!=)"
+    return "buf" in name.lower() or re.search(assigned, _source(backward)) is not None

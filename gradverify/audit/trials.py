@@ -133,7 +133,8 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     feed = _fed_attribute(obj, forward)
     names = (feed,) if feed else tuple(argument_names(forward, len(required_names(forward)))) or ("x",)
     plan = Plan(candidate.forward, candidate.backward, names, feed=feed, joint=candidate.kind == "joint")
-    label = _held_label(obj, getattr(obj, candidate.backward)) if not plan.joint else ""
+    asked = plan.joint or any(map(is_label, names))
+    label = "" if asked else _held_label(obj, getattr(obj, candidate.backward))
     if label:
         return _of_held_labels(candidate, obj, held, replace(plan, inputs=(*names, label), label=label))
     natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))

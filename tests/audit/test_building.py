@@ -370,3 +370,22 @@ class Dense:
 
 def test_a_parameter_that_is_frozen_is_no_finding(tmp_path, monkeypatch):
     assert entries(tmp_path, monkeypatch, FROZEN)["Dense"].verdict is Verdict.PASS
+
+
+TOLD_TWICE = """
+class Loss:
+    def __init__(self, shape_in):
+        self.t, self.x, self.loss = np.zeros(shape_in), np.zeros(shape_in), np.zeros(shape_in)
+    def forward(self, x, t):
+        self.x, self.t = x, t
+        self.loss = self.loss + (x - t) ** 2
+        return x
+    def backward(self):
+        return FACTOR * 2 * (self.x - self.t)
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_loss_that_is_told_the_truth_and_keeps_it_is_no_network(tmp_path, monkeypatch, factor, verdict):
+    entry = entries(tmp_path, monkeypatch, TOLD_TWICE.replace("FACTOR", factor))["Loss"]
+    assert (entry.verdict, entry.reason) == (verdict, "")

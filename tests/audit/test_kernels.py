@@ -83,7 +83,14 @@ def linear_backward(dZ, cache):
     m = A.shape[1]
     return W.T @ dZ, dZ @ A.T / m, np.sum(dZ, axis=1, keepdims=True) OVER
 """
-WRITTEN = {"buffers": BUFFERS, "one each": ONE_EACH, "shaped": SHAPED, "of output": OF_OUTPUT, "cost": COST,
+ALIASED = """
+def root_forward(x_data):
+    return np.sqrt(x_data)
+def root_backward(out_grad, out_buffer, x_data):
+    flat = out_buffer.ravel()
+    np.add.at(flat, np.arange(flat.size), FACTOR * out_grad.ravel() / (2 * np.sqrt(x_data.ravel())))
+"""
+WRITTEN = {"aliased": ALIASED, "buffers": BUFFERS, "one each": ONE_EACH, "shaped": SHAPED, "of output": OF_OUTPUT, "cost": COST,
            "weights first": WEIGHTS_FIRST, "value last": VALUE_LAST, "options": OPTIONS, "power": POWER}  # fmt: skip
 
 
