@@ -178,7 +178,8 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
     node = file.classes[name]
     if not is_layer_name(name):
         return
-    whole = {n: f for n, f in whole.items() if not _leaves_to_subclasses(file, name, f, methods)}
+    whole = {n: f for n, f in whole.items() if not _leaves_to_subclasses(file, name, f, methods)
+             and not _is_placeholder(file, name, f)}  # fmt: skip
     found = _by_methods(file.source, name, whole, node.lineno)
     candidates = [found] if found is not None else list(_by_name(file.source, name, whole))
     candidates += _second_order(file.source, name, whole, node.lineno)
@@ -282,6 +283,17 @@ def _leaves_to_subclasses(file: _File, name: str, node: Function, methods: Metho
     }  # fmt: skip
     missing = {m for m in called if m not in methods or _is_abstract(methods[m])}
     return bool(missing & theirs)
+
+
+def _is_placeholder(file: _File, name: str, node: Function) -> bool:
+    """Whether a method only returns zeros or a constant, and classes of the file derived from this one have their own."""
+    statements = [s for s in node.body if not _does_nothing(s)]
+    heirs = [c for c in file.classes.values() if name in map(ast.unparse, c.bases)]
+    if len(statements) != 1 or not isinstance(statements[0], ast.Return) or not heirs:
+        return False
+    value = statements[0].value
+    zeros = isinstance(value, ast.Call) and ast.unparse(value.func).endswith(("zeros", "zeros_like"))
+    return (zeros or isinstance(value, ast.Constant)) and any(node.name in _functions(c.body) for c in heirs)
 
 
 def _does_nothing(node: ast.stmt) -> bool:

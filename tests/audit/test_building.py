@@ -389,3 +389,12 @@ class Loss:
 def test_a_loss_that_is_told_the_truth_and_keeps_it_is_no_network(tmp_path, monkeypatch, factor, verdict):
     entry = entries(tmp_path, monkeypatch, TOLD_TWICE.replace("FACTOR", factor))["Loss"]
     assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_a_base_that_returns_zeros_leaves_its_gradient_to_its_heirs(tmp_path):
+    base = "class Base:\n    def forward(self, x):\n        return x\n    def backward(self, dy):\n        return np.zeros(3)\n"
+    heir = "class Heir(Base):\n    def backward(self, dy):\n        return dy\n"
+    (tmp_path / "bases.py").write_text(base)
+    assert [c.owner for c in find(tmp_path / "bases.py")] == ["Base"]
+    (tmp_path / "bases.py").write_text(base + heir)
+    assert [c.owner for c in find(tmp_path / "bases.py")] == ["Heir"]
