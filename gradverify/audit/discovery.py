@@ -286,7 +286,7 @@ def _leaves_to_subclasses(file: _File, name: str, node: Function, methods: Metho
 
 
 def _is_placeholder(file: _File, name: str, node: Function) -> bool:
-    """Whether a method only returns zeros or a constant, and classes of the file derived from this one have their own."""
+    """Whether a method only returns zeros or a constant, and classes of the file that inherit it have their own."""
     statements = [s for s in node.body if not _does_nothing(s)]
     heirs = [c for c in file.classes.values() if name in map(ast.unparse, c.bases)]
     if len(statements) != 1 or not isinstance(statements[0], ast.Return) or not heirs:

@@ -67,7 +67,7 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"pool_?(size|shape|dims?|[hw]|height|width)?|window_?(size)?|(scale_?)?factor|upsample\w*", _always(2, (2, 2))),
     (r"(filter|kernel)_?([hw]|height|width)|k[hw]|h_?f|w_?f", _always(3)),
     (r"stride_?[hw]?|strides?|dilation|s", _always(1, 2, (1, 1))),
-    (r"pad(ding)?_?\w?", _always(1, 0, "same", "valid")),
+    (r"pad(ding)?_?(\w|width|size|amount|length|len)?", _always(1, 0, "same", "valid")),
     (r"eps(ilon)?", _always(1e-5)),
     (r"p|rate|(drop_?(out)?|keep)_?(rate|prob\w*|p|ratio)?|prob\w*|ratio", _always(0.4)),
     (r"momentum|decay|rho|beta_?\d", _always(0.9)),
