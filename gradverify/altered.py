@@ -20,6 +20,7 @@ from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
 from gradverify.trial import Counts, Trial
 
 _MOST = 1000  # runs of the forward in a check, whatever the number of wrong leaves
+_WORK = 300_000  # operations in all of these runs: about ten seconds
 _FINE = 1e-6  # of the error, by how much a candidate may miss it
 _VISIBLE = 1e3  # times what may be missed, the error of a question that says something
 
@@ -117,12 +118,15 @@ class _Search:
 
     def _matching(self, candidates: Iterable[Any]) -> Iterator[tuple[Candidate, float]]:
         for candidate in candidates:
-            if self.counts.reruns > _MOST:
+            if self._is_spent():
                 return
             found = self.explained(candidate)
             if found is not None:
                 self.counts.mistakes.append(candidate)
                 yield found
+
+    def _is_spent(self) -> bool:
+        return self.counts.reruns > _MOST or self.counts.reruns * len(self.asked[0].known) > _WORK
 
     def explained(self, candidate: Candidate) -> tuple[Candidate, float] | None:
         """The candidate, if it explains every question."""

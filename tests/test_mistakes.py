@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import gradverify as gv
+from gradverify.altered import _Search
 from gradverify.arithmetic.sites import Site
 from gradverify.targets.settings import settings_in
 
@@ -40,6 +43,14 @@ def test_cross_terms_that_are_missing_behind_a_product_are_named_with_their_line
     cause = first_cause(gv.check(gv.pair(scores, scores_back), X, W, search="none"), leaf)
     assert cause.name == "missing-cross-terms"
     assert "`e.sum(axis=-1, keepdims=True)` in `e / e.sum(axis=-1, keepdims=True)` (test_mistakes.py:" in cause.text
+
+
+@pytest.mark.parametrize(("operations", "reruns", "spent"), [
+    (10, 900, False), (10, 1001, True), (1000, 200, False), (1000, 301, True),
+])
+def test_a_forward_of_many_operations_is_rerun_the_less_often(operations, reruns, spent):
+    asked = [SimpleNamespace(known=[None] * operations)]
+    assert _Search(None, asked, SimpleNamespace(reruns=reruns))._is_spent() is spent
 
 
 def test_cross_terms_that_count_half_are_told_so():

@@ -77,18 +77,22 @@ class Runs:
 def paths(operations: Sequence[Operation]) -> Iterator[Candidate]:
     """Each operand treated as a constant, those first beside which another one moves."""
     groups = _groups(operations).values()
+    reductions = _reductions(operations)
     for junction in (True, False):
         for edges in groups:
             if (len(operations[edges[0][0]].moving) > 1) is junction:
-                kind = "reduction" if junction and _is_reduced(operations, edges[0]) else "held"
+                kind = "reduction" if junction and _is_reduced(operations, reductions, edges[0]) else "held"
                 yield replace(_held(operations, edges, ""), kind=kind)
 
 
-def _is_reduced(operations: Sequence[Operation], edge: Edge) -> bool:
+def _reductions(operations: Sequence[Operation]) -> list[Operation]:
+    return [o for o in operations if o.func in _REDUCTIONS and o.result is not None]
+
+
+def _is_reduced(operations: Sequence[Operation], reductions: Sequence[Operation], edge: Edge) -> bool:
     """Whether an operand is a sum (mean, maximum) of many entries."""
     user = operations[edge[0]]
-    before = (o for o in operations[: user.number] if o.func in _REDUCTIONS and o.result is not None)
-    return any(user.is_made_of(o.result, edge[1]) for o in before)
+    return any(user.is_made_of(o.result, edge[1]) for o in reductions if o.number < user.number)
 
 
 def rules(recorded: Sequence[list[Operation]]) -> Iterator[Candidate]:
@@ -157,11 +161,13 @@ def _some_passes(operations: Sequence[Operation], edges: list[Edge]) -> Iterator
 
 def _unreduced(operations: Sequence[Operation]) -> Iterator[Candidate]:
     """A sum (mean, maximum) of which each entry's own term alone is differentiated: the cross terms are missing."""
-    for reduction in (o for o in operations if o.func in _REDUCTIONS and o.moving == (0,) and o.result is not None):
-        users = ((o, i) for o in operations[reduction.number + 1 :] for i in o.moving)
-        for user, i in users:
-            full = reduction.operands[0].shape
-            if user.values is not None and user.values.shape == full and user.is_made_of(reduction.result, i):
+    users: dict[tuple[int, ...], list[tuple[Operation, int]]] = defaultdict(list)
+    for o in operations:
+        if o.values is not None:
+            users[o.values.shape].extend((o, i) for i in o.moving)
+    for reduction in (o for o in _reductions(operations) if o.moving == (0,)):
+        for user, i in users[reduction.operands[0].shape]:
+            if user.number > reduction.number and user.is_made_of(reduction.result, i):
                 operand, where = _names(operations, (user.number, i))
                 yield Candidate("diagonal", operand, where, {(user.number, i): _own_terms(reduction.number, i)})
 
