@@ -36,6 +36,7 @@ from gradverify.diagnosis.patterns import (
     permuted,
     places,
     reduction,
+    symmetrised,
     transposed,
 )
 from gradverify.diagnosis.repairs import repairs
@@ -44,7 +45,7 @@ from gradverify.records import Cause
 
 EXPLANATIONS: Explanations = (
     hooked, redrawn, nonfinite, zero_gradient, spurious, upstream, conjugate, passed_through, at_activation, sign,
-    transposed, diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction,
+    transposed, symmetrised, diagonal_only, another_function, another_norm, logits, swapped, adjoint, factor, reduction,
     forgotten_output, epsilon, dtype, permuted, elementwise, skip_path, missing_term, places,
 )  # fmt: skip
 LAST_RESORTS: Explanations = (some_contributions, local_paths, mistakes, repairs)  # they ask the oracle many times

@@ -26,6 +26,21 @@ def transposed(case: Case) -> Iterator[Cause]:
         )  # fmt: skip
 
 
+def symmetrised(case: Case) -> Iterator[Cause]:
+    """The gradient on symmetric matrices, as decompositions of one triangle return it."""
+    if case.x.ndim != 2 or case.x.shape[0] != case.x.shape[1] or not case.located.complete:
+        return
+    expected = np.zeros(case.x.shape)
+    for index, value in zip(case.located.indices, case.expected, strict=True):
+        expected[index] = value
+    if case.explains(case.take((expected + expected.T) / 2)):
+        yield Cause(
+            "symmetrised", "this is the gradient on symmetric matrices alone: each entry shares with its mirror image",
+            "computed = (expected + its transpose) / 2 in every entry",
+            f"if {case.leaf} is always symmetric, say so: domain={{{case.leaf!r}: 'symmetric'}}", 0.94,
+        )  # fmt: skip
+
+
 def permuted(case: Case) -> Iterator[Cause]:
     """The right values in the wrong places."""
     if not case.located.complete or len(case.expected) < 2:

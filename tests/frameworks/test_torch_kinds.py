@@ -173,3 +173,10 @@ def test_a_module_with_random_numbers_is_the_same_sample_by_sample():
 def test_under_vmap_a_target_is_compared_with_itself_not_with_its_surrogate():
     reversal = gv.check(lambda x: x + (-2 * x.detach() + 2 * x.detach()), X, surrogate=lambda x: 1.0 * x + 5.0)
     assert reversal.ok
+
+
+def test_a_gradient_on_symmetric_matrices_is_called_that_and_passes_where_they_are_meant():
+    spd = X @ X.T + 2 * torch.eye(3, dtype=torch.float64)
+    report = gv.check(torch.linalg.cholesky, spd, search="none", mode="reverse")
+    assert [c.causes[0].name for c in report.checks] == ["symmetrised"]
+    assert gv.check(torch.linalg.cholesky, spd, search="none", mode="reverse", domain={"x": "symmetric"}).ok
