@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import cProfile
+import shutil
+import sys
+
 import numpy as np
 import pytest
 
@@ -31,7 +35,7 @@ def test_a_sign_within_a_formula_is_found_and_the_code_is_as_before():
     code = d_gelu.__code__
     cause = first_cause(gv.function(gelu, derivative=d_gelu), X)
     assert cause.name == "wrong-line"
-    assert "test_repairs.py:25: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
+    assert "test_repairs.py:29: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
     assert cause.remedy == "`inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)`"
     assert d_gelu.__code__ is code
 
@@ -143,3 +147,80 @@ def test_a_custom_gradient_of_tensorflow_is_mended_too():
 
     cause = first_cause(gate, tf.constant(X))
     assert (cause.name, "`1 + s` should be `1 - s`" in cause.text) == ("wrong-line", True)
+
+
+def sin_exp(x):
+    return np.sin(x) * np.exp(x), x
+
+
+def twice_off(dy, x):
+    """Wrong in two places, so that every change is tried."""
+    return dy * (np.cos(x) * np.exp(x) + 2 * np.sin(x)) * np.exp(0.5 * x)
+
+
+def tried(backward):
+    return first_cause(gv.pair(sin_exp, backward), np.array([0.3, 0.5, 0.7]))
+
+
+def test_code_that_does_more_than_compute_is_never_changed(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine", encoding="utf-8")
+
+    def backward(dy, x):
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        np.save(scratch / "x.npy", x)
+        shutil.rmtree(scratch)
+        return twice_off(dy, x)
+
+    tried(backward)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["precious.txt"]
+
+
+def test_a_condition_that_leaves_the_program_is_never_changed():
+    def backward(dy, x):
+        if dy.shape != x.shape:
+            sys.exit(3)
+        return twice_off(dy, x)
+
+    assert tried(backward).name != "wrong-line"
+
+
+def test_a_change_that_would_run_without_end_is_cut_off():
+    def backward(dy, x):
+        steps, g = 3 * 7, dy * 0.0
+        for _ in range(steps**1 * 4):
+            g = g + twice_off(dy, x) / (steps * 4)
+        return g
+
+    assert tried(backward).name != "wrong-line"
+
+
+def test_a_list_is_never_made_longer_by_the_loop_over_it():
+    def backward(dy, x):
+        parts, out = [twice_off(dy, x), 0 * dy], [0 * dy]
+        for g in parts:
+            out.append(g * 1.7)  # noqa: PERF401 - a list that grows in a loop is what is tried here
+        return sum(out)
+
+    assert tried(backward).name != "wrong-line"
+
+
+KERNEL = np.array([1.0, 2.0, 3.0])
+
+
+def test_arrays_that_outlive_a_run_are_not_written_to():
+    def backward(dy, x):
+        k = KERNEL.copy()
+        k *= twice_off(dy, x)
+        return k
+
+    tried(backward)
+    assert np.array_equal(KERNEL, [1.0, 2.0, 3.0])
+    assert KERNEL.flags.writeable
+
+
+def test_a_profiler_is_no_obstacle():
+    profile = cProfile.Profile()
+    report = profile.runcall(gv.check, gv.function(gelu, derivative=d_gelu), X, search="none")
+    assert report.checks[0].causes[0].name == "wrong-line"

@@ -7,7 +7,6 @@ many, one name for another; then what was forgotten: a factor, a power, a functi
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,16 +17,10 @@ _LONGEST = 48  # characters of an expression that may have been forgotten
 _POOL = 32  # of them
 _SILENT = (ast.Raise, ast.Assert, ast.JoinedStr, ast.arguments, ast.While, ast.Import, ast.ImportFrom, ast.ClassDef)
 _NO_PLACES = {"annotation", "returns", "decorator_list", "func", "format_spec", "targets", "target"}
+_GROWING = {"append", "extend", "insert"}
 _USUAL_CALLS = ("exp", "log", "sqrt", "sin", "cos", "tanh", "abs", "sign")  # of NumPy, where the code calls it
-# Builtins that only compute, and calls in which a larger number means memory or time without end.
-_HARMLESS = {"len", "sum", "range", "zip", "enumerate", "reversed", "abs", "min", "max", "float", "int", "tuple",
-             "list", "dict", "isinstance", "super", "round", "sorted", "slice", "map", "bool", "getattr", "type"}
 _ALLOCATING = {"range", "zeros", "ones", "empty", "full", "eye", "identity", "arange", "linspace", "repeat", "tile",
-               "pad", "reshape", "broadcast_to", "one_hot"}
-# What does more than compute: other builtins, modules that reach beyond the process, methods that write.
-_EFFECTS = set(dir(builtins)) - _HARMLESS
-_MODULES = {"os", "sys", "shutil", "subprocess", "pathlib", "socket", "logging", "pickle", "json", "time", "random"}
-_WRITES = {"save", "savez", "savetxt", "dump", "write"}
+               "pad", "reshape", "broadcast_to", "one_hot", "len"}
 _SIBLINGS = {"sum": ("mean", "max"), "mean": ("sum",), "max": ("min",), "min": ("max",), "maximum": ("minimum",),
                "minimum": ("maximum",), "argmax": ("argmin",), "argmin": ("argmax",), "zeros_like": ("ones_like",),
                "ones_like": ("zeros_like",), "std": ("var",), "var": ("std",), "sin": ("cos",), "cos": ("sin",)}
@@ -67,7 +60,20 @@ class Place:
 
 
 def edits(function: Function, others: Sequence[ast.AST] = ()) -> Iterator[Edit]:
-    """Every edit of a function; what was forgotten in it may stand in `others`, the rest of the code."""
+    """Every edit of a function; what was forgotten in it may stand in `others`, the rest of the code.
+
+    None of them gives a name to an array that had none before: what is written to in place is what was.
+    """
+    return (edit for edit in _all_edits(function, others) if not _is_alias(edit))
+
+
+def _is_alias(edit: Edit) -> bool:
+    value = edit.new.value if isinstance(edit.new, ast.Assign) else edit.new
+    named = isinstance(edit.new, ast.Assign) or (isinstance(edit.parent, ast.Assign) and edit.field == "value")
+    return named and isinstance(value, (ast.Name, ast.Attribute, ast.Subscript, ast.IfExp))
+
+
+def _all_edits(function: Function, others: Sequence[ast.AST]) -> Iterator[Edit]:
     places = sorted(_places(function), key=lambda p: p.decides)
     expressions = [(p, p.node) for p in places if isinstance(p.node, ast.expr)]
     for place in places:
@@ -81,7 +87,8 @@ def edits(function: Function, others: Sequence[ast.AST] = ()) -> Iterator[Edit]:
             yield from (place.edit(ast.Attribute(node.value, n, ast.Load())) for n in attributes if n != node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, float):
             yield from (place.edit(_number(c)) for c in numbers if c != node.value)
-    wrapped = [(p, node) for p, node in expressions if _may_lack(p)]
+    counting = _counting(function)
+    wrapped = [(p, node) for p, node in expressions if _may_lack(p) and not _counts(node, counting)]
     pool = [*_pool(function, others), *map(_number, numbers)]
     usual = [term for name in names for term in _usual(name)]
     calls = _calls(code)
@@ -100,7 +107,7 @@ def _places(function: Function) -> Iterator[Place]:
 
 def _inside(place: Place) -> Iterator[Place]:
     node = place.node
-    if isinstance(node, _SILENT) or _has_effects(node):
+    if isinstance(node, _SILENT):
         return
     yield place
     decides, counts = place.decides or isinstance(node, ast.Compare), place.counts or _allocates(node)
@@ -110,22 +117,14 @@ def _inside(place: Place) -> Iterator[Place]:
 
 def _children(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
     for field, value in ast.iter_fields(node):
-        if field == "func" and isinstance(value, ast.Attribute):
+        if field == "func" and isinstance(value, ast.Attribute) and value.attr not in _GROWING:
             yield value, "value", None  # the array whose method is called
+        elif field == "iter" and not isinstance(value, ast.Call):
+            continue  # a list that the loop itself makes longer has no end
         elif field not in _NO_PLACES and isinstance(value, list):
             yield from ((node, field, k) for k, child in enumerate(value) if isinstance(child, ast.AST))
         elif field not in _NO_PLACES and isinstance(value, ast.AST):
             yield node, field, None
-
-
-def _has_effects(node: ast.AST) -> bool:
-    """Whether it calls what may do more than compute: nothing in it is changed."""
-    if not isinstance(node, ast.Call):
-        return False
-    root, *attributes = ast.unparse(node.func).split(".")
-    if not attributes:
-        return root in _EFFECTS
-    return attributes[-1] in _WRITES or root in _MODULES
 
 
 def _allocates(node: ast.AST) -> bool:
@@ -272,10 +271,39 @@ def _may_lack(place: Place) -> bool:
         return False
     if isinstance(parent, ast.Subscript) and place.field == "slice":
         return False
-    if place.counts or any(isinstance(n, ast.Attribute) and n.attr in ("shape", "size") for n in ast.walk(node)):
+    if place.counts:
         return False
     in_product = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div)) and place.field == "left"
     return not (in_product or isinstance(parent, ast.UnaryOp))
+
+
+def _counting(function: Function) -> set[str]:
+    """The variables that hold sizes and indices: a power of one is memory or time without end."""
+    found: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and _counts(node.value, found):
+            found |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+        elif isinstance(node, (ast.For, ast.comprehension)) and _allocates(node.iter):
+            found |= {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
+    return found
+
+
+def _counts(node: ast.expr, counting: set[str]) -> bool:
+    """Whether an expression is made of sizes and indices alone."""
+    if isinstance(node, ast.Attribute) and node.attr in ("shape", "size", "ndim"):
+        return True
+    if isinstance(node, ast.Name):
+        return node.id in counting
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "id", "") in ("len", "int", "range")
+    if isinstance(node, (ast.Subscript, ast.Attribute)):
+        return _counts(node.value, counting)
+    if isinstance(node, ast.BinOp):
+        sides = [_counts(side, counting) or isinstance(side, ast.Constant) for side in (node.left, node.right)]
+        return all(sides) and not (isinstance(node.left, ast.Constant) and isinstance(node.right, ast.Constant))
+    if isinstance(node, ast.Tuple):
+        return all(_counts(part, counting) for part in node.elts)
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
 
 
 def _powers(node: ast.expr) -> Iterator[ast.expr]:
@@ -283,12 +311,12 @@ def _powers(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _factors(pool: Sequence[ast.expr]) -> Forgotten:
-    operators, parts = (ast.Mult, ast.Div), (ast.Constant(2), *pool)
+    operators, parts = (ast.Mult, ast.Div), (*pool, ast.Constant(2))
     return lambda node: (ast.BinOp(node, operator(), part) for part in parts for operator in operators)
 
 
 def _terms(pool: Sequence[ast.expr]) -> Forgotten:
-    operators, parts = (ast.Add, ast.Sub), (ast.Constant(1), *pool)
+    operators, parts = (ast.Add, ast.Sub), (*pool, ast.Constant(1))
     return lambda node: (ast.BinOp(node, operator(), part) for part in parts for operator in operators)
 
 

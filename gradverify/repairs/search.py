@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,15 @@ from gradverify.localize import Located
 from gradverify.probes import draw_cotangent, draw_tangent
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
 from gradverify.repairs.edits import edits
-from gradverify.repairs.sources import Edit, Function, Program, called, program_of
+from gradverify.repairs.harmless import only_compute, writes_in_place
+from gradverify.repairs.running import TooLong, Watch, alone, frozen, outliving
+from gradverify.repairs.sources import Edit, Function, Program, program_of
 from gradverify.trial import Trial, like
 
-_MOST = 6000  # edits tried in a check
-_SECONDS = 4.0  # for one leaf
+_MOST = 1500  # edits tried in a check
+_SECONDS = 6.0  # of a check: what is slower ends there
+_LARGEST = 2**12  # numbers of a point
+_LONGER = 20  # times the lines that the code takes unchanged, and a thousand more
 _FINE = 1e-6  # of the error, by how much a mended entry may miss
 _VISIBLE = 1e3  # times what may be missed, the error of a question that says something
 _LONGEST = 90  # characters of a line
@@ -41,9 +45,14 @@ class Repair:
 
 
 def repaired(finding: Finding, located: Located) -> Iterator[Repair]:
-    """The first single edit of the backward by which the leaf becomes right and no other leaf becomes wrong."""
-    search = _Search(finding, located, time.monotonic() + _SECONDS)
-    if not finding.trial.large and search.tells:
+    """The first single edit of the backward by which the leaf becomes right and no other leaf becomes wrong.
+
+    Nothing is tried where the code may do more than compute, or where another thread runs it too.
+    """
+    counts, search = finding.trial.counts, _Search(finding, located)
+    if counts.mending is None:
+        counts.mending = time.monotonic() + _SECONDS
+    if finding.trial.size <= _LARGEST and search.tells and alone():
         yield from search.found()
 
 
@@ -55,12 +64,12 @@ class _Question:
     u: Arrays
     rng: np.random.Generator
 
-    def holds(self, gradient: Arrays, leaves: list[str]) -> bool | None:
-        """Whether the oracle agrees along a random direction in these leaves; None where it cannot say."""
+    def holds(self, gradient: Arrays, leaves: list[str]) -> bool:
+        """Whether the oracle says the same along a random direction in these leaves."""
         v = draw_tangent(self.rng, self.trial.point, leaves, self.trial.target.dtype)
         best = self.trial.expected(self.u, v, None).best
         if best.reason or not math.isfinite(best.error):
-            return None
+            return False
         room = FAIL_FACTOR * (best.error + NOISE_FACTOR * self.trial.target.eps * magnitude(gradient, v))
         return abs(dot(gradient, v) - best.value) <= room
 
@@ -69,7 +78,6 @@ class _Question:
 class _Search:
     finding: Finding
     located: Located
-    end: float
 
     @cached_property
     def _gap(self) -> float:
@@ -93,28 +101,40 @@ class _Search:
         return [_Question(t, draw_cotangent(rng, t.base), rng) for t in there]
 
     def found(self) -> Iterator[Repair]:
-        """The repair, if a single edit is one."""
+        """The repair, if a single edit is one; after a leaf that has none, others are asked for what is known alone."""
         counts = self.finding.trial.counts
-        for program, edit in self._candidates():
-            if counts.edits >= _MOST or time.monotonic() > self.end:
+        for edit in list(counts.repairs):  # what mends one leaf often mends the next
+            if self._mends(*edit):
+                yield _described(*edit[:2])
                 return
+        for edit in self._candidates():
             counts.edits += 1
-            if self._mends(program, edit):
-                counts.repairs.append((program, edit))
-                yield _described(program, edit)
+            if counts.edits > _MOST or time.monotonic() > (counts.mending or 0.0):
+                break
+            if self._mends(*edit):
+                counts.repairs.append(edit)
+                yield _described(*edit[:2])
                 return
+        counts.edits = _MOST
 
-    def _candidates(self) -> Iterator[tuple[Program, Edit]]:
-        trial = self.finding.trial
-        yield from list(trial.counts.repairs)  # what mends one leaf often mends the next
-        forward = called(partial(trial.target.forward, trial.point))
-        backward = called(partial(_gradient, trial, self.finding.u))
-        mended = _functions({code: names for code, names in backward.items() if code not in forward})
-        if any(isinstance(n, ast.While) for _, node in mended for n in ast.walk(node)):
-            return  # another number, and it may never end
-        around = [node for _, node in (*mended, *_functions(forward))]
-        for program, node in mended:
-            yield from ((program, edit) for edit in edits(node, around))
+    def _candidates(self) -> Iterator[tuple[Program, Edit, Around]]:
+        trial, forward, backward = self.finding.trial, Watch(), Watch()
+        forward.run(partial(trial.target.forward, trial.point))
+        backward.run(_pullback(trial, self.finding.u))
+        everything = {**forward.codes, **backward.codes}
+        found = {code: _function(code, names) for code, names in everything.items() if not _is_part(code)}
+        run = [found[code] for code in backward.codes if code in found]
+        sources = [(part[1], part[2]) for part in run if part is not None]
+        if len(sources) < len(run) or not only_compute(sources, {code.co_name for code in everything}):
+            return
+        around = Around(outliving(everything), _LONGER * backward.lines + 1000)
+        if around.tensors and any(writes_in_place(node) for node, _ in sources):
+            return  # NumPy's arrays can be kept from being written to, others cannot
+        nodes = [part[1] for part in found.values() if part is not None]
+        for code in backward.codes:
+            part = found.get(code)
+            if part is not None and code not in forward.codes:
+                yield from ((part[0], edit, around) for edit in edits(part[1], nodes))
 
     def _agrees(self, gradient: Arrays) -> bool:
         """Whether the entries that the oracle was asked for are as it says."""
@@ -125,42 +145,68 @@ class _Search:
         room = FAIL_FACTOR * self.located.bar + _FINE * self._gap
         return bool(np.all(np.abs(values - self.located.expected) <= room))
 
-    def _mends(self, program: Program, edit: Edit) -> bool:
+    def _mends(self, program: Program, edit: Edit, around: Around) -> bool:
+        watch = Watch(around.most)
         try:
-            with program.edited(edit):
-                gradient = _gradient(self.finding.trial, self.finding.u)
+            with frozen(around.values), program.edited(edit, around.holders(program)):
+                gradient = watch.run(partial(_gradient, self.finding.trial, self.finding.u))
                 if not self._agrees(gradient):
                     return False
-                answers = [_gradient(q.trial, q.u) for q in self._others]
-        except Exception:  # an edit that does not compile, or does not run
+                answers = [Watch(around.most).run(partial(_gradient, q.trial, q.u)) for q in self._others]
+        except (Exception, TooLong):  # an edit that does not compile, does not run, or does not end
             return False
         touched = [n for n in self.finding.trial.leaves if not _same(gradient.get(n), self._before.get(n))]
-        verdicts = [q.holds(g, touched) for q, g in zip(self._others, answers, strict=True)]
-        return True in verdicts and False not in verdicts
+        return all(q.holds(g, touched) for q, g in zip(self._others, answers, strict=True))
 
 
-def _functions(codes: Mapping[CodeType, Mapping[str, Any]]) -> list[tuple[Program, Function]]:
-    """The functions of this code that have a source, each with the statement it stands in."""
-    found: list[tuple[Program, Function]] = []
-    programs: dict[tuple[str, int], Program] = {}
-    for code, names in codes.items():
-        program = program_of(code, names)
-        if program is not None:
-            program = programs.setdefault((program.file, program.statement.lineno), program)
-            node = program.node_of(code)
-            found += [(program, node)] if node is not None else []
-    return found
+class Around:
+    """What is the same for every edit: values that outlive a run, how many lines it may take, who holds the code."""
+
+    def __init__(self, values: list[Any], most: float) -> None:
+        self.values, self.most = values, most
+        self._holders: dict[int, list[tuple[FunctionType, int]]] = {}
+
+    @property
+    def tensors(self) -> bool:
+        """Whether there are arrays of a framework among the values."""
+        return any(hasattr(x, "dtype") and not isinstance(x, (np.ndarray, np.generic)) for x in self.values)
+
+    def holders(self, program: Program) -> list[tuple[FunctionType, int]]:
+        """The functions with code of this program, looked for once."""
+        if id(program) not in self._holders:
+            self._holders[id(program)] = program.holders()
+        return self._holders[id(program)]
+
+
+def _is_part(code: CodeType) -> bool:
+    """A comprehension, which is a part of the function around it; or a module or a class body."""
+    return code.co_name.startswith("<") and code.co_name != "<lambda>"
+
+
+def _function(code: CodeType, names: Mapping[str, Any]) -> tuple[Program, Function, Mapping[str, Any]] | None:
+    """The statement and the function that this code was compiled from, and its globals; None without a source."""
+    program = program_of(code, names)
+    node = program.node_of(code) if program is not None else None
+    return None if program is None or node is None else (program, node, names)
 
 
 def _gradient(trial: Trial, u: Arrays) -> Arrays:
-    """One backward pass that costs nothing of the user's budget: hundreds are asked for."""
+    return _pullback(trial, u)()
+
+
+def _pullback(trial: Trial, u: Arrays) -> Callable[[], Arrays]:
+    """A backward pass after its forward, which costs nothing of the user's budget: hundreds are asked for."""
     if trial.target.linearize is None:
-        return {}
+        return dict
     outputs, pullback = trial.target.linearize(trial.point, None)
     u = {name: u.get(name, np.zeros(np.shape(y))) for name, y in outputs.items()}
-    found = pullback({name: like(u[name], y) for name, y in outputs.items()})
-    given = {n: np.array(found[n], np.float64) for n in trial.leaves if found.get(n) is not None}
-    return {n: g for n, g in given.items() if g.shape == np.shape(trial.point[n])}
+
+    def pulled() -> Arrays:
+        found = pullback({name: like(u[name], y) for name, y in outputs.items()})
+        given = {n: np.array(found[n], np.float64) for n in trial.leaves if found.get(n) is not None}
+        return {n: g for n, g in given.items() if g.shape == np.shape(trial.point[n])}
+
+    return pulled
 
 
 def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
@@ -176,7 +222,9 @@ def _described(program: Program, edit: Edit) -> Repair:
     with edit.applied():
         line = "nothing" if edit.new is None else ast.unparse(edit.new if innermost is edit.old else innermost)
         after = "nothing" if edit.new is None else ast.unparse(edit.new)
-    where = f"{Path(program.file).name}:{getattr(edit.old, 'lineno', program.statement.lineno)}"
+    path = Path(program.file)
+    name = path.name if path.name != "__init__.py" else f"{path.parent.name}/{path.name}"
+    where = f"{name}:{getattr(edit.old, 'lineno', program.statement.lineno)}"
     return Repair(where, _short(before), _short(after), _short(line))
 
 

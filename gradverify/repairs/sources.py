@@ -9,20 +9,17 @@ import __future__
 import ast
 import gc
 import linecache
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from operator import or_
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FunctionType
 from typing import Any, TypeAlias
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _FUTURE = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
-_LIBRARIES = {"numpy", "scipy", "torch", "jax", "jaxlib", "tensorflow", "keras", "autograd", "gradverify",
-              *sys.stdlib_module_names} - {"__main__"}
 
 
 @dataclass(frozen=True)
@@ -52,30 +49,6 @@ class Edit:
             self.put(self.old)
 
 
-def called(run: Callable[[], Any]) -> dict[CodeType, Mapping[str, Any]]:
-    """The user's code that `run` calls, with its globals: no library's, and no comprehension by itself."""
-    found: dict[CodeType, Mapping[str, Any]] = {}
-
-    def note(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and _is_users(frame):
-            found.setdefault(frame.f_code, frame.f_globals)
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return found
-
-
-def _is_users(frame: FrameType) -> bool:
-    name, module = frame.f_code.co_name, str(frame.f_globals.get("__name__", ""))
-    if name.startswith("<") and name != "<lambda>":
-        return False
-    return module.partition(".")[0] not in _LIBRARIES
-
-
 @dataclass(frozen=True)
 class Program:
     """A statement at the top of a user's file, and the functions that run code of it."""
@@ -85,17 +58,19 @@ class Program:
     flags: int
 
     @cached_property
+    def keys(self) -> dict[tuple[Any, ...], int]:
+        """What tells the functions in the statement apart, and the number of each."""
+        return {_key(code): k for k, code in reversed(list(enumerate(self.codes())))}
+
+    @cached_property
     def size(self) -> int:
         """How many functions are in the statement."""
         return sum(1 for _ in self.codes())
 
-    @cached_property
     def holders(self) -> list[tuple[FunctionType, int]]:
         """The functions that exist, each with the number of its code among those of the statement."""
-        codes = list(self.codes())
-        numbers = {_key(code): k for k, code in reversed(list(enumerate(codes)))}
         functions = [f for f in gc.get_objects() if type(f) is FunctionType and f.__code__.co_filename == self.file]
-        return [(f, numbers[key]) for f in functions if (key := _key(f.__code__)) in numbers]
+        return [(f, self.keys[key]) for f in functions if (key := _key(f.__code__)) in self.keys]
 
     def codes(self) -> Iterator[CodeType]:
         """The code of every function in the statement as it stands, the outer ones first."""
@@ -112,13 +87,13 @@ class Program:
         return min(lambdas, key=lambda n: len(ast.unparse(n)), default=None)
 
     @contextmanager
-    def edited(self, edit: Edit) -> Iterator[None]:
-        """Every function runs the edited code in the block; raises where an edit does not compile or does not fit."""
+    def edited(self, edit: Edit, holders: Sequence[tuple[FunctionType, int]]) -> Iterator[None]:
+        """The holders run the edited code in the block; raises where an edit does not compile or does not fit."""
         with edit.applied():
             codes = list(self.codes())
         if len(codes) != self.size:
             raise ValueError("the edit adds a function or takes one away")
-        held = [(function, function.__code__, codes[number]) for function, number in self.holders]
+        held = [(function, function.__code__, codes[number]) for function, number in holders]
         try:
             for function, _, code in held:
                 function.__code__ = code
@@ -130,17 +105,19 @@ class Program:
 
 def program_of(code: CodeType, names: Mapping[str, Any]) -> Program | None:
     """The statement that some code stands in; None where there is no source, or another one than what runs."""
-    lines = linecache.getlines(code.co_filename, dict(names))
-    try:
-        body = ast.parse("".join(lines)).body
-    except (SyntaxError, ValueError):
-        return None
-    line = code.co_firstlineno
-    for statement in body:
-        if _first_line(statement) <= line <= (statement.end_lineno or 0):
-            found = Program(code.co_filename, statement, code.co_flags & _FUTURE)
-            return found if any(_key(c) == _key(code) for c in found.codes()) else None
+    line, flags = code.co_firstlineno, code.co_flags & _FUTURE
+    for program in _programs(code.co_filename, "".join(linecache.getlines(code.co_filename, dict(names))), flags):
+        if _first_line(program.statement) <= line <= (program.statement.end_lineno or 0):
+            return program if _key(code) in program.keys else None
     return None
+
+
+@lru_cache(maxsize=16)
+def _programs(file: str, source: str, flags: int) -> tuple[Program, ...]:
+    try:
+        return tuple(Program(file, statement, flags) for statement in ast.parse(source).body)
+    except (SyntaxError, ValueError):
+        return ()
 
 
 def _within(code: CodeType) -> Iterator[CodeType]:

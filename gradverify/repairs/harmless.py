@@ -1,0 +1,105 @@
+"""Which code may be run with a change in it: code that only computes, by a list of what it may do.
+
+A change can turn any value into another one. Code that deletes the folder it made, waits until two numbers agree or
+leaves the program by a condition is therefore left alone, together with whatever it is called with.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradverify.repairs.sources import Function
+
+_ARRAYS = {"numpy", "scipy", "torch", "jax", "tensorflow", "keras", "math", "cmath"}
+_BUILTINS = {"len", "sum", "range", "zip", "enumerate", "reversed", "abs", "min", "max", "float", "int", "tuple",
+             "list", "dict", "isinstance", "super", "round", "sorted", "slice", "map", "bool", "getattr", "hasattr",
+             "type", "complex", "pow", "divmod", "any", "all", "set", "str"}  # fmt: skip
+_CONTAINERS = {"append", "extend", "insert", "pop", "items", "keys", "values", "get", "index"}
+_NEVER = {"save", "savez", "savez_compressed", "savetxt", "load", "loadtxt", "genfromtxt", "fromfile", "memmap",
+          "tofile", "dump", "dumps", "resize", "setflags", "setfield", "seterr", "seterrcall", "put", "set_",
+          "share_memory_", "backward", "register_hook", "numpy_function", "py_function", "pure_callback",
+          "io_callback"}  # fmt: skip
+_REFUSED = (ast.While, ast.Try, ast.TryStar, ast.AsyncFor, ast.AsyncWith, ast.Await, ast.Yield, ast.YieldFrom,
+            ast.Global, ast.Nonlocal, ast.Delete, ast.Import, ast.ImportFrom, ast.ClassDef, ast.NamedExpr)  # fmt: skip
+
+
+def only_compute(functions: Sequence[tuple[Function, Mapping[str, Any]]], called: set[str]) -> bool:
+    """Whether these functions, with their globals, do nothing but compute; `called` are the names of all that run."""
+    return all(_is_harmless(node, names, called) for node, names in functions)
+
+
+def _is_harmless(function: Function, names: Mapping[str, Any], called: set[str]) -> bool:
+    own = local_names(function)
+    for node in ast.walk(function):
+        if isinstance(node, _REFUSED):
+            return False
+        if isinstance(node, ast.Call) and not _may_be_called(node.func, names, called):
+            return False
+        if isinstance(getattr(node, "ctx", None), ast.Store) and not _is_own(node, own):
+            return False
+    return True
+
+
+def _may_be_called(func: ast.expr, names: Mapping[str, Any], called: set[str]) -> bool:
+    name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+    if not name or name in _NEVER:
+        return False
+    if name in called:
+        return True
+    root = _root(func)
+    value = names.get(root)
+    if isinstance(func, ast.Name):
+        return _of_arrays(getattr(value, "__module__", "") or "") if value is not None else name in _BUILTINS
+    if inspect.ismodule(value):
+        return _of_arrays(value.__name__)
+    return name in _CONTAINERS or name in _methods()
+
+
+def _of_arrays(module: str) -> bool:
+    return module.partition(".")[0] in _ARRAYS
+
+
+def _methods() -> set[str]:
+    """The methods of arrays."""
+    torch = sys.modules.get("torch")
+    return {*dir(np.ndarray), *(dir(torch.Tensor) if torch is not None else ())}
+
+
+def _is_own(node: ast.AST, own: set[str]) -> bool:
+    """Whether what is written to is a variable of the function's, or a part of one."""
+    return isinstance(node, (ast.Tuple, ast.List, ast.Starred)) or _root(node) in own
+
+
+def _root(node: ast.AST) -> str:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def local_names(function: Function) -> set[str]:
+    """Parameters and assigned names, those of nested functions too."""
+    return set(_locals(function))
+
+
+def _locals(function: Function) -> Iterator[str]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def writes_in_place(function: Function) -> bool:
+    """Whether it changes an array that it holds."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.AugAssign) or (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr.endswith("_") and not node.attr.startswith("_"):
+            return True
+    return False
