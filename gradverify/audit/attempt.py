@@ -23,6 +23,7 @@ from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable, load
 from gradverify.audit.logits import of_logits, undecided
+from gradverify.audit.optimizing import ADDED
 from gradverify.audit.readings import Trial
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
@@ -171,7 +172,12 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
     failed = [c for c in tried.report.checks if c.verdict is Verdict.FAIL]
     if OF_LOGITS in tried.suffix:
         return tried if failed else replace(tried, report=undecided(tried.report, OF_LOGITS, also=Verdict.PASS))
-    if not failed or tried.arguments is None:
+    if tried.arguments is None:
+        return tried
+    if ADDED in tried.suffix:
+        inputs = argument_names(trial.forward, len(tried.arguments.inputs))
+        return replace(tried, report=_steps_undecided(tried.report, inputs))
+    if not failed:
         return tried
     named_softmax = "softmax" in candidate.symbol.lower()
     if named_softmax and all(c.causes and c.causes[0].name == "passed-through" for c in failed):
@@ -181,6 +187,18 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
     spec = trial.readings[tried.reading].build(tried.arguments)
     suffix = of_logits(spec, tried.arguments, failed[0].wrt, seed, _accepted_factor)
     return replace(tried, report=undecided(tried.report, suffix), suffix=tried.suffix + suffix) if suffix else tried
+
+
+def _steps_undecided(report: Report, inputs: Sequence[str]) -> Report:
+    """Nobody knows the sign of the step of an optimizer that is None: what is right with one sign is not wrong."""
+    text = "the gradient is right if its optimizer, which is None here, returns the step that is to be added"
+    checks = tuple(
+        replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
+        if c.verdict is Verdict.PASS and c.wrt not in inputs
+        else c
+        for c in report.checks
+    )
+    return replace(report, checks=checks)
 
 
 def _accepted_factor(report: Report) -> str | None:

@@ -171,17 +171,39 @@ def _increment(method: Any, g: Any, given: list[Any], keywords: Mapping[str, Any
     return np.sign(np.sum(own * g)) * RATE * g
 
 
-def _new_weight(method: Any, w: Any, g: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
-    """What an optimizer that is given weight and gradient does: changes the weight, returns a new one, or a step."""
-    high = np.full(w.shape, _HIGH)
-    swapped = [high if a is w else deepcopy(a) for a in arguments]
-    own = method(*swapped, **{k: high if v is w else deepcopy(v) for k, v in keywords.items()})
-    in_place = bool(np.any(high != _HIGH))
+def _new_weight(method: Any, first: Any, second: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+    """What an optimizer that is given weight and gradient does: changes the weight, returns a new one, or a step.
+
+    The weight is the one that changes, or comes back, from about where it was; the first unless only the second does.
+    """
+    w, g, (own, in_place) = first, second, _at_a_high(first, second, method, arguments, keywords)
+    if not (in_place or _is_high(own)):
+        other, changes = _at_a_high(second, first, method, arguments, keywords)
+        if changes or _is_high(other):
+            w, g, own, in_place = second, first, other, changes
     if in_place:
         w -= RATE * g
     if isinstance(own, tuple) and own:  # the new weight, and some state of the optimizer
         return (_returned(own[0], w, g, in_place), *own[1:])
     return _returned(own, w, g, in_place)
+
+
+def _at_a_high(
+    w: np.ndarray, other: np.ndarray, method: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> tuple[Any, bool]:
+    """What a method returns with one of its arrays far from zero, the other small, and whether it changed that."""
+    high, low = np.full(w.shape, _HIGH), other / max(float(np.max(np.abs(other), initial=0.0)), 1.0)
+
+    def swapped(value: Any) -> Any:
+        return high if value is w else low if value is other else deepcopy(value)
+
+    own = deepcopy(method)(*map(swapped, arguments), **{k: swapped(v) for k, v in keywords.items()})
+    return own, bool(np.any(high != _HIGH))
+
+
+def _is_high(own: Any) -> bool:
+    first = own[0] if isinstance(own, tuple) and own else own
+    return isinstance(first, np.ndarray) and first.dtype.kind == "f" and float(np.mean(first)) > _HIGH / 2
 
 
 def _returned(own: Any, w: Any, g: Any, in_place: bool) -> Any:

@@ -22,14 +22,14 @@ from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
 from gradverify.audit.mined import tree_of
-from gradverify.audit.optimizing import with_optimizers
+from gradverify.audit.optimizing import ADDED, Heard, lacks_optimizer, with_optimizers
 from gradverify.audit.preparing import in_training, with_visible_steps
 from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence
 from gradverify.audit.shapes import Whole, stated_shapes
-from gradverify.audit.shim import Plan, make_plan, shimmed
+from gradverify.audit.shim import NoGradient, Plan, make_plan, shimmed
 from gradverify.targets import layer
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
@@ -151,6 +151,8 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
         readings.append(Reading(partial(_shim, obj, replace(plan, logits=True), "given"), OF_LOGITS, _claimed_by_shim))
     if "cotangent" in roles and held:
         readings.append(Reading(partial(_shim, obj, replace(plan, decay=True), "given"), DECAYING, _claimed_by_shim))
+    if held and lacks_optimizer(obj):
+        readings.append(Reading(partial(_of_added_steps, obj, plan, modes[0][0]), ADDED, _claimed_by_shim))
     if roles == ("cotangent",) and not (held or feed):
         backward = getattr(obj, plan.backward)
         readings.append(Reading(lambda a: claim(forward, backward, a), ", the derivative at the input"))
@@ -259,7 +261,7 @@ def _fed(name: str) -> Function:
     return forward
 
 
-def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
+def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments, heard: Heard | None = None) -> Any:
     with silence():
         obj, plan = with_visible_steps(obj), replace(plan, cotangent=cotangent)
         try:
@@ -267,11 +269,20 @@ def _shim(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
         except AttributeError as error:
             if "'NoneType' object" not in str(error):
                 raise
-            obj = with_optimizers(obj)  # its network would have given it one
+            obj = with_optimizers(obj, heard)  # its network would have given it one
             filled = make_plan(obj, plan, arguments.inputs, arguments.kwargs)
     twin = shimmed(obj, filled)
     grads = tuple(f"_audited_gradients[{i}]" for i in range(len(filled.params)))
     return layer(twin, params=filled.params, grads=grads, forward="_audited_forward", backward="_audited_backward")
+
+
+def _of_added_steps(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) -> Any:
+    """An object that adds the step of an optimizer which it does not have yet: that one returns it downhill."""
+    heard = Heard()
+    target = _shim(obj, plan, cotangent, arguments, heard)
+    if not heard:
+        raise NoGradient("it adds no step of an optimizer that is None")
+    return target
 
 
 def _run(obj: Any, plan: Plan, arguments: Arguments) -> Any:

@@ -163,6 +163,21 @@ def test_an_attribute_that_only_another_method_sets_is_no_such_finding(tmp_path,
     assert entry.report is None
 
 
+SET_NEXT_DOOR = [
+    ("for layer in layers: layer.scale = 1.0", False),
+    ("for layer in layers: setattr(layer, 'scale', 1.0)", False),
+    ("class Other:\n    def __init__(self):\n        self.scale = 1.0", True),
+    ("from layers import Square\nclass Scaled(Square):\n    def __init__(self):\n        self.scale = 1.0", False),
+]
+
+
+@pytest.mark.parametrize(("text", "unfinished"), SET_NEXT_DOOR)
+def test_an_attribute_that_another_file_sets_leaves_a_backward_untried(tmp_path, monkeypatch, text, unfinished):
+    (tmp_path / "network.py").write_text(text + "\n")
+    entry = entries(tmp_path, monkeypatch, ON_DEMAND.replace("FACTOR *", "self.scale *"))["Square"]
+    assert (entry.report is not None, not entry.remedy) == (unfinished, unfinished)
+
+
 def test_fixtures_of_tests_carry_nothing(tmp_path):
     fixture = "import pytest\nclass TestIt:\n    @pytest.fixture\n    def big(self):\n        return 1\n"
     (tmp_path / "test_it.py").write_text(fixture + fixture.split("\n", 2)[2].replace("big", "big_grad"))
