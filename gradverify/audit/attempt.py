@@ -330,8 +330,9 @@ def _check(
         options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed, **more}
         options["tolerate"] = _tolerated(trial)
         options["budget"] = more.get("budget") or _budget(trial, arguments)
-        options["wrt"] = _without_labels(target, trial.forward, arguments, reading.wrt(target))
+        options["wrt"] = _without_labels(target, trial.forward, arguments, reading.wrt(target, arguments))
         report = check(target, *arguments.inputs, **options)
+        report = replace(report, notes=(*report.notes, *reading.notes(arguments)))
     except Exception as error:
         heard.backward = heard.backward or f"{type(error).__name__}: {error}".splitlines()[0][:160]
         return None

@@ -25,6 +25,7 @@ from gradverify.audit.load import NotTriable, beside, find_attribute, load
 from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.search import silence
+from gradverify.audit.sending import unsent, writes
 from gradverify.audit.shapes import Whole
 from gradverify.audit.variations import defaults_of
 from gradverify.targets import function
@@ -242,14 +243,45 @@ def _trial(call: Call, optional: Mapping[str, Any]) -> Trial:
     def run(arguments: Arguments) -> Any:
         return call.forward(*arguments.inputs)
 
-    boxed = tuple(n for n, how in zip(call.inputs, call.manners, strict=True) if how != "raw")
-    readings = (Reading(partial(_whole, call), "", lambda _: boxed),
-                Reading(partial(_of_sum, call), ", asked for the gradient of its sum", lambda _: boxed),
-                Reading(partial(_of_loss, call), ", which takes the upstream gradient to be one", lambda _: boxed))
+    def claimed(_: Any, arguments: Arguments) -> tuple[str, ...]:
+        constant = _constant(call, arguments)
+        return tuple(n for n in _boxed(call) if n not in constant)
+
+    def notes(arguments: Arguments) -> tuple[str, ...]:
+        return tuple(f"{n}: it sends no gradient there, and none is judged" for n in _constant(call, arguments))
+
+    readings = (Reading(partial(_whole, call), "", claimed, notes),
+                Reading(partial(_of_sum, call), ", asked for the gradient of its sum", claimed, notes),
+                Reading(partial(_of_loss, call), ", which takes the upstream gradient to be one", claimed, notes))
     signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in call.inputs])
     forward = _named(call, signature)
     stated = (Whole(()),) if call.box.is_scalar else ()
     return Trial(forward, (), readings, run, settings=settings, varied=varied, code=call.operator, stated=stated)
+
+
+def _boxed(call: Call) -> list[str]:
+    return [n for n, how in zip(call.inputs, call.manners, strict=True) if how != "raw"]
+
+
+def _constant(call: Call, arguments: Arguments) -> list[str]:
+    """The objects that an operator sends no gradient to, unless it sends none to any; of ``a * b`` both get theirs."""
+    boxed, operator = _boxed(call), call.operator
+    if len(boxed) < 2 or getattr(operator, "__name__", "").startswith("__"):
+        return []
+    try:
+        with silence():
+            way, boxes = _way(call, arguments) or from_one, call.boxes(arguments.inputs)
+            out = first_of(call.result(boxes))
+            given = {n: b for n, b in zip(call.inputs, boxes, strict=True) if n in boxed}
+            found = unsent(call.box, out, given)
+            way(call.box, out, np.ones(np.shape(call.box.value_of(out))))
+            arrived = {n for n in found if np.any(call.box.gradient_of(given[n]))}
+    except Exception:  # the engine meets it too, and says so
+        return []
+    needed = [p.name for p in _parameters(operator) if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
+    written = dict(zip(call.names, needed, strict=False))
+    found = [n for n in found if n not in arrived and not writes(operator, written.get(n, n), call.box.gradient)]
+    return found if len(found) < len(boxed) else []
 
 
 def _named(call: Call, signature: inspect.Signature) -> Function:

@@ -97,7 +97,7 @@ def kernel_readings(forward: Function, backward: Function) -> tuple[Reading, ...
         gradient = _called(forward, backward, taken, known, owner, u, settings)
         return tuple(gradient if n == owner else None for n in known) if len(known) > 1 else gradient
 
-    return (Reading(lambda _: function(forward, vjp=pull), "", lambda _: claimed),)
+    return (Reading(lambda _: function(forward, vjp=pull), "", lambda *_: claimed),)
 
 
 def _called(

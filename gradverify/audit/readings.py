@@ -19,12 +19,14 @@ Build = Callable[[Arguments], Any]
 class Reading:
     """One way to understand a backward; `suffix` tells it from the plain one in the entry's convention.
 
-    `build` makes the target, `wrt` names the leaves it speaks of (None: as the engine finds them).
+    `build` makes the target, `wrt` names the leaves it speaks of (None: as the engine finds them), `notes`
+    says what else there is to know of them.
     """
 
     build: Build
     suffix: str = ""
-    wrt: Callable[[Any], tuple[str, ...] | None] = lambda _: None
+    wrt: Callable[[Any, Arguments], tuple[str, ...] | None] = lambda *_: None
+    notes: Callable[[Arguments], tuple[str, ...]] = lambda _: ()
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ def _of_held_labels(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]
     return Trial(forward, held, tuple(readings), run, with_labels, own_loss=True, stated=stated)
 
 
-def _claimed_by_shim(spec: Any) -> tuple[str, ...]:
+def _claimed_by_shim(spec: Any, _: Arguments) -> tuple[str, ...]:
     plan: Plan = type(spec.obj).audited_plan
     return (*(n for n, where in zip(plan.inputs, plan.of_input, strict=False) if where is not None), *plan.params)
 

@@ -218,3 +218,43 @@ def test_an_operator_that_raises_over_all_axes_is_judged_along_one(tmp_path, mon
     code = ARRAYS.replace("FACTOR", "1").replace("ALONG", "1").replace("if axis is None else", "if axis is 7 else")
     entry = entries(tmp_path, monkeypatch, code.replace("is 7", "== 7"))["Number.sum"]
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+CONSTANT = ARRAYS + """
+    def mse(self, y):
+        out = Number(np.mean((self.data - y.data) ** 2), CHILDREN)
+        def backward():
+            self.grad += 2 * FACTOR * (self.data - y.data) / self.data.size * out.grad
+            REST
+        out.step = backward
+        return out
+"""
+OTHER = "y.grad += -2 * FACTOR * (self.data - y.data) / self.data.size * out.grad"
+
+
+@pytest.mark.parametrize(
+    ("children", "rest", "factor", "verdicts"),
+    [
+        ("(self,)", "pass", "1", {"x": Verdict.PASS}),
+        ("(self,)", "pass", "1.1", {"x": Verdict.FAIL}),
+        ("(self, y)", "pass", "1", {"x": Verdict.PASS, "other": Verdict.FAIL}),
+        ("(self, y)", OTHER, "1", {"x": Verdict.PASS, "other": Verdict.PASS}),
+        ("(self,)", OTHER.replace("-2", "-3"), "1", {"x": Verdict.PASS, "other": Verdict.FAIL}),
+        ("(self,)", "y.grad += 0 * out.grad", "1", {"x": Verdict.PASS, "other": Verdict.FAIL}),
+        ("(self, Number(y.data))", "pass", "1", {"x": Verdict.PASS, "other": Verdict.FAIL}),  # cut off by mistake
+    ],
+)
+def test_an_argument_that_an_operator_sends_no_gradient_to_is_a_constant(
+    tmp_path, monkeypatch, children, rest, factor, verdicts
+):
+    code = CONSTANT.replace("CHILDREN", children).replace("REST", rest).replace("FACTOR", factor).replace("ALONG", "1")
+    report = entries(tmp_path, monkeypatch, code)["Number.mse"].report
+    assert {check.wrt: check.verdict for check in report.checks} == verdicts
+    assert [note.split(":")[0] for note in report.notes] == ([] if "other" in verdicts else ["other"])
+
+
+def test_both_sides_of_an_operator_get_a_gradient_whatever_it_records(tmp_path, monkeypatch):
+    rule = "            other.grad += self.data * out.grad\n"
+    code = ARRAYS.replace(rule, "").replace("self.data * other.data, (self, other)", "self.data * other.data, (self,)")
+    entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", "1").replace("ALONG", "1"))["Number.__mul__"]
+    assert entry.verdict is Verdict.FAIL
