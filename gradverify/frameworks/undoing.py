@@ -35,13 +35,14 @@ def _undo_attribute(value: Any, undo_value: Callable[[Any], Undo | None]) -> Und
     if isinstance(value, np.ndarray) and value.flags.writeable:
         kept = value.copy()
         return lambda: np.copyto(value, kept)
+    return undo_container(value) if isinstance(value, (list, dict, set)) else undo_value(value)
+
+
+def undo_container(value: Any) -> Undo:
+    """How to put back what a list, a dict or a set holds."""
     if isinstance(value, list):
         items = list(value)
         return lambda: list.__setitem__(value, slice(None), items)  # a list that watches itself is not told
-    return _undo_container(value) if isinstance(value, (dict, set)) else undo_value(value)
-
-
-def _undo_container(value: Any) -> Undo:
     kept = value.copy()
     members = _members(kept)
 

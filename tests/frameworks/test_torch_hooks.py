@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -162,3 +163,54 @@ def test_a_saved_failure_keeps_its_hooks(tmp_path, monkeypatch):
     again = gv.check(target, *inputs, search="none")
     assert {c.wrt for c in again.checks if c.verdict == "fail"} == {"0.weight", "2.bias"}
     np.testing.assert_array_equal(target[0].weight.detach(), module[0].weight.detach())
+
+
+class Log:
+    """What a training writes down of its gradients."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[Any]] = {"w": []}
+        self.steps, self.total = 0, torch.zeros(3, 4, dtype=torch.float64)
+
+    def hear(self, g: Any) -> None:
+        self.seen["w"].append(g)
+        self.steps += 1
+        self.total.add_(g)
+
+
+TRACES = [
+    (lambda m, log: m[0].weight.register_hook(log.hear), "a method of the user's object"),
+    (lambda m, log: m[0].weight.register_hook(lambda g: log.hear(1 * g)), "an object that it closes over"),
+    (lambda m, log: m[0].weight.register_hook(partial(Log.hear, log)), "a partial"),
+    (lambda m, log: m[0].weight.register_hook(log.seen["w"].append), "a method of a list"),
+    (lambda m, log: m[0].weight.register_post_accumulate_grad_hook(lambda p: log.hear(p.grad)), "after accumulating"),
+    (lambda m, log: m[0].register_full_backward_hook(lambda _m, gi, _go: log.seen["w"].append(gi)), "of a module"),
+]
+
+
+@pytest.mark.parametrize(("put", "note"), TRACES)
+@pytest.mark.parametrize("order", [1, 2])
+def test_what_a_hook_writes_down_of_a_check_is_taken_back(put: Any, note: str, order: int) -> None:
+    module, log = net(), Log()
+    put(module, log)
+    report = gv.check(module, X, order=order, search="none")
+    assert report.verdict is gv.Verdict.PASS, note
+    assert (log.seen, log.steps) == ({"w": []}, 0)
+    assert (bool(log.total.any()), log.total.requires_grad) == (False, False)
+
+
+def test_a_hook_still_writes_down_what_training_does() -> None:
+    module, log = net(), Log()
+    module[0].weight.register_hook(log.hear)
+    gv.check(module, X, search="none")
+    module(X).sum().backward()
+    assert (len(log.seen["w"]), log.steps) == (1, 1)
+    assert torch.equal(log.total, module[0].weight.grad)
+
+
+def test_a_running_sum_that_a_hook_returns_begins_anew_in_each_pass() -> None:
+    total = torch.zeros(3, dtype=torch.float64)
+    w = torch.linspace(1, 2, 3, dtype=torch.float64).requires_grad_()
+    w.register_hook(total.add_)
+    assert gv.check(lambda w: (w * w).sum(), w, search="none").verdict is gv.Verdict.PASS
+    assert not total.any()

@@ -18,7 +18,7 @@ from gradverify.targets.gradients import NotClaimed
 
 def reverse_over_reverse(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
     """``<u, f>`` differentiated along each direction, and then by the leaves: one backward through another."""
-    with running(program, graph=True):
+    with running(program, graph=True), program.hooks.untraced():
         leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
         # A cotangent that asks for a gradient: only then does `once_differentiable` put its error into the graph.
         kept, slope = tuple(leaves.values()), _contracted(outputs_of(program, given_to(program, leaves)), u, ask=True)
@@ -35,7 +35,7 @@ def reverse_over_reverse(program: Program, point: Arrays, u: Arrays, directions:
 
 def by_upstream(program: Program, point: Arrays, v: Arrays) -> Arrays:
     """``<J^T u, v>`` differentiated by u: J v by a backward through the backward, as `gradgradcheck` asks it too."""
-    with running(program, graph=True):
+    with running(program, graph=True), program.hooks.untraced():
         leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
         outputs = outputs_of(program, given_to(program, leaves))
         still = {name: np.zeros(tuple(y.shape)) for name, y in outputs.items()}
@@ -77,7 +77,7 @@ def _contracted(tensors: Mapping[str, Tensor | None], u: Arrays, *, ask: bool = 
 def forward_over_reverse(program: Program, point: Arrays, u: Arrays, directions: Sequence[Arrays]) -> Arrays:
     """The gradient of ``<u, f>`` at dual numbers: its tangent is ``H v``. One direction only."""
     (v,) = directions
-    with running(program, graph=True), forward_ad.dual_level():
+    with running(program, graph=True), program.hooks.untraced(), forward_ad.dual_level():
         leaves = {name: leaf.requires_grad_() for name, leaf in make_leaves(program, point).items()}
         still = {name: np.zeros(tuple(x.shape)) for name, x in leaves.items()}
         moved = {name: from_host(dx, leaves[name].dtype, leaves[name].device, leaves[name].stride())

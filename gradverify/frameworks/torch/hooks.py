@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradverify.frameworks.torch.traces import without_traces
+
 Hook = Callable[..., Any]
 _OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
 
@@ -59,6 +61,14 @@ class Hooks:
             self.aside[name] = "it takes the gradient away"
             return gradient
         return stand_in.grad
+
+    @contextlib.contextmanager
+    def untraced(self) -> Iterator[None]:
+        """What the hooks write to besides the gradient is afterwards as it was before."""
+        of_modules = [getattr(part, kind).values() for part in self.modules.values() for kind in _OF_MODULES]
+        every = [hook for hooks in (*self.before.values(), *self.after.values(), *of_modules) for hook in hooks]
+        with without_traces(every):
+            yield
 
     def notes(self) -> tuple[str, ...]:
         """A sentence on the hooks of each kind, and of each fate."""

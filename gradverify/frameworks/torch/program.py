@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import dis
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ from gradverify.arrays import flatten
 from gradverify.frameworks.torch.hooks import Hooks, hooks_of
 from gradverify.frameworks.torch.state import undo_attributes, undo_value
 from gradverify.frameworks.torch.tensors import arranged, floating, refuse_unsupported
+from gradverify.frameworks.torch.traces import free_variables
 from gradverify.frameworks.undoing import Undo
 from gradverify.targets.calling import argument_names
 
@@ -176,22 +175,11 @@ def _reached(obj: Any) -> Iterator[tuple[str, Any]]:
         yield "", obj.__self__
     elif not isinstance(obj, type):
         yield from _attributes(getattr(obj, "__self__", obj))
-        yield from _free_variables(inspect.unwrap(obj))
+        yield from free_variables(inspect.unwrap(obj))
 
 
 def _attributes(holder: Any) -> Iterator[tuple[str, Any]]:
     yield from vars(holder).items() if hasattr(holder, "__dict__") and not inspect.ismodule(holder) else ()
-
-
-def _free_variables(function: Any) -> Iterator[tuple[str, Any]]:
-    if not inspect.isfunction(function):
-        return
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # an empty cell
-            yield name, cell.cell_contents
-    # co_names also lists attributes; only what is loaded as a global is one.
-    loaded = dict.fromkeys(i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL")
-    yield from ((name, function.__globals__[name]) for name in loaded if name in function.__globals__)
 
 
 def _module_tensors(

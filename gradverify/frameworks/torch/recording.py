@@ -45,7 +45,7 @@ def pull_back(
     asked = {name: y for name, y in live.items() if u.get(name) is not None}
     if not asked:
         return dict.fromkeys(leaves)
-    with running(program, graph=True, states=states):
+    with running(program, graph=True, states=states), program.hooks.untraced():
         seeds = [from_host(u[n], y.dtype, y.device, host_strides(np.asarray(u[n]))) for n, y in asked.items()]
         sent = [to_host(seed) for seed in seeds]
         ask = partial(_gradients, tuple(asked.values()), tuple(leaves.values()), seeds)

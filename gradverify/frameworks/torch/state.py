@@ -74,12 +74,14 @@ def undo_value(value: Any) -> Undo | None:
 
 def _undo_tensor(tensor: Tensor) -> Undo:
     # Public in all but name: torch documents it as how an in-place write is noticed.
-    version, kept = tensor._version, tensor.detach().clone()  # noqa: SLF001
+    version, kept, asks = tensor._version, tensor.detach().clone(), tensor.requires_grad  # noqa: SLF001
 
     def put_back() -> None:
         if tensor._version != version:  # noqa: SLF001
             with torch.no_grad():
                 tensor.copy_(kept)
+            if tensor.requires_grad and not asks and not tensor._is_view():  # noqa: SLF001
+                tensor.detach_()  # from the graph of what was written into it
 
     return put_back
 
