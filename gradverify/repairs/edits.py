@@ -119,8 +119,6 @@ def _children(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
     for field, value in ast.iter_fields(node):
         if field == "func" and isinstance(value, ast.Attribute) and value.attr not in _GROWING:
             yield value, "value", None  # the array whose method is called
-        elif field == "iter" and not isinstance(value, ast.Call):
-            continue  # a list that the loop itself makes longer has no end
         elif field not in _NO_PLACES and isinstance(value, list):
             yield from ((node, field, k) for k, child in enumerate(value) if isinstance(child, ast.AST))
         elif field not in _NO_PLACES and isinstance(value, ast.AST):

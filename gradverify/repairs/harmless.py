@@ -21,6 +21,7 @@ _BUILTINS = {"len", "sum", "range", "zip", "enumerate", "reversed", "abs", "min"
              "list", "dict", "isinstance", "super", "round", "sorted", "slice", "map", "bool", "getattr", "hasattr",
              "type", "complex", "pow", "divmod", "any", "all", "set", "str"}  # fmt: skip
 _CONTAINERS = {"append", "extend", "insert", "pop", "items", "keys", "values", "get", "index"}
+_DRAWS = {"normal", "standard_normal", "uniform", "random", "integers", "choice", "permutation", "binomial"}
 _NEVER = {"save", "savez", "savez_compressed", "savetxt", "load", "loadtxt", "genfromtxt", "fromfile", "memmap",
           "tofile", "dump", "dumps", "resize", "setflags", "setfield", "seterr", "seterrcall", "put", "set_",
           "share_memory_", "backward", "register_hook", "numpy_function", "py_function", "pure_callback",
@@ -48,17 +49,19 @@ def _is_harmless(function: Function, names: Mapping[str, Any], called: set[str])
 
 def _may_be_called(func: ast.expr, names: Mapping[str, Any], called: set[str]) -> bool:
     name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
-    if not name or name in _NEVER:
-        return False
     if name in called:
         return True
+    if not name or name in _NEVER:
+        return False
     root = _root(func)
     value = names.get(root)
     if isinstance(func, ast.Name):
-        return _of_arrays(getattr(value, "__module__", "") or "") if value is not None else name in _BUILTINS
+        if value is None:
+            return name in _BUILTINS
+        return isinstance(value, np.ufunc) or _of_arrays(getattr(value, "__module__", "") or "")
     if inspect.ismodule(value):
         return _of_arrays(value.__name__)
-    return name in _CONTAINERS or name in _methods()
+    return name in _CONTAINERS or name in _DRAWS or name in _methods()
 
 
 def _of_arrays(module: str) -> bool:

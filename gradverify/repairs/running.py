@@ -24,7 +24,7 @@ class TooLong(BaseException):
 
 @dataclass
 class Watch:
-    """What has run: the code of every function of the user's, with its globals, and how many lines."""
+    """What has run: the code of every function of the user's, with the names it finds outside, and how many lines."""
 
     most: float = float("inf")
     codes: dict[CodeType, Mapping[str, Any]] = field(default_factory=dict)
@@ -42,7 +42,9 @@ class Watch:
     def _entered(self, frame: FrameType, _event: str, _: Any) -> Any:
         if not is_users(frame):
             return None
-        self.codes.setdefault(frame.f_code, frame.f_globals)
+        if frame.f_code not in self.codes:
+            free = {name: frame.f_locals[name] for name in frame.f_code.co_freevars if name in frame.f_locals}
+            self.codes[frame.f_code] = {**frame.f_globals, **free}
         return self._line
 
     def _line(self, _frame: FrameType, event: str, _: Any) -> Any:
@@ -86,7 +88,7 @@ def frozen(values: Iterable[Any]) -> Iterator[None]:
 
 def outliving(codes: Mapping[CodeType, Mapping[str, Any]]) -> list[Any]:
     """The values behind the global names of this code, what stands in their containers, and attributes of classes."""
-    direct = [names[name] for code, names in codes.items() for name in code.co_names if name in names]
+    direct = [names[n] for code, names in codes.items() for n in (*code.co_names, *code.co_freevars) if n in names]
     classes = [x for names in codes.values() for x in list(names.values()) if isinstance(x, type)]
     held = [x for owner in classes for x in vars(owner).values()]
     return [*direct, *held, *(y for x in (*direct, *held) for y in _parts(x))]

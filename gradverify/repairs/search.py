@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -169,7 +169,8 @@ class Around:
     @property
     def tensors(self) -> bool:
         """Whether there are arrays of a framework among the values."""
-        return any(hasattr(x, "dtype") and not isinstance(x, (np.ndarray, np.generic)) for x in self.values)
+        known = (np.ndarray, np.generic, type, ModuleType)
+        return any(hasattr(x, "dtype") and hasattr(x, "shape") for x in self.values if not isinstance(x, known))
 
     def holders(self, program: Program) -> list[tuple[FunctionType, int]]:
         """The functions with code of this program, looked for once."""
