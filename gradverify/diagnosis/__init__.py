@@ -59,14 +59,15 @@ def diagnose(case: Case, explanations: Explanations | None = None) -> tuple[Caus
     return causes
 
 
-_GOOD = 0.88  # nothing that is asked for last says more
+_GOOD = 0.88  # nothing that is asked for last says more, and the very last less
+_ENOUGH = {**dict.fromkeys(LAST_RESORTS, _GOOD), repairs: 0.65}
 
 
 def explanations_of(case: Case, explanations: Explanations | None = None) -> Iterator[tuple[Cause, ...]]:
     """The causes after each further explanation, so that whoever has to stop keeps what was found."""
     found: list[Cause] = []
     for explain in explanations or (*EXPLANATIONS, *LAST_RESORTS):
-        if explain not in LAST_RESORTS or all(cause.strength <= _GOOD for cause in found):
+        if all(cause.strength <= _ENOUGH.get(explain, 1.0) for cause in found):
             found = sorted([*found, *explain(case)], key=lambda cause: -cause.strength)
             yield tuple(found)
     yield tuple(found) or (_unexplained(case),)
