@@ -146,8 +146,7 @@ class Trial:
         if between is not None:
             self.spend()
             claim(between, None)
-        zeros = {name: np.zeros(np.shape(y)) for name, y in outputs.items() if name not in u}
-        found = pullback({name: like(u[name] if name in u else zeros[name], y) for name, y in outputs.items()})
+        found = pullback(cotangents(u, outputs))
         del pullback
         # A backward may answer with a buffer of its own that its next call fills again.
         return {name: g.copy() if isinstance(g, np.ndarray) else g for name, g in _emptied(found)}
@@ -179,8 +178,8 @@ class Trial:
             yield from (self._rounded(u, value, seed, found) for found in self._jittered(u, value, seed))
         if self.target.dtype == "float64" and EPS["longdouble"] < EPS["float64"] and self.size <= _WIDE:
             yield from self._differing(lambda: self._wider_gradient(u), value)
-        for trusted in (self.target.trusted,) if self.target.trusted is not None else ():
-            yield from _quietly(partial(self._trusted_rounding, trusted, u))
+        if self.target.trusted is not None:
+            yield from _quietly(partial(self._trusted_rounding, self.target.trusted, u))
 
     def _trusted_rounding(self, trusted: tuple[Linearize, Linearize], u: Arrays) -> Arrays:
         """What the reference's own gradient loses in the target's dtype: code that recomputes has no residuals."""
@@ -301,7 +300,11 @@ def _emptied(found: Arrays) -> Iterator[tuple[str, Any]]:
         yield name, found.pop(name)
 
 
-def like(u: np.ndarray, output: Any) -> np.ndarray:
-    """A copy of the cotangent in the output's dtype: a backward may overwrite what it is given."""
+def cotangents(u: Arrays, outputs: Arrays) -> Arrays:
+    """One for every output, zeros where none is asked; copies, for a backward may overwrite what it is given."""
+    return {name: _like(u[name] if name in u else np.zeros(np.shape(y)), y) for name, y in outputs.items()}
+
+
+def _like(u: np.ndarray, output: Any) -> np.ndarray:
     dtype = output.dtype if isinstance(output, (np.ndarray, np.generic)) else np.dtype(np.float64)
     return np.array(u, dtype=dtype)

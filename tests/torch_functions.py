@@ -12,6 +12,11 @@ torch = pytest.importorskip("torch")
 
 def elementwise(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """``value(x)`` whose backward is ``dy * slope(x)`` at the input it saved."""
+    return elementwise_by(value, lambda dy, x: dy * slope(x))
+
+
+def elementwise_by(value: Callable[[Any], Any], backward: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    """``value(x)`` with ``backward(dy, x)`` at the input it saved."""
 
     class Elementwise(torch.autograd.Function):
         @staticmethod
@@ -21,6 +26,6 @@ def elementwise(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Cal
 
         @staticmethod
         def backward(ctx, dy):
-            return dy * slope(ctx.saved_tensors[0])
+            return backward(dy, *ctx.saved_tensors)
 
     return Elementwise.apply

@@ -39,7 +39,7 @@ from gradverify.diagnosis.patterns import (
     symmetrised,
     transposed,
 )
-from gradverify.diagnosis.repairs import repairs
+from gradverify.diagnosis.repairs import STRENGTH, repairs
 from gradverify.diagnosis.surroundings import hooked, redrawn
 from gradverify.records import Cause
 
@@ -59,8 +59,8 @@ def diagnose(case: Case, explanations: Explanations | None = None) -> tuple[Caus
     return causes
 
 
-_GOOD = 0.88  # nothing that is asked for last says more, and the very last less
-_ENOUGH = {**dict.fromkeys(LAST_RESORTS, _GOOD), repairs: 0.65}
+_GOOD = 0.88  # nothing that is asked for last says more
+_ENOUGH = {**dict.fromkeys(LAST_RESORTS, _GOOD), repairs: STRENGTH}
 
 
 def explanations_of(case: Case, explanations: Explanations | None = None) -> Iterator[tuple[Cause, ...]]:

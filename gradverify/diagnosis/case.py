@@ -30,17 +30,14 @@ class Mistake(Protocol):
     def own(self) -> str: ...
 
 
-class Repair(Protocol):
+@dataclass(frozen=True)
+class Repair:
     """A change of the user's code: the place, what stands there, what should, and the whole statement with that."""
 
-    @property
-    def where(self) -> str: ...
-    @property
-    def before(self) -> str: ...
-    @property
-    def after(self) -> str: ...
-    @property
-    def line(self) -> str: ...
+    where: str
+    before: str
+    after: str
+    line: str
 
 
 @dataclass(frozen=True)

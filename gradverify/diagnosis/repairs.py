@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gradverify.diagnosis.case import Case
 from gradverify.records import Cause
 
-_STRENGTH = 0.65
+STRENGTH = 0.65  # a pattern that explains as much says why, not only where
 
 
 def repairs(case: Case) -> Iterator[Cause]:
@@ -16,5 +16,5 @@ def repairs(case: Case) -> Iterator[Cause]:
         yield Cause(
             "wrong-line", f"{found.where}: `{found.before}` should be `{found.after}`",
             "with this one change the gradient agrees with the oracle: for two upstream gradients, at two points",
-            f"`{found.line}`", _STRENGTH,
+            f"`{found.line}`", STRENGTH,
         )  # fmt: skip

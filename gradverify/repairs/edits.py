@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gradverify.repairs.sources import Edit, Function
+from gradverify.repairs.sources import Edit, Function, variables
 
 _LONGEST = 48  # characters of an expression that may have been forgotten
 _POOL = 32  # of them
-_SILENT = (ast.Raise, ast.Assert, ast.JoinedStr, ast.arguments, ast.While, ast.Import, ast.ImportFrom, ast.ClassDef)
+_SILENT = (ast.Raise, ast.Assert, ast.JoinedStr, ast.arguments)
 _NO_PLACES = {"annotation", "returns", "decorator_list", "func", "format_spec", "targets", "target"}
 _GROWING = {"append", "extend", "insert"}
 _USUAL_CALLS = ("exp", "log", "sqrt", "sin", "cos", "tanh", "abs", "sign")  # of NumPy, where the code calls it
@@ -335,10 +335,8 @@ def _usual(name: str) -> Iterator[ast.expr]:
 
 
 def _names(function: Function) -> list[str]:
-    """The function's own variables: parameters and what it assigns."""
-    own = [a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
-    stored = [n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    return [n for n in dict.fromkeys([*own, *stored]) if n not in (*_SELVES, "_")]
+    """The function's own variables, without the object itself."""
+    return [n for n in variables(function) if n not in (*_SELVES, "_")]
 
 
 def _attributes(sources: Sequence[ast.AST]) -> list[str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradverify.repairs.sources import Function
+from gradverify.repairs.sources import Function, variables
 
 _ARRAYS = {"numpy", "scipy", "torch", "jax", "tensorflow", "keras", "math", "cmath"}
 _BUILTINS = {"len", "sum", "range", "zip", "enumerate", "reversed", "abs", "min", "max", "float", "int", "tuple",
@@ -36,7 +36,7 @@ def only_compute(functions: Sequence[tuple[Function, Mapping[str, Any]]], called
 
 
 def _is_harmless(function: Function, names: Mapping[str, Any], called: set[str]) -> bool:
-    own = local_names(function)
+    own = set(variables(function))
     for node in ast.walk(function):
         if isinstance(node, _REFUSED):
             return False
@@ -83,19 +83,6 @@ def _root(node: ast.AST) -> str:
     while isinstance(node, (ast.Attribute, ast.Subscript)):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def local_names(function: Function) -> set[str]:
-    """Parameters and assigned names, those of nested functions too."""
-    return set(_locals(function))
-
-
-def _locals(function: Function) -> Iterator[str]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
 
 
 def writes_in_place(function: Function) -> bool:

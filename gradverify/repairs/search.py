@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import Arrays, dot, magnitude, to_float64
+from gradverify.diagnosis.case import Repair
 from gradverify.judging import Finding
 from gradverify.localize import Located
 from gradverify.probes import draw_cotangent, draw_tangent
@@ -23,7 +24,7 @@ from gradverify.repairs.edits import edits
 from gradverify.repairs.harmless import only_compute, writes_in_place
 from gradverify.repairs.running import TooLong, Watch, alone, frozen, outliving
 from gradverify.repairs.sources import Edit, Function, Program, program_of
-from gradverify.trial import Trial, like
+from gradverify.trial import Trial, cotangents
 
 _MOST = 1500  # edits tried in a check
 _SECONDS = 6.0  # of a check: what is slower ends there
@@ -32,16 +33,6 @@ _LONGER = 20  # times the lines that the code takes unchanged, and a thousand mo
 _FINE = 1e-6  # of the error, by how much a mended entry may miss
 _VISIBLE = 1e3  # times what may be missed, the error of a question that says something
 _LONGEST = 90  # characters of a line
-
-
-@dataclass(frozen=True)
-class Repair:
-    """A change of the user's code: the place, what stands there, what should, and the whole statement with that."""
-
-    where: str
-    before: str
-    after: str
-    line: str
 
 
 def repaired(finding: Finding, located: Located) -> Iterator[Repair]:
@@ -125,7 +116,7 @@ class _Search:
         found = {code: _function(code, names) for code, names in everything.items() if not _is_part(code)}
         run = [found[code] for code in backward.codes if code in found]
         sources = [(part[1], part[2]) for part in run if part is not None]
-        if len(sources) < len(run) or not only_compute(sources, {code.co_name for code in everything}):
+        if len(sources) < len(run) or not only_compute(sources, {code.co_name for code in backward.codes}):
             return
         around = Around(outliving(everything), _LONGER * backward.lines + 1000)
         if around.tensors and any(writes_in_place(node) for node, _ in sources):
@@ -200,10 +191,9 @@ def _pullback(trial: Trial, u: Arrays) -> Callable[[], Arrays]:
     if trial.target.linearize is None:
         return dict
     outputs, pullback = trial.target.linearize(trial.point, None)
-    u = {name: u.get(name, np.zeros(np.shape(y))) for name, y in outputs.items()}
 
     def pulled() -> Arrays:
-        found = pullback({name: like(u[name], y) for name, y in outputs.items()})
+        found = pullback(cotangents(u, outputs))
         given = {n: np.array(found[n], np.float64) for n in trial.leaves if found.get(n) is not None}
         return {n: g for n, g in given.items() if g.shape == np.shape(trial.point[n])}
 

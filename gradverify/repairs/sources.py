@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from operator import or_
 from types import CodeType, FunctionType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -58,14 +58,14 @@ class Program:
     flags: int
 
     @cached_property
-    def keys(self) -> dict[tuple[Any, ...], int]:
-        """What tells the functions in the statement apart, and the number of each."""
-        return {_key(code): k for k, code in reversed(list(enumerate(self.codes())))}
+    def unchanged(self) -> tuple[CodeType, ...]:
+        """The code of every function in the statement without an edit."""
+        return tuple(self.codes())
 
     @cached_property
-    def size(self) -> int:
-        """How many functions are in the statement."""
-        return sum(1 for _ in self.codes())
+    def keys(self) -> dict[tuple[Any, ...], int]:
+        """What tells the functions in the statement apart, and the number of each."""
+        return {_key(code): k for k, code in reversed(list(enumerate(self.unchanged)))}
 
     def holders(self) -> list[tuple[FunctionType, int]]:
         """The functions that exist, each with the number of its code among those of the statement."""
@@ -90,8 +90,8 @@ class Program:
     def edited(self, edit: Edit, holders: Sequence[tuple[FunctionType, int]]) -> Iterator[None]:
         """The holders run the edited code in the block; raises where an edit does not compile or does not fit."""
         with edit.applied():
-            codes = list(self.codes())
-        if len(codes) != self.size:
+            codes = tuple(self.codes())
+        if len(codes) != len(self.unchanged):
             raise ValueError("the edit adds a function or takes one away")
         held = [(function, function.__code__, codes[number]) for function, number in holders]
         try:
@@ -101,6 +101,17 @@ class Program:
         finally:
             for function, code, _ in held:
                 function.__code__ = code
+
+
+def variables(function: Function) -> list[str]:
+    """Parameters and assigned names, those of functions within too, each once."""
+    nodes = ast.walk(function)
+    names = (n.arg if isinstance(n, ast.arg) else n.id for n in nodes if isinstance(n, ast.arg) or _is_stored(n))
+    return list(dict.fromkeys(names))
+
+
+def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def program_of(code: CodeType, names: Mapping[str, Any]) -> Program | None:

@@ -9,32 +9,28 @@ from gradverify.audit.attempt import attempt
 from gradverify.audit.imports import folders_of
 from gradverify.records import Verdict
 
+PRODUCT = """\
+    def forward(self, x):
+        self.x = x
+        return x @ self.weights
+    def backward(self, dy):
+        self.dweights = FACTOR * self.x.T @ dy
+        return dy @ self.weights.T
+"""
 CONNECTED = """
 class Dense:
     def __init__(self, units):
         self.units, self.weights = units, None
     def connect(self, previous):
         self.weights = np.cos(np.arange(previous.out_features * self.units)).reshape(-1, self.units)
-    def forward(self, x):
-        self.x = x
-        return x @ self.weights
-    def backward(self, dy):
-        self.dweights = FACTOR * self.x.T @ dy
-        return dy @ self.weights.T
-"""
+""" + PRODUCT
 TOLD_BY_ATTRIBUTE = """
 class Dense:
     def __init__(self, units):
         self.units, self.input_size, self.weights = units, None, None
     def init_weights(self):
         self.weights = np.cos(np.arange(self.input_size * self.units)).reshape(-1, self.units)
-    def forward(self, x):
-        self.x = x
-        return x @ self.weights
-    def backward(self, dy):
-        self.dweights = FACTOR * self.x.T @ dy
-        return dy @ self.weights.T
-"""
+""" + PRODUCT
 WITH_ACTIVATION = """
 class Gate:
     def run(self, x):

@@ -9,7 +9,7 @@ from tests.higher_orders import X, all_three_orders_pass, fails_first_at, third_
 
 torch = pytest.importorskip("torch")
 
-from tests.torch_functions import elementwise  # noqa: E402
+from tests.torch_functions import elementwise, elementwise_by  # noqa: E402
 
 POINT = torch.tensor(X)
 sine = elementwise(torch.sin, torch.cos)
@@ -118,20 +118,6 @@ def by_its_upstream_gradient(factor):
             return factor * g * 3 * x**2, g * 6 * x * dy
 
     return elementwise_by(lambda x: x**3, Slope.apply)
-
-
-def elementwise_by(value, backward):
-    class Elementwise(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return value(x)
-
-        @staticmethod
-        def backward(ctx, dy):
-            return backward(dy, *ctx.saved_tensors)
-
-    return Elementwise.apply
 
 
 @pytest.mark.parametrize(("factor", "failing"), [(1.0, []), (0.5, ["upstream"]), (0.0, ["upstream"])])
