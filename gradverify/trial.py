@@ -34,7 +34,7 @@ class Counts:
     reruns: int = 0  # of the forward with a mistake in it
     mistakes: list[Any] = field(default_factory=list)  # those that explained a leaf
     edits: int = 0  # of the backward, tried
-    mending: float | None = None  # until when, by the clock of `time.monotonic`, they are
+    mending: float | None = None  # until when, by `time.thread_time`, they are
     repairs: list[Any] = field(default_factory=list)  # those that made a leaf right
     skipped: list[str] = field(default_factory=list)
 

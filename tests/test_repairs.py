@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import cProfile
+import os
 import shutil
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def test_a_sign_within_a_formula_is_found_and_the_code_is_as_before():
     code = d_gelu.__code__
     cause = first_cause(gv.function(gelu, derivative=d_gelu), X)
     assert cause.name == "wrong-line"
-    assert "test_repairs.py:29: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
+    assert "test_repairs.py:31: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
     assert cause.remedy == "`inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)`"
     assert d_gelu.__code__ is code
 
@@ -175,6 +177,71 @@ def test_code_that_does_more_than_compute_is_never_changed(tmp_path):
 
     tried(backward)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["precious.txt"]
+
+
+def remove(x):
+    return x - x
+
+
+def test_a_function_is_not_taken_for_harmless_by_its_name_alone(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine", encoding="utf-8")
+
+    def backward(dy, x):
+        if len(x) == 4:
+            os.remove(precious)  # noqa: PTH107 - a name that a function of the user's has too
+        return twice_off(dy, x) + remove(x)
+
+    assert tried(backward).name != "wrong-line"
+    assert precious.exists()
+
+
+@pytest.mark.parametrize("reader", [lambda paths: list(map(os.remove, paths)), lambda paths: list(map(open, paths))])
+def test_what_is_handed_on_to_be_called_is_looked_at_too(tmp_path, reader):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine", encoding="utf-8")
+
+    def backward(dy, x):
+        reader([precious] * (len(x) - 3))
+        return twice_off(dy, x)
+
+    assert tried(backward).name != "wrong-line"
+    assert precious.exists()
+
+
+def test_a_function_that_only_the_forward_runs_is_not_known_to_be_harmless(tmp_path):
+    def note(x):
+        (tmp_path / f"{len(x)}.txt").write_text("seen", encoding="utf-8")
+
+    def forward(x):
+        note(x)
+        return np.sin(x) * np.exp(x), x
+
+    def backward(dy, x):
+        if len(x) == 4:
+            note(x[:1])
+        return twice_off(dy, x)
+
+    first_cause(gv.pair(forward, backward), np.array([0.3, 0.5, 0.7]))
+    assert [p.name for p in tmp_path.iterdir()] == ["3.txt"]
+
+
+def test_nothing_is_changed_while_another_thread_runs_it():
+    inside, done = threading.Event(), threading.Event()
+
+    def wait():
+        inside.set()
+        done.wait()
+
+    other = threading.Thread(target=wait)
+    other.start()
+    inside.wait()
+    try:
+        cause = first_cause(gv.function(gelu, derivative=d_gelu), X)
+    finally:
+        done.set()
+        other.join()
+    assert cause.name == "unexplained"
 
 
 def test_a_condition_that_leaves_the_program_is_never_changed():

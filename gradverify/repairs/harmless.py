@@ -7,6 +7,7 @@ leaves the program by a condition is therefore left alone, together with whateve
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,10 @@ import numpy as np
 from gradverify.repairs.sources import Function, variables
 
 _ARRAYS = {"numpy", "scipy", "torch", "jax", "tensorflow", "keras", "math", "cmath"}
+_PURE = {"math", "cmath", "operator", "functools", "itertools", "collections", "typing", "dataclasses", "enum"}
+_BEYOND = sys.stdlib_module_names - _PURE
 _BUILTINS = {"len", "sum", "range", "zip", "enumerate", "reversed", "abs", "min", "max", "float", "int", "tuple",
-             "list", "dict", "isinstance", "super", "round", "sorted", "slice", "map", "bool", "getattr", "hasattr",
+             "list", "dict", "isinstance", "super", "round", "sorted", "slice", "bool", "getattr", "hasattr",
              "type", "complex", "pow", "divmod", "any", "all", "set", "str"}  # fmt: skip
 _CONTAINERS = {"append", "extend", "insert", "pop", "items", "keys", "values", "get", "index"}
 _DRAWS = {"normal", "standard_normal", "uniform", "random", "integers", "choice", "permutation", "binomial"}
@@ -31,16 +34,18 @@ _REFUSED = (ast.While, ast.Try, ast.TryStar, ast.AsyncFor, ast.AsyncWith, ast.Aw
 
 
 def only_compute(functions: Sequence[tuple[Function, Mapping[str, Any]]], called: set[str]) -> bool:
-    """Whether these functions, with their globals, do nothing but compute; `called` are the names of all that run."""
+    """Whether these functions, with their globals, do nothing but compute; `called` are the names of them all."""
     return all(_is_harmless(node, names, called) for node, names in functions)
 
 
 def _is_harmless(function: Function, names: Mapping[str, Any], called: set[str]) -> bool:
-    own = set(variables(function))
-    for node in ast.walk(function):
+    own, body = set(variables(function)), function.body if isinstance(function.body, list) else [function.body]
+    for node in (n for part in body for n in ast.walk(part)):
         if isinstance(node, _REFUSED):
             return False
         if isinstance(node, ast.Call) and not _may_be_called(node.func, names, called):
+            return False
+        if isinstance(node, ast.Name) and node.id not in own and not _may_be_read(node.id, names):
             return False
         if isinstance(getattr(node, "ctx", None), ast.Store) and not _is_own(node, own):
             return False
@@ -49,23 +54,37 @@ def _is_harmless(function: Function, names: Mapping[str, Any], called: set[str])
 
 def _may_be_called(func: ast.expr, names: Mapping[str, Any], called: set[str]) -> bool:
     name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+    value = names.get(_root(func))
+    if inspect.ismodule(value) and _top(value) in _ARRAYS:
+        return name not in _NEVER
     if name in called:
         return True
-    if not name or name in _NEVER:
+    if not name or name in _NEVER or inspect.ismodule(value):
         return False
-    root = _root(func)
-    value = names.get(root)
     if isinstance(func, ast.Name):
         if value is None:
             return name in _BUILTINS
-        return isinstance(value, np.ufunc) or _of_arrays(getattr(value, "__module__", "") or "")
-    if inspect.ismodule(value):
-        return _of_arrays(value.__name__)
+        return isinstance(value, np.ufunc) or _top(value) in _ARRAYS
     return name in _CONTAINERS or name in _DRAWS or name in _methods()
 
 
-def _of_arrays(module: str) -> bool:
-    return module.partition(".")[0] in _ARRAYS
+def _may_be_read(name: str, names: Mapping[str, Any]) -> bool:
+    """Whether a name from outside may be handed on: no builtin, function or module that reaches beyond the process."""
+    if name not in names:
+        value = getattr(builtins, name, None)
+        return name in _BUILTINS or not callable(value) or _is_exception(value)
+    value = names[name]
+    return _top(value) not in _BEYOND or not (callable(value) or inspect.ismodule(value))
+
+
+def _is_exception(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _top(value: Any) -> str:
+    """The package that a module is in, or that a function or a class was made in."""
+    name = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+    return str(name or "").partition(".")[0]
 
 
 def _methods() -> set[str]:

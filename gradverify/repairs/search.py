@@ -27,7 +27,7 @@ from gradverify.repairs.sources import Edit, Function, Program, program_of
 from gradverify.trial import Trial, cotangents
 
 _MOST = 1500  # edits tried in a check
-_SECONDS = 6.0  # of a check: what is slower ends there
+_SECONDS = 6.0  # of the processor, in a check: what is slower ends there
 _LARGEST = 2**12  # numbers of a point
 _LONGER = 20  # times the lines that the code takes unchanged, and a thousand more
 _FINE = 1e-6  # of the error, by how much a mended entry may miss
@@ -42,7 +42,7 @@ def repaired(finding: Finding, located: Located) -> Iterator[Repair]:
     """
     counts, search = finding.trial.counts, _Search(finding, located)
     if counts.mending is None:
-        counts.mending = time.monotonic() + _SECONDS
+        counts.mending = time.thread_time() + _SECONDS
     if finding.trial.size <= _LARGEST and search.tells and alone():
         yield from search.found()
 
@@ -100,7 +100,7 @@ class _Search:
                 return
         for edit in self._candidates():
             counts.edits += 1
-            if counts.edits > _MOST or time.monotonic() > (counts.mending or 0.0):
+            if counts.edits > _MOST or time.thread_time() > (counts.mending or 0.0):
                 break
             if self._mends(*edit):
                 counts.repairs.append(edit)
