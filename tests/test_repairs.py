@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import cProfile
+import math
 import os
 import shutil
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
 
 import gradverify as gv
+from gradverify.repairs.edits import edits
+from gradverify.repairs.harmless import only_compute
+from gradverify.repairs.running import TooLong, Watch, frozen, outliving
 
 RNG = np.random.default_rng(3)
 X, W = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 2))
@@ -37,7 +43,7 @@ def test_a_sign_within_a_formula_is_found_and_the_code_is_as_before():
     code = d_gelu.__code__
     cause = first_cause(gv.function(gelu, derivative=d_gelu), X)
     assert cause.name == "wrong-line"
-    assert "test_repairs.py:31: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
+    assert "test_repairs.py:37: `x - 0.044715 * x ** 3` should be `x + 0.044715 * x ** 3`" in cause.text
     assert cause.remedy == "`inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3)`"
     assert d_gelu.__code__ is code
 
@@ -291,3 +297,87 @@ def test_a_profiler_is_no_obstacle():
     profile = cProfile.Profile()
     report = profile.runcall(gv.check, gv.function(gelu, derivative=d_gelu), X, search="none")
     assert report.checks[0].causes[0].name == "wrong-line"
+
+
+def test_a_change_that_is_right_at_the_point_alone_is_none():
+    # 12 x - 9 is 3 x^2 at 1 and at 3, and nowhere else.
+    target = gv.function(lambda x: x**3, derivative=lambda x: 11 * x - 9)
+    assert first_cause(target, np.array([1.0, 3.0])).name == "unexplained"
+
+
+class Held:
+    table = np.ones(2)
+
+
+LISTED = [np.ones(3)]
+
+
+def write_to_what_outlives():
+    for array in (KERNEL, LISTED[0], Held.table):
+        array[0] = 7.0
+
+
+def test_arrays_behind_names_in_lists_and_in_classes_are_read_only_for_a_while():
+    outlive = outliving({write_to_what_outlives.__code__: globals()})
+    for array in (KERNEL, LISTED[0], Held.table):
+        with frozen(outlive), pytest.raises(ValueError, match="read-only"):
+            array[0] = 7.0
+        array[0] = 1.0
+
+
+def test_a_run_ends_after_so_many_lines():
+    def loop(times):
+        for _ in range(times):
+            pass
+
+    watch = Watch(most=100)
+    watch.run(lambda: loop(10))
+    assert loop.__code__ in watch.codes
+    assert 10 < watch.lines < 100
+    with pytest.raises(TooLong):
+        watch.run(lambda: loop(1000))
+
+
+def function_of(source):
+    return ast.parse(source).body[0]
+
+
+def test_no_change_gives_a_name_to_an_array_that_had_none():
+    function = function_of("def f(x, y):\n    k = x.copy()\n    k *= y\n    return k")
+    written = set()
+    for edit in edits(function):
+        with edit.applied():
+            written.add(ast.unparse(function.body[0]))
+    assert "k = -x.copy()" in written
+    assert not {"k = x", "k = y", "k = x.copy"} & written
+
+
+@pytest.mark.parametrize("call", [
+    "np.exp(x)", "x.sum(axis=0)", "known(x)", "own.append(x)", "len(x)", "math.sqrt(2)", "rng.normal(size=3)",
+])  # fmt: skip
+def test_arithmetic_and_array_functions_only_compute(call):
+    assert only_compute([(function_of(f"def f(x, own, rng): return {call}"), NAMES)], {"f", "known"})
+
+
+@pytest.mark.parametrize("call", [
+    "np.save('p', x)", "np.known(x).tofile('p')", "x.tofile('p')", "helpers.copy(x)", "open('p')", "unknown(x)",
+    "sorted(x, key=print)", "os.remove('p')", "os.known('p')", "list(map(remover, x))", "x[0](x)", "(lambda: x)()",
+    "[y for y in x if (z := y)]",
+])  # fmt: skip
+def test_what_may_do_more_does_not_only_compute(call):
+    assert not only_compute([(function_of(f"def f(x): return {call}"), NAMES)], {"f", "known"})
+
+
+NAMES = {"np": np, "os": os, "math": math, "remover": os.remove, "helpers": types.ModuleType("helpers")}
+
+
+def test_forwards_and_backwards_of_a_search_are_not_counted_in_the_budget():
+    calls = {"backward": 0}
+
+    def counted(x):
+        calls["backward"] += 1
+        return d_gelu(x)
+
+    report = gv.check(gv.function(gelu, derivative=counted), X, search="none")
+    assert report.checks[0].causes[0].name == "wrong-line"
+    assert calls["backward"] > report.checks[0].work.backwards + 20

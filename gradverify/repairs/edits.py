@@ -7,6 +7,7 @@ many, one name for another; then what was forgotten: a factor, a power, a functi
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -361,7 +362,7 @@ def _pool(function: Function, others: Sequence[ast.AST]) -> list[ast.expr]:
         texts = {ast.unparse(n): n for n in more if isinstance(getattr(n, "ctx", ast.Load()), ast.Load)}
         for text in sorted(texts, key=len):
             if len(text) <= _LONGEST and (source is function or _free(texts[text]) <= known):
-                found.setdefault(text, texts[text])
+                found.setdefault(text, copy.deepcopy(texts[text]))  # what holds the place would else hold itself
     return [n for n in found.values() if not (isinstance(n, ast.Name) and n.id in ("np", *_SELVES))][:_POOL]
 
 
@@ -372,7 +373,7 @@ def _free(node: ast.AST) -> set[str]:
 def _calls(sources: Sequence[ast.AST]) -> list[ast.expr]:
     """Functions of one argument that the code calls."""
     calls = (n for source in sources for n in ast.walk(source) if isinstance(n, ast.Call))
-    single = {ast.unparse(c.func): c.func for c in calls if len(c.args) == 1 and not c.keywords}
+    single = {ast.unparse(c.func): copy.deepcopy(c.func) for c in calls if len(c.args) == 1 and not c.keywords}
     found = {text: func for text, func in single.items() if text.count(".") <= 1 and not text.startswith("super")}
     for name in ("np", "numpy", "torch", "jnp", "tf"):
         if any(text.startswith(f"{name}.") for text in found):

@@ -73,10 +73,10 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
         found = dict(zip(found, spec.grads, strict=True))
     pulls = returns_pullback(trial.result)
     bound = _Bound(Held(obj, found), methods, spec.name, call, calm, dict(kwargs), trial.kept, pulls=pulls)
-    if trial.returned is None:
-        return _build(bound, _claimed(bound, partial(asked_once, bound.linearize, bound.point)))
-    # What the trial has shown is not run again.
-    return _build(bound, _claimed(bound, partial(bound.gradients, trial.layer, trial.returned.value)), trial.start)
+    answer = partial(asked_once, bound.linearize, bound.point)
+    if trial.returned is not None:  # what the trial has shown is not run again
+        answer = partial(bound.gradients, trial.layer, returned)
+    return _build(bound, claimed_leaves(answer, bound.point, tuple(bound.held.own)), trial.start)
 
 
 def _tried(
@@ -236,10 +236,6 @@ class _Bound:
     def substitute(self, other: Callable[..., Any], dtype: str | None) -> Callable[[Arrays], Arrays]:
         call = self.call.cast(dtype) if dtype else self.call
         return substituted(other, call, self.calm, self.kwargs, tuple(self.held.params))
-
-
-def _claimed(bound: _Bound, answer: Callable[[], Arrays]) -> tuple[str, ...] | None:
-    return claimed_leaves(answer, bound.point, tuple(bound.held.own))
 
 
 def _build(bound: _Bound, claimed: tuple[str, ...] | None, start: Arrays | None = None) -> Target:

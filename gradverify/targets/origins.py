@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from gradverify.targets.constants import closure_of
+
 _DEPTH = 3  # calls from function to function that are followed
 
 
@@ -43,8 +45,4 @@ def _used(function: Any) -> Iterator[Any]:
         code = codes.pop()
         yield from (function.__globals__[name] for name in code.co_names if name in function.__globals__)
         codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
+    yield from (cell.cell_contents for _, cell in closure_of(function))

@@ -94,5 +94,6 @@ class Target:
 
     def outputs(self, point: Arrays) -> Arrays:
         """What `forward` gives; at the target's own point it is run once."""
-        own = self.start is not None and all(point.get(n) is x for n, x in self.point.items())
-        return self.start if self.start is not None and own else self.forward(point)
+        if self.start is not None and all(point.get(n) is x for n, x in self.point.items()):
+            return self.start
+        return self.forward(point)
