@@ -14,7 +14,7 @@ from gradverify.arrays import is_floating
 from gradverify.audit.advising import advice
 from gradverify.audit.answers import ERRORS, Answer
 from gradverify.audit.broken import never_runs
-from gradverify.audit.conventions import in_conventions, is_epsilon
+from gradverify.audit.conventions import as_convention, in_conventions, is_epsilon
 from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.examples import Example, examples_for
 from gradverify.audit.graphtrials import graph_trials
@@ -192,12 +192,8 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
 def _steps_undecided(report: Report, inputs: Sequence[str]) -> Report:
     """Nobody knows the sign of the step of an optimizer that is None: what is right with one sign is not wrong."""
     text = "the gradient is right if its optimizer, which is None here, returns the step that is to be added"
-    checks = tuple(
-        replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
-        if c.verdict is Verdict.PASS and c.wrt not in inputs
-        else c
-        for c in report.checks
-    )
+    checks = tuple(as_convention(c, text) if c.verdict is Verdict.PASS and c.wrt not in inputs else c
+                   for c in report.checks)  # fmt: skip
     return replace(report, checks=checks)
 
 
@@ -312,8 +308,7 @@ def _told_apart(tried: Answer) -> Answer:
     if Verdict.FAIL not in verdicts or Verdict.PASS in verdicts:
         return tried
     text = "it differentiates a loss of its own, which is none of those tried"
-    checks = tuple(replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
-                   for c in tried.report.checks)  # fmt: skip
+    checks = tuple(as_convention(c, text) for c in tried.report.checks)
     return replace(tried, report=replace(tried.report, checks=checks, again=""), suffix=_OWN_LOSS)
 
 
@@ -330,9 +325,10 @@ def _check(
         options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed, **more}
         options["tolerate"] = _tolerated(trial)
         options["budget"] = more.get("budget") or _budget(trial, arguments)
-        options["wrt"] = _without_labels(target, trial.forward, arguments, reading.wrt(target, arguments))
+        claimed = reading.wrt(target, arguments)
+        options["wrt"] = _without_labels(target, trial.forward, arguments, claimed)
         report = check(target, *arguments.inputs, **options)
-        report = replace(report, notes=(*report.notes, *reading.notes(arguments)))
+        report = replace(report, notes=(*report.notes, *reading.notes(claimed)))
     except Exception as error:
         heard.backward = heard.backward or f"{type(error).__name__}: {error}".splitlines()[0][:160]
         return None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
-from gradverify.audit.boxes import Box, box_of
+from gradverify.audit.boxes import Box, box_of, classes_in
 from gradverify.audit.load import beside
 from gradverify.audit.mined import tree_of
 
@@ -40,7 +40,7 @@ class Unboxed:
     def __init__(self, layer: Any, forward: str, backward: str, box: Box) -> None:
         self.layer, self.box = layer, box
         self.given: list[Any] = []
-        self.names = (forward, backward)
+        self.names, self.asked = (forward, backward), attributes_of(getattr(layer, backward))
         for name, method in ((forward, _forward), (backward, _backward)):
             setattr(self, name, _bound(self, method, getattr(layer, name)))
 
@@ -63,9 +63,8 @@ def _forward(self: Unboxed, *arguments: Any, **named: Any) -> Any:
 
 def _backward(self: Unboxed, *arguments: Any, **named: Any) -> Any:
     method = getattr(self.layer, self.names[1])
-    asked = attributes_of(method)
     names = list(inspect.signature(method).parameters)
-    values = [Following(a) if asked.get(n) else a for n, a in zip(names, arguments, strict=False)]
+    values = [Following(a) if n in self.asked else a for n, a in zip(names, arguments, strict=False)]
     result = method(*values, **named)
     if result is not None and is_floating(result):
         return result
@@ -96,7 +95,7 @@ def unboxed(obj: Any, forward: str, backward: str, module: ModuleType) -> Unboxe
     asked = {name for names in attributes_of(getattr(obj, forward)).values() for name in names}
     if not asked or not callable(getattr(obj, backward, None)):
         return None
-    classes = [c for place in (module, *beside(module)) for c in list(vars(place).values()) if isinstance(c, type)]
-    boxes = (box_of(c) for c in dict.fromkeys(classes) if not hasattr(c, "forward") and c.__module__ != "builtins")
+    classes = (c for c in classes_in(module, *beside(module)) if c.__module__ != "builtins")
+    boxes = (box_of(c) for c in classes if not hasattr(c, "forward"))
     box = next((b for b in boxes if b is not None and b.value in asked), None)
     return Unboxed(obj, forward, backward, box) if box is not None else None

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.guesses import settings_for
+from gradverify.audit.names import SWEEPS
 from gradverify.audit.search import silence
 
 _VALUES = ("data", "value", "val", "_data", "_value", "values", "array", "arr", "v", "x")
 _GRADIENTS = ("grad", "_grad", "gradient", "_gradient", "grads", "g", "D", "derivative", "adjoint", "diff")
-_SWEEPS = ("backward", "backprop", "backpropagate", "back_propagate", "backward_pass", "backward_prop")
 _OF_ARRAYS = ("shape", "ndim", "sum", "mean", "dot", "matmul", "__matmul__", "T", "transpose", "reshape", "__getitem__",
               "zeros", "randn")  # fmt: skip
 _WANTED = re.compile(r"_*(requires?_?grads?|req_?grad|needs?_?grad|with_grad|trainable|is_?param\w*)", re.IGNORECASE)
@@ -126,18 +126,22 @@ def _equals(thing: Any, name: str, probe: Any) -> bool:
     return np.shape(held) == np.shape(probe) and bool(np.all(np.asarray(held) == probe))
 
 
+def classes_in(*modules: ModuleType) -> Iterator[type]:
+    """The classes that modules have, once each."""
+    yield from dict.fromkeys(c for m in modules for c in list(vars(m).values()) if isinstance(c, type))
+
+
 def boxes_beside(module: ModuleType, others: Sequence[ModuleType]) -> Iterator[Box]:
     """The boxes that sweep back through a graph, among the classes of a module, then of its project."""
-    classes = [c for place in (module, *others) for c in list(vars(place).values()) if isinstance(c, type)]
-    boxes = (box_of(cls) for cls in dict.fromkeys(classes) if _may_sweep(cls))
+    boxes = (box_of(cls) for cls in classes_in(module, *others) if _may_sweep(cls))
     yield from (box for box in boxes if box is not None)
 
 
 def _may_sweep(cls: type) -> bool:
     """Whether a class of the project has a sweep and is no layer, which has a forward beside its backward."""
-    named = {name for name in (*_SWEEPS, "forward", "__call__") if callable(getattr(cls, name, None))}
+    named = {name for name in (*SWEEPS, "forward", "__call__") if callable(getattr(cls, name, None))}
     is_layer = "forward" in named or (type(cls) is type and "__call__" in vars(cls))
-    return bool(named & set(_SWEEPS)) and not is_layer and not _is_foreign(cls)
+    return bool(named & set(SWEEPS)) and not is_layer and not _is_foreign(cls)
 
 
 def _is_foreign(cls: type) -> bool:
@@ -180,7 +184,7 @@ def first_of(result: Any) -> Any:
 
 
 def _sweep(out: Any) -> Any:
-    return next(getattr(out, n) for n in _SWEEPS if callable(getattr(out, n, None)))
+    return next(getattr(out, n) for n in SWEEPS if callable(getattr(out, n, None)))
 
 
 def _given(_: Box, out: Any, u: np.ndarray) -> None:

@@ -38,7 +38,7 @@ def in_conventions(
     if factor is None:
         return (report, "") if report.verdict is Verdict.FAIL else (replace(report, again=""), "")
     text, suffix = _words(factor, is_loss)
-    undecided = tuple(_undecided(c, text) if c.verdict is Verdict.FAIL else c for c in checks)
+    undecided = tuple(as_convention(c, text) if c.verdict is Verdict.FAIL else c for c in checks)
     return replace(report, checks=undecided, again=""), suffix
 
 
@@ -160,5 +160,6 @@ def _words(factor: float, is_loss: bool) -> tuple[str, str]:
     return text, f", gradients averaged (factor {number})"
 
 
-def _undecided(check: Check, text: str) -> Check:
+def as_convention(check: Check, text: str) -> Check:
+    """The check left undecided: what it shows may be meant, and `text` says as what."""
     return replace(check, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())

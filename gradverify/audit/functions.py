@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,16 @@ def _whole_pair_readings(forward: Function, pullback: Function) -> tuple[Reading
 
 
 def _first_output(forward: Function) -> Function:
-    def first(*arguments: Any, **settings: Any) -> Any:
-        return output_of(None, forward(*arguments, **settings), _NO_PLAN)
+    return _picked(forward, lambda result: output_of(None, result, _NO_PLAN))
 
-    first.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
-    first.__qualname__ = getattr(forward, "__qualname__", "forward")
-    return first
+
+def _picked(forward: Function, pick: Function) -> Function:
+    def picked(*arguments: Any, **settings: Any) -> Any:
+        return pick(forward(*arguments, **settings))
+
+    picked.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    picked.__qualname__ = getattr(forward, "__qualname__", "forward")
+    return picked
 
 
 _NO_PLAN = Plan("", "", ())
@@ -110,7 +115,7 @@ def _joint_readings(forward: Function, _: Function, candidate: Candidate) -> tup
             return _by_keys(parts[0], names)
         return dict(zip(_owners(words, parts, names, arguments), parts, strict=False))
 
-    value = _item(forward, -1 if behind else 0)
+    value = _picked(forward, itemgetter(-1 if behind else 0))
     return (Reading(lambda _: function(value, gradient=gradient)),)
 
 
@@ -129,15 +134,6 @@ def _owners(stated: str, parts: tuple[Any, ...], names: list[str], arguments: tu
         named = [n for n in names if names_gradient_of(word.strip(), n)]
         owners.append((named or fitting or names)[0])
     return owners
-
-
-def _item(forward: Function, index: int) -> Function:
-    def item(*arguments: Any, **settings: Any) -> Any:
-        return forward(*arguments, **settings)[index]
-
-    item.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
-    item.__qualname__ = getattr(forward, "__qualname__", "forward")
-    return item
 
 
 def _flag_readings(forward: Function, _: Function, candidate: Candidate) -> tuple[Reading, ...]:

@@ -6,12 +6,12 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 
+from gradverify.audit.names import SWEEPS
 from gradverify.audit.record import Candidate, Source
 from gradverify.audit.roles import is_cotangent
 
 Classes = Mapping[str, ast.ClassDef]
 
-_SWEEPS = {"backward", "backprop", "backpropagate", "back_propagate", "backward_pass", "backward_prop"}
 _RULE = re.compile(
     r"_*\w*(back(ward|prop|propagate)?(_?\d)?|bwd|grad(ient)?s?_?(fn|func\w*)|vjp|pullback)\w*|_*(d?grad\w*)",
     re.IGNORECASE,
@@ -45,7 +45,7 @@ def is_tensor(node: ast.ClassDef, classes: Classes) -> bool:
     methods = _all_methods(node, classes)
     kept = {n.attr for m in methods.values() for n in ast.walk(m) if isinstance(n, ast.Attribute)}
     slots = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    return (bool(_SWEEPS & set(methods)) and len(_OPERATORS & set(methods)) >= _FEW
+    return (bool(set(SWEEPS) & set(methods)) and len(_OPERATORS & set(methods)) >= _FEW
             and any(_GRADIENT.fullmatch(name) for name in kept | slots))  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def _functions(body: list[ast.stmt]) -> list[ast.FunctionDef]:
 
 
 def _may_be_operator(name: str) -> bool:
-    return name in _PUBLIC_DUNDERS or not (name.startswith("__") or name in _SWEEPS)
+    return name in _PUBLIC_DUNDERS or not (name.startswith("__") or name in SWEEPS)
 
 
 def records_rule(node: ast.FunctionDef) -> bool:
@@ -119,7 +119,7 @@ def _takes_data(node: ast.FunctionDef) -> bool:
 
 
 def _rule_of(node: ast.ClassDef) -> str:
-    return next((m.name for m in _functions(node.body) if m.name in _SWEEPS), "backward")
+    return next((m.name for m in _functions(node.body) if m.name in SWEEPS), "backward")
 
 
 def _node_rule(node: ast.ClassDef, classes: Classes, tensors: set[str]) -> str:

@@ -57,6 +57,11 @@ class Call:
         """The names of the arguments that are arrays."""
         return tuple(name for name in self.names if name is not None)
 
+    @property
+    def signature(self) -> inspect.Signature:
+        """Its arrays by name."""
+        return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in self.inputs])
+
     def boxes(self, arrays: Sequence[Any]) -> list[Any]:
         """The arrays as the operator wants them."""
         narrowed = [x[:1] if self.narrow and i and np.ndim(x) else x for i, x in enumerate(arrays)]
@@ -247,14 +252,14 @@ def _trial(call: Call, optional: Mapping[str, Any]) -> Trial:
         constant = _constant(call, arguments)
         return tuple(n for n in _boxed(call) if n not in constant)
 
-    def notes(arguments: Arguments) -> tuple[str, ...]:
-        return tuple(f"{n}: it sends no gradient there, and none is judged" for n in _constant(call, arguments))
+    def notes(claimed: tuple[str, ...] | None) -> tuple[str, ...]:
+        constant = [n for n in _boxed(call) if n not in (claimed or ())]
+        return tuple(f"{n}: it sends no gradient there, and none is judged" for n in constant)
 
     readings = (Reading(partial(_whole, call), "", claimed, notes),
                 Reading(partial(_of_sum, call), ", asked for the gradient of its sum", claimed, notes),
                 Reading(partial(_of_loss, call), ", which takes the upstream gradient to be one", claimed, notes))
-    signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in call.inputs])
-    forward = _named(call, signature)
+    forward = _named(call)
     stated = (Whole(()),) if call.box.is_scalar else ()
     return Trial(forward, (), readings, run, settings=settings, varied=varied, code=call.operator, stated=stated)
 
@@ -284,11 +289,11 @@ def _constant(call: Call, arguments: Arguments) -> list[str]:
     return found if len(found) < len(boxed) else []
 
 
-def _named(call: Call, signature: inspect.Signature) -> Function:
+def _named(call: Call) -> Function:
     def forward(*arrays: Any) -> Any:
         return call.forward(*arrays)
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]
+    forward.__signature__ = call.signature  # type: ignore[attr-defined]
     forward.__name__ = getattr(call.operator, "__name__", "forward")
     return forward
 
@@ -301,8 +306,7 @@ def _whole(call: Call, arguments: Arguments) -> Any:
     way = _way(call, arguments)
     if way is None:
         raise NotTriable("no way was found to give its output an upstream gradient")
-    signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in call.inputs])
-    return function(_named(call, signature), vjp=partial(call.pull, way))
+    return function(_named(call), vjp=partial(call.pull, way))
 
 
 def _of_sum(call: Call, arguments: Arguments) -> Any:
@@ -329,8 +333,7 @@ def _asked_for_one(call: Call) -> Any:
         scaled = [None if g is None else np.asarray(g) * np.reshape(given[-1], ()) for g in parts]
         return tuple(scaled) if isinstance(found, tuple) else scaled[0]
 
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in call.inputs]
-    total.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    total.__signature__ = call.signature  # type: ignore[attr-defined]
     return function(total, vjp=pull)
 
 

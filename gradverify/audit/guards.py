@@ -7,12 +7,12 @@ nobody asks for one. ``np.clip(x, 0, 6)``, and a clip whose result is returned, 
 from __future__ import annotations
 
 import ast
-import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
+
+from gradverify.audit.mined import tree_of
 
 _CLIPS = ("clip", "maximum", "minimum", "fmax", "fmin")
 _EPSILON = re.compile(r"eps|tiny|finfo|small", re.IGNORECASE)
@@ -23,7 +23,7 @@ _TINY, _FAR = 1e-3, 20.0
 def guarded_arguments(function: Callable[..., Any]) -> frozenset[str]:
     """The arguments that the code of a function, or a method of its object, clips at bounds that only guard."""
     owner = getattr(function, "__self__", None)
-    tree = _tree_of(function)
+    tree = tree_of(function)
     arguments = {a.arg for node in ast.walk(tree) if isinstance(node, ast.arguments) for a in node.args}
     returned = {ast.unparse(n.value) for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None}
     guards = [
@@ -49,7 +49,7 @@ def _is_guard(call: ast.Call, owner: Any) -> bool:
     method = getattr(type(owner), name, None) if ast.unparse(call.func) == f"self.{name}" else None
     if method is None or len(call.args) != 1:
         return False
-    values = [n.value for n in ast.walk(_tree_of(method)) if isinstance(n, ast.Return)]
+    values = [n.value for n in ast.walk(tree_of(method)) if isinstance(n, ast.Return)]
     return len(values) == 1 and isinstance(values[0], ast.Call) and _is_guard(values[0], None)
 
 
@@ -73,10 +73,3 @@ def _number(node: ast.expr) -> float:
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return float(node.value)
     raise ValueError(ast.unparse(node))
-
-
-def _tree_of(function: Any) -> ast.AST:
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return ast.Module([], [])

@@ -172,11 +172,12 @@ def roles_of(names: Sequence[str]) -> tuple[str, ...]:
         return (_role(names[0], first=True),)
     weak_counts = not any(strong)
     in_front = _is_weight(names[0]) and any(name.strip("_").lower() in _DATA for name in names[1:])
-    roles = ["weight"] * in_front + [
+    roles = [
         "label" if is_label or (weak_counts and name.lower() == "y") else _role(name, first=position == 0)
         for position, (name, is_label) in enumerate(zip(names, strong, strict=True))
-        if position or not in_front
     ]
+    if in_front:
+        roles[0] = "weight"
     if "label" in roles and set(roles) <= {"label", "setting"} and not strong[0] | isinstance(names[-1], Hinted):
         roles[1 - roles.index("label") if len(roles) == 2 else 0] = "data"  # loss(y, p): p is no rate but a prediction
     elif "label" in roles and set(roles) <= {"label", "setting"}:  # power(t, n) has no truth to compare with

@@ -198,6 +198,10 @@ class Finder:
         return spec
 
 
+    def imported(self, but: ModuleType | None = None) -> list[ModuleType]:
+        """The modules of the project that are imported, save one."""
+        return [m for m in list(sys.modules.values()) if m is not but and _is_below(m, self.folders[-1:])]
+
     def _further_down(self, name: str) -> ModuleSpec | None:
         """A module that scripts reach by changing `sys.path`: the one of its name that is nearest in the project."""
         for root in self.folders[-1:]:
@@ -218,6 +222,12 @@ def _modules_below(root: Path, name: str) -> list[Path]:
     patterns = [f"{'*/' * depth}{name}{end}" for depth in range(1, 4) for end in (".py", "/__init__.py")]
     files = [file for pattern in patterns for file in root.glob(pattern)]
     return [f.parents[1] if f.name == "__init__.py" else f.parent for f in files]
+
+
+def _is_below(module: Any, folders: list[Path]) -> bool:
+    location = str(getattr(module, "__file__", None) or "")
+    inside = location and "site-packages" not in location and not module.__name__.startswith("gradverify")
+    return bool(inside) and any(folder in Path(location).parents for folder in folders)
 
 
 def _is_called(folder: Path, name: str) -> bool:

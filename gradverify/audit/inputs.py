@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,7 +20,7 @@ from gradverify.arrays import is_floating
 from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of, settings_for
 from gradverify.audit.hints import hinted, values_for
-from gradverify.audit.mined import unpacked_rank
+from gradverify.audit.mined import tree_of, unpacked_rank
 from gradverify.audit.roles import is_label
 from gradverify.audit.shapes import Whole
 
@@ -314,10 +313,7 @@ def log_arguments(function: Function) -> frozenset[str]:
     ``np.log(p + eps)`` and ``q = np.clip(p, a, b); np.log(1 - q)`` count, ``np.log(np.sum(np.exp(x)))``
     does not.
     """
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return frozenset()
+    tree = tree_of(function)
     aliases = {
         p.arg: {p.arg} for node in ast.walk(tree) if isinstance(node, ast.arguments) for p in node.args
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,7 @@ def _value(name: str, role: str, known: dict[str, Any], owner: str, u: Any, read
     return read if role == "output" or _BUFFER.fullmatch(name) else None
 
 
+@cache
 def _writes(backward: Function, name: str) -> bool:
     """Whether a function assigns to an argument, as a whole or in part, or calls it a buffer."""
     assigned = rf"\b{re.escape(name)}(\[[^\n]*\])?\s*[-+*/]?=(?!=)"

@@ -25,7 +25,7 @@ from gradverify.audit.older import PROJECT, define_guarded, definitions_of
 from gradverify.audit.partners import objects_for
 from gradverify.audit.record import Source
 from gradverify.audit.search import silence
-from gradverify.audit.settingup import SIZE_OF_INPUT, STARS, set_ups
+from gradverify.audit.settingup import SIZE_OF_INPUT, STARS, required_of, set_ups
 from gradverify.audit.signatures import reveal
 from gradverify.audit.stages import layers_for
 
@@ -198,15 +198,7 @@ def find_attribute(module: ModuleType, dotted: str) -> Any:
 def beside(module: ModuleType) -> list[ModuleType]:
     """The other modules of the project that are imported, those of the same package first."""
     own = module.__name__.split(".")[0]
-    found = [m for m in list(sys.modules.values()) if m is not module and _is_below(m, FINDER.folders[-1:])]
-    return sorted(found, key=lambda m: not m.__name__.startswith(own))
-
-
-def _is_below(module: ModuleType, folders: list[Path]) -> bool:
-    location = getattr(module, "__file__", None)
-    if not location or "site-packages" in location or module.__name__.startswith("gradverify"):
-        return False
-    return any(folder in Path(location).parents for folder in folders)
+    return sorted(FINDER.imported(module), key=lambda m: not m.__name__.startswith(own))
 
 
 @dataclass(frozen=True)
@@ -250,7 +242,7 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
         if made <= _MOST_SET_UP:
             yield from _set_up(Made(instance, _settings(cls, positional, keywords)), seed)
     if not made:
-        names = ", ".join(p.name for p in _required(cls))
+        names = ", ".join(p.name for p in required_of(cls))
         raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaints[0]}")
 
 
@@ -288,7 +280,7 @@ def _settings(cls: type, positional: list[Any], keywords: dict[str, Any]) -> dic
 
 def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     rng = np.random.default_rng(seed)
-    parameters = _required(cls)
+    parameters = required_of(cls)
     small = _small_defaults(cls)
     if not parameters:
         if small:
@@ -326,10 +318,6 @@ def _told_sizes(cls: type) -> Iterator[dict[str, Any]]:
 
 
 _INPUT_SHAPES = ((IN,), (2, 6, 4, CHANNELS), (CHANNELS, 6, 4), (BATCH, IN))
-
-
-def _required(cls: type) -> list[inspect.Parameter]:
-    return [p for p in _constructor(cls) if p.default is inspect.Parameter.empty and p.kind not in STARS]
 
 
 def _choices(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradverify.audit.conventions import as_convention
 from gradverify.audit.inputs import Arguments
 from gradverify.checking import check
 from gradverify.records import Options, Report, Verdict
@@ -85,10 +86,5 @@ def _composed(target: Any, leaf: str, squash: Callable[[Any], Any]) -> Any:
 def undecided(report: Report, convention: str, also: Verdict = Verdict.FAIL) -> Report:
     """The report in which every failure, and what has the verdict `also`, is the convention."""
     text = f"the gradient is right for something other than its own forward: it is that{convention}"
-    checks = tuple(
-        replace(c, verdict=Verdict.INCONCLUSIVE, reason="convention", detail=text, causes=())
-        if c.verdict in (Verdict.FAIL, also)
-        else c
-        for c in report.checks
-    )
+    checks = tuple(as_convention(c, text) if c.verdict in (Verdict.FAIL, also) else c for c in report.checks)
     return replace(report, checks=checks, again="")

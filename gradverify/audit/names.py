@@ -130,6 +130,7 @@ GRADIENT_WORD = re.compile(
     r"|gradients?\w*|d|delta|g|\w+_grads?|\w+_gradients?|nabla\w*|jac|gradOut)\b",
 )
 
+SWEEPS = ("backward", "backprop", "backpropagate", "back_propagate", "backward_pass", "backward_prop")
 BEFORE = " before "  # ``return grads, cost``: "grads before cost"
 
 _SUFFIXES = ("prime", "derivative", "deriv", "der", "derv", "grad", "gradient", "backward", "bwd", "diff", "jacobian",

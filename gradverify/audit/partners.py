@@ -11,7 +11,6 @@ import importlib
 import inspect
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gradverify.audit.imports import FINDER
+from gradverify.audit.mined import tree_of
 from gradverify.audit.search import silence
 
 _MOST, _MOST_FILES = 3, 80
@@ -42,7 +42,7 @@ def _rank(thing: Any) -> int:
 @cache
 def methods_called(cls: type, name: str) -> frozenset[str]:
     """What a class calls on a parameter, or on the attribute of that name; ``__call__`` where it calls that itself."""
-    nodes = [n for base in cls.__mro__[:-1] for n in ast.walk(_tree(base)) if isinstance(n, ast.Call)]
+    nodes = [n for base in cls.__mro__[:-1] for n in ast.walk(tree_of(base)) if isinstance(n, ast.Call)]
     called = [n.func for n in nodes]
     wanted = {f.attr for f in called if isinstance(f, ast.Attribute) and _is_called(f.value, name)}
     wanted |= {"__call__" for f in called if _is_called(f, name)}
@@ -60,13 +60,6 @@ def _is_called(node: ast.expr, name: str) -> bool:
     if not isinstance(node, ast.Attribute) or ast.unparse(node.value) != "self":
         return False
     return re.fullmatch(rf"_*{re.escape(name.strip('_'))}_*((fn|func|function|layer|obj))?", node.attr) is not None
-
-
-def _tree(cls: type) -> ast.AST:
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):
-        return ast.Module([], [])
 
 
 def _made(wanted: frozenset[str], cls: type) -> Iterator[Any]:
@@ -88,19 +81,12 @@ def _classes(wanted: frozenset[str], cls: type) -> Iterator[type]:
     """The classes of the modules that are imported, then those of files that define all that is wanted."""
     folders = FINDER.folders[-1:]
     own = sys.modules.get(cls.__module__)
-    near = [m for m in list(sys.modules.values()) if m is not own and _is_below(m, folders)]
-    for module in filter(None, (own, *near)):
+    for module in filter(None, (own, *FINDER.imported(own))):
         yield from (c for c in list(vars(module).values()) if isinstance(c, type) and c.__module__ == module.__name__)
     for file in _files(folders, cls):
         if _defines(file, wanted):
             module = _imported(file, folders[0])
             yield from (c for c in list(vars(module).values()) if isinstance(c, type)) if module is not None else ()
-
-
-def _is_below(module: Any, folders: list[Path]) -> bool:
-    location = str(getattr(module, "__file__", None) or "")
-    inside = location and "site-packages" not in location and not module.__name__.startswith("gradverify")
-    return bool(inside) and any(folder in Path(location).parents for folder in folders)
 
 
 def _files(folders: list[Path], cls: type) -> list[Path]:

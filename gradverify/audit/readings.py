@@ -26,7 +26,7 @@ class Reading:
     build: Build
     suffix: str = ""
     wrt: Callable[[Any, Arguments], tuple[str, ...] | None] = lambda *_: None
-    notes: Callable[[Arguments], tuple[str, ...]] = lambda _: ()
+    notes: Callable[[tuple[str, ...] | None], tuple[str, ...]] = lambda _: ()
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,15 @@ _SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANN
 def set_ups(instance: Any, seed: int) -> Iterator[tuple[Any, Any]]:
     """Copies with everything called that sets them up, each with the shape that it was told."""
     names = _builders(instance)
-    if not names and not _open_sizes(instance):
+    sizes = _open_sizes(instance)
+    if not names and not sizes:
         return
-    wants = any(required_of(getattr(instance, n)) for n in names) or bool(_open_sizes(instance))
+    wants = bool(sizes) or any(required_of(getattr(instance, n)) for n in names)
     shapes = _SHAPES if wants else _SHAPES[:1]
     for shape, literal in [(s, t) for s in shapes for t in (True, False) if t or isinstance(s, tuple)]:
         twin = copy.deepcopy(instance)
-        for name, wanted in _open_sizes(twin).items():
-            vars(twin)[name] = shape if "shape" in wanted or not isinstance(shape, tuple) else shape[-1]
+        for name in sizes:
+            vars(twin)[name] = shape if "shape" in name or not isinstance(shape, tuple) else shape[-1]
         if _call_all(twin, names, shape, literal, seed) or not names:
             yield twin, shape
 
@@ -58,11 +59,14 @@ def _builders(instance: Any) -> list[str]:
     return sorted(names, key=lambda n: next((i for i, word in enumerate(_ORDER) if word in n), len(_ORDER)))
 
 
-def _open_sizes(instance: Any) -> dict[str, str]:
+def _open_sizes(instance: Any) -> list[str]:
     """Attributes for the size of the input that are None: ``self.input_size = None``, which a network sets."""
     held = getattr(instance, "__dict__", {})
-    return {n: n for n, value in held.items() if value is None and _NAMED_SIZE.fullmatch(snake(n))
-            and SIZE_OF_INPUT.fullmatch(snake(n))}  # fmt: skip
+    return [n for n, value in held.items() if value is None and _is_size_of_input(n)]
+
+
+def _is_size_of_input(name: str) -> bool:
+    return bool(_NAMED_SIZE.fullmatch(snake(name)) and SIZE_OF_INPUT.fullmatch(snake(name)))
 
 
 _NAMED_SIZE = re.compile(
@@ -101,7 +105,7 @@ def required_of(method: Any) -> list[inspect.Parameter]:
 
 def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
     name = parameter.name.lower()
-    if SIZE_OF_INPUT.fullmatch(snake(name)) and _NAMED_SIZE.fullmatch(snake(name)):
+    if _is_size_of_input(name):
         return shape
     if "layer" in name or name in ("prev", "previous", "parent", "node", "source", "other"):
         return Previous(shape)

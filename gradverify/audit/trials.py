@@ -29,7 +29,7 @@ from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence
 from gradverify.audit.shapes import Whole, stated_shapes
-from gradverify.audit.shim import NoGradient, Plan, make_plan, shimmed
+from gradverify.audit.shim import NoGradient, Plan, make_plan, run_forward, shimmed
 from gradverify.targets import layer
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
@@ -188,8 +188,6 @@ def _of_training(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -
     given = [name for name, role in roles if name != label and role in ("cotangent", "")]
     names = tuple(given) if len(given) == len(inputs) else inputs
     plan = Plan(candidate.forward, candidate.backward, (*names, label))
-    readings = [Reading(partial(_shim, obj, replace(plan, loss=loss), "one"), f" of {loss}", _claimed_by_shim)
-                for loss in LOSSES]  # fmt: skip
 
     def with_labels(arguments: Arguments) -> list[Arguments]:
         with silence():
@@ -199,7 +197,12 @@ def _of_training(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -
     def run(arguments: Arguments) -> Any:
         return _run(obj, plan, Arguments(arguments.inputs[: len(inputs)], arguments.kwargs))
 
-    return Trial(forward, held, tuple(readings), run, with_labels, own_loss=True)
+    return Trial(forward, held, _of_losses(obj, plan), run, with_labels, own_loss=True)
+
+
+def _of_losses(obj: Any, plan: Plan) -> tuple[Reading, ...]:
+    return tuple(Reading(partial(_shim, obj, replace(plan, loss=loss), "one"), f" of {loss}", _claimed_by_shim)
+                 for loss in LOSSES)  # fmt: skip
 
 
 def _held_label(obj: Any, backward: Function) -> str:
@@ -213,8 +216,6 @@ def _held_label(obj: Any, backward: Function) -> str:
 
 def _of_held_labels(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...], plan: Plan) -> Trial:
     """A network that keeps inputs and truth, ``NeuralNetwork(x, y)``: its backward differentiates a loss of its own."""
-    readings = [Reading(partial(_shim, obj, replace(plan, loss=loss), "one"), f" of {loss}", _claimed_by_shim)
-                for loss in LOSSES]  # fmt: skip
     forward = _fed(plan.feed) if plan.feed else getattr(obj, candidate.forward)
     truth = np.shape(getattr(obj, plan.label))
 
@@ -228,7 +229,7 @@ def _of_held_labels(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]
         return _run(obj, plan, Arguments(inputs, arguments.kwargs))
 
     stated = (Whole(np.shape(getattr(obj, plan.feed))),) if plan.feed else ()
-    return Trial(forward, held, tuple(readings), run, with_labels, own_loss=True, stated=stated)
+    return Trial(forward, held, _of_losses(obj, plan), run, with_labels, own_loss=True, stated=stated)
 
 
 def _claimed_by_shim(spec: Any, _: Arguments) -> tuple[str, ...]:
@@ -286,7 +287,5 @@ def _of_added_steps(obj: Any, plan: Plan, cotangent: str, arguments: Arguments) 
 
 
 def _run(obj: Any, plan: Plan, arguments: Arguments) -> Any:
-    from gradverify.audit.shim import run_forward
-
     twin = copy.deepcopy(obj)
     return run_forward(twin, plan, copy.deepcopy(arguments.inputs), copy.deepcopy(dict(arguments.kwargs)))

@@ -313,10 +313,10 @@ class Half:
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
 
 
-@pytest.mark.parametrize("shim", ["import _pickle as cPickle", "xrange = range\nn = xrange(2)"])
+@pytest.mark.parametrize("shim", ["import _pickle as cPickle\nload = cPickle.load", "xrange = range\nn = xrange(2)"])
 def test_names_of_python_2_that_a_file_gives_a_meaning_make_it_none_of_python_2(tmp_path, monkeypatch, shim):
     (tmp_path / "README.md").write_text("a project\n")
-    (tmp_path / "loading.py").write_text(f"{shim}\ndef load(f):\n    return cPickle.load(f)\n")
+    (tmp_path / "loading.py").write_text(f"{shim}\n")
     code = CUBE_OF_ROOT
     (entry,) = entries(tmp_path, monkeypatch, code)
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
@@ -326,7 +326,7 @@ CUBE_OF_ROOT = """
 def power(x):
     return np.abs(x) ** (3 / 2)
 def power_prime(x):
-    return 3 / 2 * np.sign(x) * np.abs(x) ** (1 / 2)
+    return 1.5 * np.sign(x) * np.abs(x) ** 0.5
 """
 PRINTING = """
 class Square:
