@@ -45,7 +45,7 @@ def conditioning(passage: Passage, possible: int, rng: np.random.Generator) -> f
     each = passage.output.size // (examples := len(passage.output) if passage.output.ndim > 1 else 1)
     drawn = [_apart(draw_cotangent(rng, passage.output)) for _ in range(APART)]
     first = passage.pull(drawn[0])
-    kept = {leaf: rng.permutation(g.size)[:ENTRIES] for leaf, g in sorted(_leaves(first).items())}
+    kept = {leaf: rng.permutation(g.size)[:ENTRIES] for leaf, g in sorted(first.leaves.items())}
     within = _grams(passage, drawn, kept)
     moving = [K for leaf, K in within.items() if not _is_common(passage, first, leaf)]
     if not moving:
@@ -69,13 +69,9 @@ def _alike(u: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(u[:1], u.shape))
 
 
-def _leaves(backward: Backward) -> dict[Leaf, np.ndarray]:
-    return {(site, leaf): g for site, own in backward.grads.items() for leaf, g in own.items()}
-
-
 def _is_common(passage: Passage, backward: Backward, leaf: Leaf) -> bool:
     """Whether this array moves all examples alike: a bias, whose gradient is the sum of what its layer received."""
-    g = to_float64(_leaves(backward)[leaf])
+    g = to_float64(backward.grads[leaf[0]][leaf[1]])
     if g.ndim < 2:
         return True
     received = [by_unit(site, backward.received[site.name]).sum(axis=0) for site in _calls(passage, leaf[0])
@@ -98,7 +94,7 @@ def _grams(
     found: dict[Leaf, list[np.ndarray]] = {leaf: [] for leaf in kept}
     sizes: dict[Leaf, int] = {}
     for u in cotangents:
-        for leaf, g in _leaves(passage.pull(u)).items():
+        for leaf, g in passage.pull(u).leaves.items():
             if leaf in kept:
                 found[leaf].append(to_float64(g).ravel()[kept[leaf]])
                 sizes[leaf] = g.size

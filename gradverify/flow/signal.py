@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradverify.arrays import EPS, dtype_name, to_float64
+from gradverify.flow import prediction
 from gradverify.flow.measuring import ln, rms
 from gradverify.flow.prediction import draw_cotangent
 from gradverify.flow.record import Signal
@@ -39,7 +40,7 @@ def signal(passage: Passage, backward: Backward, u: np.ndarray) -> Signal:
     widths = [math.prod(site.x.shape[1:]) for site in linear]
     possible = min([directions(linear[0].x), *widths])
     return Signal(_spread(passage.output), directions(linear[-1].x), possible,
-                  _sensitivity(linear, backward, u, passage.output), effective_directions(linear[-1].x),
+                  _sensitivity(linear, backward, u, passage.output), prediction.directions(by_example(linear[-1].x)),
                   len(linear[-1].x))
 
 
@@ -52,8 +53,7 @@ def reach(passage: Passage, rng: np.random.Generator) -> float:
     moves on its own. (Were the step J^T u itself, it would be (tr JJ^T)^2 / tr (JJ^T)^2.) NaN where nothing
     moves.
     """
-    drawn = (passage.pull(draw_cotangent(rng, passage.output)).grads for _ in range(STEPS))
-    pulled = [{(site, leaf): g for site, own in grads.items() for leaf, g in own.items()} for grads in drawn]
+    pulled = [passage.pull(draw_cotangent(rng, passage.output)).leaves for _ in range(STEPS)]
     K = np.zeros((STEPS, STEPS))
     for key in set.intersection(*map(set, pulled)):
         size = pulled[0][key].size
@@ -65,18 +65,6 @@ def reach(passage: Passage, rng: np.random.Generator) -> float:
         return math.nan
     shares = np.square(K / own)[~np.eye(STEPS, dtype=bool)]
     return 1 / max(float(np.mean(shares)), 1 / passage.output.size)
-
-
-def effective_directions(a: np.ndarray) -> float:
-    """In how many directions rows lie, each counted by its share of the squares; what they have in common is one.
-
-    (tr A)^2 / tr A^2 of their Gram matrix A.
-
-    >>> round(effective_directions(np.eye(9)), 1), round(effective_directions(np.eye(9) + 10), 1)
-    (9.0, 1.0)
-    """
-    squares = np.square(np.linalg.svd(by_example(a), compute_uv=False))
-    return float(np.sum(squares)) ** 2 / float(np.sum(np.square(squares))) if np.any(squares) else 0.0
 
 
 def by_example(a: np.ndarray) -> np.ndarray:

@@ -72,6 +72,11 @@ class Backward:
     grads: Mapping[str, Arrays]
     dx: np.ndarray | None = None
 
+    @property
+    def leaves(self) -> dict[tuple[str, str], np.ndarray]:
+        """The gradients of all parameters, by site and by name there."""
+        return {(site, name): g for site, own in self.grads.items() for name, g in own.items()}
+
 
 @dataclass(frozen=True)
 class Change:

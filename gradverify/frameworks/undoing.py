@@ -18,7 +18,7 @@ def undo_attributes(
     if not isinstance(getattr(thing, "__dict__", None), dict):  # a class, or slots
         return lambda: None
     kept = {name: value for name, value in vars(thing).items() if name not in machinery}
-    undos = [undo for value in kept.values() if (undo := _undo_attribute(value, undo_value or undo_generator))]
+    undos = [undo for value in kept.values() if (undo := undo_written(value, undo_value or undo_generator))]
 
     def put_back() -> None:
         now = vars(thing)
@@ -31,14 +31,15 @@ def undo_attributes(
     return put_back
 
 
-def _undo_attribute(value: Any, undo_value: Callable[[Any], Undo | None]) -> Undo | None:
+def undo_written(value: Any, undo_value: Callable[[Any], Undo | None]) -> Undo | None:
+    """How to put back what is written into an array or a container, or what `undo_value` knows of anything else."""
     if isinstance(value, np.ndarray) and value.flags.writeable:
         kept = value.copy()
         return lambda: np.copyto(value, kept)
-    return undo_container(value) if isinstance(value, (list, dict, set)) else undo_value(value)
+    return _undo_container(value) if isinstance(value, (list, dict, set)) else undo_value(value)
 
 
-def undo_container(value: Any) -> Undo:
+def _undo_container(value: Any) -> Undo:
     """How to put back what a list, a dict or a set holds."""
     if isinstance(value, list):
         items = list(value)

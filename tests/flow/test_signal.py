@@ -7,7 +7,8 @@ import pytest
 
 import gradverify as gv
 from gradverify.flow.checking import record
-from gradverify.flow.signal import directions, effective_directions, reach
+from gradverify.flow.prediction import directions as effective_directions
+from gradverify.flow.signal import directions, reach
 from gradverify.reference import Activation, Dense, sequential
 from tests.flow.networks import mlp
 

@@ -8,7 +8,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ class TanhOfAttribute(Tanh):
 class Noted(torch.autograd.Function):
     """The identity, noting the layout of its input and of its upstream gradient."""
 
-    seen: list[tuple[int, ...]]
+    seen: ClassVar[list[tuple[int, ...]]] = []
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:

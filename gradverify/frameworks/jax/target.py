@@ -102,7 +102,7 @@ def _target(code: Code, options: Options) -> Target:
         higher=ways[first] if orders[first] > 1 else None,
         highest=orders[first],
         composed=composed(second, ways[second], orders[second]),
-        by_upstream=partial(_by_upstream, program, outputs, Traced(partial(_turned, program))),
+        by_upstream=partial(_along, code, Traced(partial(_turned, program, outputs))),
         batched=partial(_batched, code),
         cast=cast,
         substitute=partial(_substituted, program),
@@ -236,18 +236,11 @@ def _higher(
         return {name: to_host64(part) for name, part in found.items()}
 
 
-def _turned(program: Program, values: Values, seeds: Values, v: Values) -> Any:
+def _turned(program: Program, outputs: Values, values: Values, v: Values) -> Any:
     """``<J^T u, v>`` differentiated by u: J v by a pullback of the pullback."""
+    seeds = {name: from_host(np.ones(y.shape), dtype_name(y)) for name, y in outputs.items()}
     pulled, turn = jax.vjp(lambda u: jax.vjp(partial(_outputs, program), values)[1](u)[0], seeds)
     return turn({name: jax.numpy.asarray(v[name], g.dtype) for name, g in pulled.items()})[0]
-
-
-def _by_upstream(program: Program, outputs: Values, turned: Traced, point: Arrays, v: Arrays) -> Arrays:
-    full = {name: v.get(name, np.zeros_like(leaf.host)) for name, leaf in program.leaves.items()}
-    with _running(program):
-        seeds = {name: from_host(np.ones(y.shape), dtype_name(y)) for name, y in outputs.items()}
-        found = turned(program.values(point), seeds, program.values(full))
-        return {name: to_host64(part) for name, part in found.items()}
 
 
 def _works(code: Code, derivative: Function) -> bool:

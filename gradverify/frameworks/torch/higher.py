@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from gradverify.arrays import Arrays
 from gradverify.frameworks.torch.forwards import given_to, make_leaves, outputs_of, running
 from gradverify.frameworks.torch.program import Program
+from gradverify.frameworks.torch.residuals import nodes_behind
 from gradverify.frameworks.torch.tensors import from_host, to_host64
 from gradverify.targets.gradients import NotClaimed
 
@@ -26,9 +27,7 @@ def reverse_over_reverse(program: Program, point: Arrays, u: Arrays, directions:
             if slope is None:
                 return dict.fromkeys(leaves)
             found = torch.autograd.grad(slope, kept, create_graph=True, allow_unused=True)
-            slope = _contracted(dict(zip(leaves, found, strict=True)), v)
-            if slope is not None and _holds_an_error(slope):
-                raise NotClaimed("a backward on the way is differentiable once")
+            slope = _along(dict(zip(leaves, found, strict=True)), v)
         last = torch.autograd.grad(slope, kept, allow_unused=True) if slope is not None else [None] * len(kept)
         return {name: None if h is None else to_host64(h) for name, h in zip(leaves, last, strict=True)}
 
@@ -43,27 +42,22 @@ def by_upstream(program: Program, point: Arrays, v: Arrays) -> Arrays:
         seeds = {name: torch.ones_like(y).requires_grad_() for name, y in live.items()}
         found = torch.autograd.grad(tuple(live.values()), tuple(leaves.values()), tuple(seeds.values()),
                                     create_graph=True, allow_unused=True)
-        slope = _contracted(dict(zip(leaves, found, strict=True)), v)
+        slope = _along(dict(zip(leaves, found, strict=True)), v)
         if slope is None:
             return still
-        if _holds_an_error(slope):
-            raise NotClaimed("a backward on the way is differentiable once")
         moved = torch.autograd.grad(slope, tuple(seeds.values()), allow_unused=True)
         return {**still, **{name: to_host64(g) for name, g in zip(seeds, moved, strict=True) if g is not None}}
 
 
-def _holds_an_error(y: Tensor) -> bool:
-    """Whether a node of the graph raises when it is reached; no path from there leads to a leaf, so none ever is."""
-    seen, waiting = set(), [y.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            return True
-        seen.add(node)
-        waiting += [following for following, _ in node.next_functions]
-    return False
+def _along(gradients: Mapping[str, Tensor | None], v: Arrays) -> Tensor | None:
+    """``<v, gradients>``, to be differentiated again; raises where a node of its graph can only raise.
+
+    No path from there leads to a leaf, so it would never be reached.
+    """
+    slope = _contracted(gradients, v)
+    if slope is not None and any(node.name() == "torch::autograd::Error" for node in nodes_behind([slope])):
+        raise NotClaimed("a backward on the way is differentiable once")
+    return slope
 
 
 def _contracted(tensors: Mapping[str, Tensor | None], u: Arrays, *, ask: bool = False) -> Tensor | None:

@@ -31,7 +31,7 @@ def perturb_contexts(outputs: Iterable[Tensor], perturb: Perturb) -> None:
 
     ``ctx.x = x`` is common, and no saved-tensor hook sees it. The context is the node of the graph.
     """
-    contexts = [n for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)]
+    contexts = [n for n in nodes_behind(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)]
     for context, (name, value) in [(c, item) for c in contexts for item in vars(c).items()]:
         leaves, rebuild = flatten(value, name)
         if any(floating(leaf) for leaf in leaves.values()):
@@ -42,7 +42,8 @@ def _moved(perturb: Perturb, value: Any) -> Any:
     return perturb_tensor(perturb, value) if floating(value) else value
 
 
-def _nodes(outputs: Iterable[Tensor]) -> set[Any]:
+def nodes_behind(outputs: Iterable[Tensor]) -> set[Any]:
+    """The nodes of the graph that these tensors were computed by."""
     waiting = [y.grad_fn for y in outputs if y.grad_fn is not None]
     seen: set[Any] = set()
     while waiting:

@@ -70,11 +70,12 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
 
 def _target(program: Program, outputs: Tensors, options: Options, inside: str | None = None) -> Target:
     point = point_of(program)
-    dual, higher = _by_duals(program, _pushforward), _unclaimed_if_it_raises(partial(reverse_over_reverse, program))
+    foreign = cache(partial(_foreign_operators, program))
+    dual, over = (partial(_by_duals, program, foreign, way) for way in (_pushforward, forward_over_reverse))
+    higher, over = map(_unclaimed_if_it_raises, (partial(reverse_over_reverse, program), over))
     highest = highest_order(higher, point, outputs, options.order)
     # PyTorch 2.13 crashes where a tangent known to be zero meets a dispatch mode, as widening is one.
     forward_mode = options.mode != "reverse" and not program.widened
-    over = _unclaimed_if_it_raises(_by_duals(program, forward_over_reverse))
     tensors = [*(program.tensors[name] for name in program.leaves), *outputs.values()]
     subset = partial(_subset, program) if len(program.leaves) > 1 else None
     return Target(
@@ -177,16 +178,13 @@ def _lacking(program: Program, parts: Sequence[torch.nn.Module], point: Arrays, 
         return _linearize(program, point)[1](u)
 
 
-def _by_duals(program: Program, derivative: Callable[..., Arrays]) -> Callable[..., Arrays]:
+def _by_duals(
+    program: Program, foreign: Callable[[], frozenset[str]], derivative: Callable[..., Arrays], *question: Any
+) -> Arrays:
     """The derivative, unless the code calls an operator of another library, where a tangent ends and nobody says so."""
-    foreign = cache(partial(_foreign_operators, program))
-
-    def asked(*question: Any) -> Arrays:
-        if foreign():
-            raise NotClaimed(f"{', '.join(sorted(foreign()))}: no forward derivative")
-        return derivative(program, *question)
-
-    return asked
+    if foreign():
+        raise NotClaimed(f"{', '.join(sorted(foreign()))}: no forward derivative")
+    return derivative(program, *question)
 
 
 def _foreign_operators(program: Program) -> frozenset[str]:
@@ -256,6 +254,6 @@ def _in_one_dtype(program: Program, options: Options, dtype: str) -> Target | No
         program, outputs, watch = settled(program)
         if watch.seen or {dtype_name(y) for y in outputs.values()} != {dtype}:
             return None
-        return _target(program, options=options, outputs=outputs)
+        return _target(program, outputs, options)
     except Exception:  # a kernel of one dtype refuses others in its own way
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from gradverify.frameworks.torch.state import undo_attributes, undo_value
-from gradverify.frameworks.undoing import Undo, undo_container
+from gradverify.frameworks.undoing import Undo, undo_written
 
 _DEPTH = 3  # containers and objects inside each other, as in ``self.log["weight"].append(g)``
 _MOST = 1000  # things that are put back: a hook may refer to a whole training
@@ -48,11 +48,9 @@ def _undos(value: Any, depth: int, seen: dict[int, Any]) -> Iterator[Undo]:
     if id(value) in seen or not depth or len(seen) > _MOST or inspect.isroutine(value):
         return
     seen[id(value)] = value
-    if isinstance(value, (list, dict, set)):
-        yield undo_container(value)
-    elif _is_of_the_project(value):
-        yield undo_attributes(value)
-    undo = undo_value(value)
+    undo = undo_written(value, undo_value)
+    if undo is None and _is_of_the_project(value):
+        undo = undo_attributes(value)
     if undo is not None:
         yield undo
     for part in _parts(value):
