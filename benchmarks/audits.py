@@ -19,6 +19,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import gradverify as gv
@@ -50,6 +51,8 @@ REASONS = (
 
 def run(arguments):
     kind, *places = arguments
+    if kind not in SETS:
+        sys.exit(f"no set {kind!r}: {', '.join(SETS)}")
     (KEPT / kind).mkdir(parents=True, exist_ok=True)
     for place in places:
         name, started, before = Path(place).resolve().name if Path(place).exists() else place, time.monotonic(), spent()
@@ -72,9 +75,9 @@ def spent():
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
 
 
+@cache
 def entries(place):
-    content = json.loads(place.read_text())
-    return content["reports"]
+    return json.loads(place.read_text())["reports"]
 
 
 def outcome(report):

@@ -46,7 +46,7 @@ def _is_slight(check: Check) -> bool:
     """A failure at a special point, or of a tie, by less than one in a thousand; of what is zero, by 1e-8."""
     singular = check.regime not in ("given", "implementation") or check.reason in ("tie", "kink")
     failed = check.verdict is Verdict.FAIL and math.isfinite(check.discrepancy)
-    if failed and check.entries and all(entry.expected == 0 for entry in check.entries):
+    if failed and _stands_still(check):
         # Where a softmax takes a constant away, the epsilon in its denominator leaves 1e-9 of it.
         return all(abs(entry.computed) <= _NOTHING for entry in check.entries)
     size = max(abs(check.expected), abs(check.computed))
@@ -59,8 +59,11 @@ def _is_guarded(check: Check, leaves: Collection[str]) -> bool:
     Only values of 1e4 count, unless the leaf is one of those whose clip is seen in the code.
     """
     outside = check.regime in LARGE or (check.wrt in leaves and check.regime not in ("given", "implementation"))
-    still = bool(check.entries) and all(entry.expected == 0 for entry in check.entries)
-    return check.verdict is Verdict.FAIL and outside and still
+    return check.verdict is Verdict.FAIL and outside and _stands_still(check)
+
+
+def _stands_still(check: Check) -> bool:
+    return bool(check.entries) and all(entry.expected == 0 for entry in check.entries)
 
 
 def is_epsilon(check: Check) -> bool:

@@ -77,13 +77,10 @@ def _may_be_operator(name: str) -> bool:
 def records_rule(node: ast.FunctionDef) -> bool:
     """Whether a function defines the backward of what it computes: an inner function, a lambda, a rule it assigns."""
     for inner in ast.walk(node):
-        if inner is not node and isinstance(inner, ast.FunctionDef):
+        if inner is not node and isinstance(inner, (ast.FunctionDef, ast.Lambda)):
             names = [a.arg for a in inner.args.args]
-            if _RULE.fullmatch(inner.name) or (len(names) == 1 and is_cotangent(names[0])):
-                return True
-        if isinstance(inner, ast.Lambda):
-            names = [a.arg for a in inner.args.args]
-            if len(names) == 1 and is_cotangent(names[0]):
+            named = isinstance(inner, ast.FunctionDef) and _RULE.fullmatch(inner.name)
+            if named or (len(names) == 1 and is_cotangent(names[0])):
                 return True
         if isinstance(inner, ast.Assign) and any(_is_rule(t) for t in inner.targets) and _is_made(inner.value):
             return True

@@ -108,11 +108,9 @@ def _called(
     buffer = np.zeros(np.shape(known[owner]), np.asarray(known[owner]).dtype)  # in C order, as code allocates
     free = [n for n in taken if n not in given]
     roles = dict(zip(free, roles_of_backward(free, tuple(known)), strict=True))
-    read = {name: None if _writes(backward, name) else _OUTPUT for name in taken}
-    values = {name: given[name] if name in given else _value(name, roles[name], known, owner, u, read[name])
-              for name in taken}  # fmt: skip
-    values = {n: forward(*known.values(), **given) if v is _OUTPUT else buffer if v is None else v
-              for n, v in values.items()}  # fmt: skip
+    asked = {name: given[name] if name in given else _value(name, roles[name], known, owner, u) for name in taken}
+    values = {n: buffer if v is _BUFFERED or (v is _READ and _writes(backward, n)) else v for n, v in asked.items()}
+    values = {n: forward(*known.values(), **given) if v is _READ else v for n, v in values.items()}
     optional = {n: v for n, v in given.items() if n in inspect.signature(backward).parameters and n not in values}
     result = backward(*values.values(), **optional)
     if result is None and not any(value is buffer for value in values.values()):
@@ -122,11 +120,11 @@ def _called(
     return result if is_floating(result) else result[0]
 
 
-_OUTPUT = object()
+_BUFFERED, _READ = object(), object()
 
 
-def _value(name: str, role: str, known: dict[str, Any], owner: str, u: Any, read: Any) -> Any:
-    """What a kernel is given for an argument: None for its buffer, `read` for what may be the output or that."""
+def _value(name: str, role: str, known: dict[str, Any], owner: str, u: Any) -> Any:
+    """What a kernel is given for an argument: `_BUFFERED` for its buffer, `_READ` for the output or that."""
     like = [n for n in known if _bare(n) == _bare(name)]
     if name in known or (like and role != "cotangent"):
         return known[name if name in known else like[0]]
@@ -136,7 +134,7 @@ def _value(name: str, role: str, known: dict[str, Any], owner: str, u: Any, read
         return np.shape(known[owner])
     if _SIZE.fullmatch(name):
         return len(np.atleast_1d(u))
-    return read if role == "output" or _BUFFER.fullmatch(name) else None
+    return _READ if role == "output" or _BUFFER.fullmatch(name) else _BUFFERED
 
 
 @cache

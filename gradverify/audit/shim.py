@@ -29,7 +29,6 @@ from gradverify.targets.graph import fetch, floating_of
 
 _OUTPUTS = ("output", "out", "outputs", "o", "a", "y", "z", "h", "result", "activation", "activations", "yhat", "ypred",
             "probs", "prediction", "loss", "value", "outputdata")  # fmt: skip
-_INPUTS = ("input", "x", "inputs", "inputdata", "data", "inp")
 
 
 _Answer = tuple[list[Any], list[Any]]  # the gradients of inputs and of parameters

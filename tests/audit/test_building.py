@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gradverify.audit import find
-from gradverify.audit.attempt import attempt
 from gradverify.audit.imports import folders_of
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 PRODUCT = """\
     def forward(self, x):
@@ -108,18 +108,10 @@ BUILT = {"connected": CONNECTED, "told by attribute": TOLD_BY_ATTRIBUTE, "with a
          "penalised": PENALISED}  # fmt: skip
 
 
-def entries(tmp_path, monkeypatch, code, file="layers.py"):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
-    (tmp_path / file).write_text("import numpy as np\n" + code)
-    return {c.symbol.split(":")[1]: attempt(c, 0) for c in find(tmp_path / file)}
-
-
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 @pytest.mark.parametrize("code", BUILT.values(), ids=BUILT)
 def test_what_is_built_late_is_judged(tmp_path, monkeypatch, code, factor, verdict):
-    *_, entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
+    *_, entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
     assert (entry.verdict, entry.reason) == (verdict, "")
 
 
@@ -127,7 +119,7 @@ def test_objects_for_a_parameter_are_found_in_other_files(tmp_path, monkeypatch)
     gate, dense = WITH_ACTIVATION.replace("FACTOR", "1").split("class Dense")
     (tmp_path / "README.md").write_text("a project\n")
     (tmp_path / "gates.py").write_text("import numpy as np\n" + gate)
-    entry = entries(tmp_path, monkeypatch, "class Dense" + dense)["Dense"]
+    entry = attempts(tmp_path, monkeypatch, "class Dense" + dense)["Dense"]
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
 
 
@@ -136,7 +128,7 @@ def test_modules_are_found_where_scripts_add_their_folders_to_the_path(tmp_path,
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/scales_of_mine.py").write_text("SCALE = 1\n")
     code = "from scales_of_mine import SCALE\n" + ON_DEMAND.replace("FACTOR", "SCALE")
-    entry = entries(tmp_path, monkeypatch, code, "part/layers.py")["Square"]
+    entry = attempts(tmp_path, monkeypatch, code, "part/layers.py")["Square"]
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
 
 
@@ -149,13 +141,13 @@ def test_parts_of_a_project_with_a_readme_of_their_own_belong_to_it(tmp_path):
 
 def test_a_backward_that_nothing_makes_run_is_tried_and_says_so(tmp_path, monkeypatch):
     code = ON_DEMAND.replace("FACTOR *", "self.never_set *")
-    entry = entries(tmp_path, monkeypatch, code)["Square"]
+    entry = attempts(tmp_path, monkeypatch, code)["Square"]
     assert (entry.verdict, {c.reason for c in entry.report.checks}) == (Verdict.INCONCLUSIVE, {"error"})
 
 
 def test_an_attribute_that_only_another_method_sets_is_no_such_finding(tmp_path, monkeypatch):
     code = ON_DEMAND.replace("FACTOR *", "self.scale *") + "    def prepare_it(self, scale):\n        self.scale = scale\n"
-    entry = entries(tmp_path, monkeypatch, code)["Square"]
+    entry = attempts(tmp_path, monkeypatch, code)["Square"]
     assert entry.report is None
 
 
@@ -170,12 +162,12 @@ SET_NEXT_DOOR = [
 @pytest.mark.parametrize(("text", "unfinished"), SET_NEXT_DOOR)
 def test_an_attribute_that_another_file_sets_leaves_a_backward_untried(tmp_path, monkeypatch, text, unfinished):
     (tmp_path / "network.py").write_text(text + "\n")
-    entry = entries(tmp_path, monkeypatch, ON_DEMAND.replace("FACTOR *", "self.scale *"))["Square"]
+    entry = attempts(tmp_path, monkeypatch, ON_DEMAND.replace("FACTOR *", "self.scale *"))["Square"]
     assert (entry.report is not None, not entry.remedy) == (unfinished, unfinished)
 
 
 def test_fixtures_of_tests_carry_nothing(tmp_path):
-    fixture = "import pytest\nclass TestIt:\n    @pytest.fixture\n    def big(self):\n        return 1\n"
+    fixture = "import pytest\nclass TestIt:\n    @pytest.fixture\n    def big(self, x):\n        return 1\n"
     (tmp_path / "test_it.py").write_text(fixture + fixture.split("\n", 2)[2].replace("big", "big_grad"))
     assert find(tmp_path / "test_it.py") == ()
 
@@ -195,13 +187,13 @@ class Head:
 
 
 def test_a_head_that_leaves_its_softmax_to_the_loss_is_a_convention(tmp_path, monkeypatch):
-    entry = entries(tmp_path, monkeypatch, EARLIER.replace("FACTOR", "1"))["Head"]
+    entry = attempts(tmp_path, monkeypatch, EARLIER.replace("FACTOR", "1"))["Head"]
     assert {(c.verdict, c.reason) for c in entry.report.checks} == {(Verdict.INCONCLUSIVE, "convention")}
     assert entry.convention.endswith(" of a softmax that leaves its derivative to the loss")
 
 
 def test_and_what_is_wrong_beside_that_fails(tmp_path, monkeypatch):
-    entry = entries(tmp_path, monkeypatch, EARLIER.replace("FACTOR", "1.1"))["Head"]
+    entry = attempts(tmp_path, monkeypatch, EARLIER.replace("FACTOR", "1.1"))["Head"]
     assert {c.wrt for c in entry.report.checks if c.verdict is Verdict.FAIL} == {"b"}
 
 
@@ -217,7 +209,7 @@ class Square:
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 def test_the_only_argument_of_a_backward_is_no_learning_rate(tmp_path, monkeypatch, factor, verdict):
-    assert entries(tmp_path, monkeypatch, GREEK.replace("FACTOR", factor))["Square"].verdict is verdict
+    assert attempts(tmp_path, monkeypatch, GREEK.replace("FACTOR", factor))["Square"].verdict is verdict
 
 
 OWN_DELTA = """
@@ -234,7 +226,7 @@ class Cost:
 
 
 def test_a_gradient_that_a_forward_leaves_is_no_upstream_gradient(tmp_path, monkeypatch):
-    entry = entries(tmp_path, monkeypatch, OWN_DELTA)["Cost"]
+    entry = attempts(tmp_path, monkeypatch, OWN_DELTA)["Cost"]
     assert entry.report is None or entry.verdict is not Verdict.FAIL
 
 
@@ -281,15 +273,15 @@ class Network:
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 @pytest.mark.parametrize("code", [WAITING, IN_PLACE])
 def test_a_layer_that_waits_for_an_optimizer_is_given_one(tmp_path, monkeypatch, code, factor, verdict):
-    entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", factor))["Dense"]
+    entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor))["Dense"]
     assert (entry.verdict, entry.reason) == (verdict, "")
 
 
 def test_a_network_that_keeps_its_inputs_and_truth_differentiates_a_loss_of_its_own(tmp_path, monkeypatch):
-    entry = entries(tmp_path, monkeypatch, KEPT)["Network"]
+    entry = attempts(tmp_path, monkeypatch, KEPT)["Network"]
     assert (entry.verdict, entry.convention) == (Verdict.PASS, "feedforward/backprop of the squared error")
     (tmp_path / "other").mkdir()
-    entry = entries(tmp_path / "other", monkeypatch, KEPT.replace("+= self", "+= 0.7 * self"))["Network"]
+    entry = attempts(tmp_path / "other", monkeypatch, KEPT.replace("+= self", "+= 0.7 * self"))["Network"]
     assert {(c.verdict, c.reason) for c in entry.report.checks} == {(Verdict.INCONCLUSIVE, "convention")}
 
 
@@ -313,7 +305,7 @@ class Tanh:
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 def test_layers_that_hand_each_other_objects_are_judged_on_arrays(tmp_path, monkeypatch, factor, verdict):
-    found = entries(tmp_path, monkeypatch, HANDED.replace("FACTOR", factor))
+    found = attempts(tmp_path, monkeypatch, HANDED.replace("FACTOR", factor))
     assert {name: (entry.verdict, entry.reason) for name, entry in found.items()} == {
         "Square": (verdict, ""), "Tanh": (verdict, "")}  # fmt: skip
 
@@ -323,7 +315,7 @@ def test_a_module_is_tried_where_its_package_fails_to_import(tmp_path, monkeypat
     (tmp_path / "net/__init__.py").write_text("from net.other import what_nobody_wrote\n")
     (tmp_path / "net/other.py").write_text("SCALE = 1\n")
     code = "from net.other import SCALE\n" + ON_DEMAND.replace("FACTOR", "SCALE")
-    entry = entries(tmp_path, monkeypatch, code, "net/layers.py")["Square"]
+    entry = attempts(tmp_path, monkeypatch, code, "net/layers.py")["Square"]
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
 
 
@@ -336,7 +328,7 @@ if __name__ == "__main__":
     def cube_prime(x):
         return {factor} * 3 * x ** 2
 """
-    assert entries(tmp_path, monkeypatch, code)["cube"].verdict is verdict
+    assert attempts(tmp_path, monkeypatch, code)["cube"].verdict is verdict
 
 
 CLASSES = """
@@ -355,7 +347,7 @@ class Classifier:
 
 
 def test_a_network_that_is_told_the_number_of_a_class_has_its_loss_found(tmp_path, monkeypatch):
-    entry = entries(tmp_path, monkeypatch, CLASSES)["Classifier"]
+    entry = attempts(tmp_path, monkeypatch, CLASSES)["Classifier"]
     assert (entry.verdict, "cross entropy" in entry.convention) == (Verdict.PASS, True)
 
 
@@ -380,7 +372,7 @@ class Dense:
 
 
 def test_a_parameter_that_is_frozen_is_no_finding(tmp_path, monkeypatch):
-    assert entries(tmp_path, monkeypatch, FROZEN)["Dense"].verdict is Verdict.PASS
+    assert attempts(tmp_path, monkeypatch, FROZEN)["Dense"].verdict is Verdict.PASS
 
 
 TOLD_TWICE = """
@@ -398,7 +390,7 @@ class Loss:
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 def test_a_loss_that_is_told_the_truth_and_keeps_it_is_no_network(tmp_path, monkeypatch, factor, verdict):
-    entry = entries(tmp_path, monkeypatch, TOLD_TWICE.replace("FACTOR", factor))["Loss"]
+    entry = attempts(tmp_path, monkeypatch, TOLD_TWICE.replace("FACTOR", factor))["Loss"]
     assert (entry.verdict, entry.reason) == (verdict, "")
 
 

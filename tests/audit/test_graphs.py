@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gradverify.audit import find
-from gradverify.audit.attempt import attempt
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 SWEEP = """
     def backward(self):
@@ -23,6 +23,7 @@ SWEEP = """
             node.step()
 """
 NUMBERS = """
+import math
 class Number:
     def __init__(self, data, parents=()):
         self.data, self.grad, self.parents, self.step = data, 0.0, parents, lambda: None
@@ -47,7 +48,7 @@ class Number:
         out.step = backward
         return out
 """ + SWEEP.replace("SEED", "1.0")
-ARRAYS = NUMBERS.replace("math.", "np.").replace("SEED", "np.ones_like(self.data)").replace("0.0, parents", "0, parents") + """
+ARRAYS = NUMBERS.replace("math.", "np.").replace("0.0, parents", "0, parents") + """
     @property
     def shape(self):
         return self.data.shape
@@ -153,17 +154,10 @@ WRITTEN = {"number": (NUMBERS, "Number.exp"), "array": (ARRAYS, "Number.exp"), "
            "several": (SEVERAL, "join")}  # fmt: skip
 
 
-def entries(tmp_path, monkeypatch, code):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "graph.py").write_text("import math\nimport numpy as np\n" + code)
-    return {c.symbol.split(":")[1]: attempt(c, 0) for c in find(tmp_path / "graph.py")}
-
-
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 @pytest.mark.parametrize(("code", "symbol"), WRITTEN.values(), ids=WRITTEN)
 def test_a_rule_is_judged_however_its_graph_is_written(tmp_path, monkeypatch, code, symbol, factor, verdict):
-    entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", factor).replace("ALONG", "1"))[symbol]
+    entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor).replace("ALONG", "1"))[symbol]
     assert (entry.verdict, entry.reason) == (verdict, "")
 
 
@@ -176,7 +170,7 @@ def test_every_operator_that_records_a_rule_is_found_and_those_made_of_others_ar
 
 def test_a_gradient_that_is_set_and_not_added_is_caught_where_an_input_is_used_twice(tmp_path, monkeypatch):
     code = NUMBERS.replace("self.grad += FACTOR * out.data", "self.grad = out.data")
-    entry = entries(tmp_path, monkeypatch, code)["Number.exp"]
+    entry = attempts(tmp_path, monkeypatch, code)["Number.exp"]
     assert (entry.verdict, {c.regime for c in entry.report.checks if c.verdict is Verdict.FAIL}) == (
         Verdict.FAIL, {"used_twice=True"})  # fmt: skip
 
@@ -184,12 +178,12 @@ def test_a_gradient_that_is_set_and_not_added_is_caught_where_an_input_is_used_t
 @pytest.mark.parametrize(("along", "regimes"), [("1", set()), ("2", {"axis=0"})])
 def test_the_keywords_of_an_operator_are_varied(tmp_path, monkeypatch, along, regimes):
     code = ARRAYS.replace("FACTOR", "1").replace("ALONG", along)
-    entry = entries(tmp_path, monkeypatch, code)["Number.sum"]
+    entry = attempts(tmp_path, monkeypatch, code)["Number.sum"]
     assert {c.regime for c in entry.report.checks if c.verdict is Verdict.FAIL} == regimes
 
 
 def test_an_upstream_gradient_that_a_rule_ignores_is_missed_by_it(tmp_path, monkeypatch):
-    entry = entries(tmp_path, monkeypatch, ARRAYS.replace("FACTOR * out.data * out.grad", "out.data"))["Number.exp"]
+    entry = attempts(tmp_path, monkeypatch, ARRAYS.replace("FACTOR * out.data * out.grad", "out.data"))["Number.exp"]
     assert entry.verdict is Verdict.FAIL
 
 
@@ -210,13 +204,13 @@ def squared_error(x, targets):
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
 def test_of_a_loss_nothing_comes_after_the_upstream_gradient_is_one(tmp_path, monkeypatch, factor, verdict):
-    entry = entries(tmp_path, monkeypatch, LAST.replace("FACTOR", factor))["squared_error"]
+    entry = attempts(tmp_path, monkeypatch, LAST.replace("FACTOR", factor))["squared_error"]
     assert entry.verdict is verdict
 
 
 def test_an_operator_that_raises_over_all_axes_is_judged_along_one(tmp_path, monkeypatch):
     code = ARRAYS.replace("FACTOR", "1").replace("ALONG", "1").replace("if axis is None else", "if axis is 7 else")
-    entry = entries(tmp_path, monkeypatch, code.replace("is 7", "== 7"))["Number.sum"]
+    entry = attempts(tmp_path, monkeypatch, code.replace("is 7", "== 7"))["Number.sum"]
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
 
 
@@ -248,7 +242,7 @@ def test_an_argument_that_an_operator_sends_no_gradient_to_is_a_constant(
     tmp_path, monkeypatch, children, rest, factor, verdicts
 ):
     code = CONSTANT.replace("CHILDREN", children).replace("REST", rest).replace("FACTOR", factor).replace("ALONG", "1")
-    report = entries(tmp_path, monkeypatch, code)["Number.mse"].report
+    report = attempts(tmp_path, monkeypatch, code)["Number.mse"].report
     assert {check.wrt: check.verdict for check in report.checks} == verdicts
     assert [note.split(":")[0] for note in report.notes] == ([] if "other" in verdicts else ["other"])
 
@@ -256,5 +250,5 @@ def test_an_argument_that_an_operator_sends_no_gradient_to_is_a_constant(
 def test_both_sides_of_an_operator_get_a_gradient_whatever_it_records(tmp_path, monkeypatch):
     rule = "            other.grad += self.data * out.grad\n"
     code = ARRAYS.replace(rule, "").replace("self.data * other.data, (self, other)", "self.data * other.data, (self,)")
-    entry = entries(tmp_path, monkeypatch, code.replace("FACTOR", "1").replace("ALONG", "1"))["Number.__mul__"]
+    entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", "1").replace("ALONG", "1"))["Number.__mul__"]
     assert entry.verdict is Verdict.FAIL

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from gradverify.audit import find
-from gradverify.audit.attempt import attempt
+from gradverify.audit.kernels import _called
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 BUFFERS = """
 def triple_forward(x, out, n: int):
@@ -95,10 +96,7 @@ WRITTEN = {"aliased": ALIASED, "buffers": BUFFERS, "one each": ONE_EACH, "shaped
 
 
 def only(tmp_path, monkeypatch, code):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "kernels.py").write_text("import numpy as np\n" + code)
-    (entry,) = [attempt(candidate, 0) for candidate in find(tmp_path / "kernels.py")]
+    (entry,) = attempts(tmp_path, monkeypatch, code).values()
     return entry
 
 
@@ -141,3 +139,17 @@ def pool_backward(dout, cache):
 )
 def test_a_dictionary_of_settings_has_windows_of_more_than_one(tmp_path, monkeypatch, shared, verdict):
     assert only(tmp_path, monkeypatch, POOL.replace("SHARED", shared)).verdict is verdict
+
+
+def scaled_forward(x, scale=None):
+    return x if scale is None else x * scale
+
+
+def scaled_backward(dout, scale, shape):
+    return dout if scale is None else np.zeros(shape)
+
+
+def test_a_setting_that_is_none_reaches_the_backward_as_none():
+    x, u, scale = np.ones(3), np.arange(3.0), None
+    gradient = _called(scaled_forward, scaled_backward, ("dout", "scale", "shape"), {"x": x}, "x", u, {"scale": scale})
+    assert np.array_equal(gradient, u)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gradverify.audit import find
-from gradverify.audit.attempt import attempt
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 DENSE = """
 class Returning:
@@ -51,11 +50,8 @@ def tried(tmp_path, monkeypatch, optimizer, update, factor="1.0"):
     code = DENSE.replace("OPTIMIZER", optimizer).replace("UPDATE", update).replace("K", factor)
     if "self.dW[" in update:
         code = code.replace("self.optimizer =", "self.dW = np.zeros((n_in, n_out)); self.optimizer =")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "code.py").write_text("import numpy as np\n" + code)
-    (candidate,) = find(tmp_path / "code.py")
-    return attempt(candidate, 0)
+    (entry,) = attempts(tmp_path, monkeypatch, code).values()
+    return entry
 
 
 def verdicts(entry):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradverify.audit import find
-from gradverify.audit.attempt import attempt
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 UPDATING = """
 class Adam:
@@ -79,10 +78,7 @@ class LayerNorm:
 
 
 def tried(tmp_path, monkeypatch, code, owner):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "code.py").write_text("import numpy as np\n" + code)
-    (entry,) = [attempt(candidate, 0) for candidate in find(tmp_path / "code.py") if owner in candidate.symbol]
+    (entry,) = [entry for name, entry in attempts(tmp_path, monkeypatch, code).items() if owner in name]
     return entry
 
 

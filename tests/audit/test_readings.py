@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gradverify.audit import find
-from gradverify.audit.attempt import attempt
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 IN_ATTRIBUTES = """
 class Dense:
@@ -130,10 +129,7 @@ READINGS = [
 
 
 def tried(tmp_path, monkeypatch, code):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "code.py").write_text("import numpy as np\n" + code)
-    return [attempt(candidate, 0) for candidate in find(tmp_path / "code.py")]
+    return list(attempts(tmp_path, monkeypatch, code).values())
 
 
 @pytest.mark.parametrize(("code", "verdict", "convention"), READINGS)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gradverify.audit import find
-from gradverify.audit.attempt import attempt
 from gradverify.records import Verdict
+from tests.projects import attempts
 
 HIDDEN = """
 def traced(f):
@@ -236,11 +235,7 @@ def norm_backward(dout, cache):
 
 
 def entries(tmp_path, monkeypatch, code, file="unprepared.py"):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
-    (tmp_path / file).write_text("import numpy as np\n" + code)
-    return [attempt(candidate, 0) for candidate in find(tmp_path / file)]
+    return list(attempts(tmp_path, monkeypatch, code, file).values())
 
 
 @pytest.mark.parametrize("code", ALL)
