@@ -95,3 +95,56 @@ def test_in_place_results_and_constants_are_widened_too():
     assert (y.dtype, z.dtype) == (torch.float64, torch.float64)
     with Widened(), pytest.raises(TypeError, match="reads the bits"):
         torch.ones(2, dtype=torch.float64).view(torch.int64)
+
+
+def test_what_was_there_before_is_written_to_in_its_own_dtype():
+    c, d = torch.ones(2), torch.zeros(2)
+    half = torch.full((2,), 0.5, dtype=torch.float16)
+    with Widened():
+        c.add_(1)
+        torch.mul(half, 2, out=d)
+        e = torch.zeros(2)
+        torch.mul(c.to(torch.float16).float(), 1, out=e)
+    assert torch.equal(c, torch.full((2,), 2.0))
+    assert torch.equal(e, torch.full((2,), 2.0, dtype=torch.float64))
+    assert torch.equal(d, torch.ones(2))
+    with Widened(), pytest.raises(TypeError, match="rounds float64 numbers into a coarser tensor"):
+        d.copy_(torch.ones(2))
+
+
+class Square(torch.autograd.Function):
+    """Computes in a buffer, in float32 for an input in bfloat16."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, scratch: Any, factor: float) -> Any:
+        ctx.save_for_backward(x)
+        ctx.factor = factor
+        made = torch.zeros(x.shape)
+        torch.mul(x.float(), x.float(), out=made)
+        torch.mul(made, 1.0, out=scratch)
+        return scratch.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return (ctx.factor * x.float() * dy.float()).to(dy.dtype), None, None
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(2.0, "pass"), (1.999, "fail")])
+def test_a_result_that_goes_to_a_buffer_is_not_lost(factor, verdict):
+    scratch = nn.Module()
+    scratch.register_buffer("own", torch.zeros(5, 4))
+    report = gv.check(lambda x: Square.apply(x, scratch.own, factor), X.bfloat16(), search="none", mode="reverse")
+    assert report.verdict == verdict
+
+
+def test_random_numbers_and_constants_are_the_same_widened():
+    def made() -> Any:
+        torch.manual_seed(0)
+        return torch.rand(3), torch.full((2,), 0.1, dtype=torch.float16)
+
+    plain = made()
+    with Widened():
+        wide = made()
+    assert {t.dtype for t in wide} == {torch.float64}
+    assert all(torch.equal(a.double(), b) for a, b in zip(plain, wide, strict=True))
