@@ -85,7 +85,9 @@ def _fails_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, 
         try:
             findings = judge_at_point(trial, probes=1) if all_finite(trial.base) else []
         except WrongClaim as claim:
-            return not _is_broadcast(claim, trial)
+            if not _is_broadcast(claim, trial):
+                return True
+            continue
         if any(f.decision.verdict is Verdict.FAIL and not is_blurred(f.decision, each.dtype) for f in findings):
             return True
     return False

@@ -16,7 +16,7 @@ from gradverify.arrays import Arrays, all_finite, draw_signs, to_float64
 from gradverify.noise import Gradient
 from gradverify.probes import draw_tangent, entry_sizes
 from gradverify.records import FAIL_FACTOR, NOISE_FACTOR
-from gradverify.trial import Trial
+from gradverify.trial import Trial, cotangents
 
 _REPEATS, _MANY = 3, 12
 
@@ -199,19 +199,24 @@ def _input_layouts(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.G
     point = {n: np.array(x, order="F") for n, x in trial.point.items()}  # asfortranarray gives a scalar an axis
     if all(x.flags.c_contiguous for x in point.values()):
         return
-    if not _same_forward(trial, point):  # a mask drawn in the order of memory is another mask: nothing to compare
+    if trial.target.linearize is None:
+        return
+    trial.spend(backwards=1)
+    outputs, pullback = trial.target.linearize(point, None)
+    if not _same_forward(trial, outputs):  # a mask drawn in the order of memory is another mask: nothing to compare
         return
     text = "inputs in Fortran order give another gradient than the same numbers in C order"
-    yield from _compare(trial, gradient, trial.raw_gradient(u, point=point), "input-layout", text)
+    yield from _compare(trial, gradient, pullback(cotangents(u, outputs)), "input-layout", text)
 
 
-def _same_forward(trial: Trial, point: Arrays) -> bool:
-    """Whether the target's own forward gives the same there, to the roundings of reordered sums."""
-    run, room = trial.target.linearize, float(np.sqrt(trial.target.eps))
-    if run is None:
-        return True
+def _same_forward(trial: Trial, theirs: Arrays) -> bool:
+    """Whether the target's own forward, which need not be that of the oracles, gives the same at the trial's point.
+
+    To the roundings of reordered sums.
+    """
+    assert trial.target.linearize is not None
     trial.spend()
-    ours, theirs = (run(x, None)[0] for x in (trial.point, point))
+    ours, room = trial.target.linearize(trial.point, None)[0], float(np.sqrt(trial.target.eps))
     sizes = {name: np.max(np.abs(y), initial=0.0) for name, y in ours.items()}
     return all(np.all(np.abs(theirs[name] - y) <= room * sizes[name]) for name, y in ours.items())
 

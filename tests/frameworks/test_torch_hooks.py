@@ -144,6 +144,35 @@ def test_an_optimizer_in_the_backward_moves_nothing_and_the_report_says_what_was
     assert all(torch.equal(p, v) and p.grad is g for p, (v, g) in zip(module.parameters(), before, strict=True))
 
 
+def test_a_hook_that_writes_into_the_parameters_themselves_leaves_them_as_they_were():
+    module = net()
+    before = [p.detach().clone() for p in module.parameters()]
+    for p in module.parameters():
+        p.register_post_accumulate_grad_hook(lambda _, own=p: own.data.clamp_(-0.01, 0.01))
+    assert gv.check(module, X, search="none").ok
+    assert all(torch.equal(p, b) for p, b in zip(module.parameters(), before, strict=True))
+
+
+def test_parameters_are_looked_at_once_for_all_hooks(monkeypatch):
+    from gradverify.frameworks.torch import hooks
+
+    looked = []
+    monkeypatch.setattr(hooks, "kept", lambda tensors, own=hooks.kept: looked.append(len(tensors)) or own(tensors))
+    module = net()
+    for p in module.parameters():
+        p.register_post_accumulate_grad_hook(halve_accumulated)
+    target = hooks_target(module)
+    target.linearize(target.point, None)[1]({"out": np.ones((3, 2))})
+    assert looked == [4]
+
+
+def hooks_target(module: Any) -> Any:
+    from gradverify.frameworks.torch import make_target
+    from gradverify.records import Options
+
+    return make_target(module, (X,), Options())
+
+
 def test_the_users_hooks_are_as_they_were():
     module = net()
     module[0].register_full_backward_hook(twice)

@@ -181,9 +181,22 @@ def test_a_layer_that_begins_to_be_written_into_loses_a_step_and_no_more():
     assert np.ptp(history.delta, axis=0) == pytest.approx(0, abs=1e-6)
 
 
+def test_a_gradient_that_comes_after_the_monitor_has_ended_is_still_counted():
+    network = mlp()
+    x = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
+    with gv.monitor_flow(network) as monitor:
+        for _ in range(5):
+            once(network, x)
+        loss = network(x).square().mean()
+    loss.backward()
+    history = monitor.history()
+    assert len(history.delta) == 6
+    assert history.delta[5] == pytest.approx(history.delta[4], rel=1e-5)
+
+
 def test_half_precision_overflows_nowhere():
     network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2)).half()
-    x = torch.full((20, 8), 2000, dtype=torch.float16)  # whose square is no float16
+    x = torch.full((2000, 8), 2000, dtype=torch.float16)  # a norm of so many outputs is no float16
     with gv.monitor_flow(network) as monitor:
         for _ in range(4):
             network(x).mean().backward()

@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradverify as gv
+from gradverify import checking
+from gradverify.records import Options
 from gradverify.regimes.deep import find_failure
 from gradverify.regimes.variation import Variation, vary
+from gradverify.targets import make_targets
+from gradverify.targets.gradients import WrongClaim
+from gradverify.trial import Counts, Trial
 
 RNG = np.random.default_rng(3)
 X, W = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 3))
@@ -115,3 +120,30 @@ def test_drawn_integers_and_shares_stay_what_they_are():
     assert set(drawn["labels"]) <= {0, 1, 2}
     assert drawn["labels"].shape == (7,)
     assert drawn["rows"].shape == (7, 7)
+
+
+def stretched(dy, cache):
+    """Undoes no broadcasting: dw of the shape of x where w has one row."""
+    x, w = cache
+    return dy * w, dy * x
+
+
+@pytest.mark.parametrize(("leaf", "claimed", "expected"), [
+    ((1, 3), (4, 3), True), ((4, 3), (1, 3), True), ((4, 3), (3, 4), False), ((4, 3), (3,), False), ((4, 3), None, False),
+])
+def test_a_gradient_of_a_shape_that_broadcasting_explains_is_told_apart(leaf, claimed, expected):
+    (target,) = make_targets(gv.function(np.sin, derivative=np.cos), (np.ones(leaf),), Options())
+    trial = Trial(target, Options(), dict(target.point))
+    assert checking._is_broadcast(WrongClaim("shape", "x", "", claimed), trial) is expected
+    assert not checking._is_broadcast(WrongClaim("dtype", "x", "", claimed), trial)
+
+
+def test_behind_one_claim_of_a_broadcast_shape_the_others_are_still_judged(monkeypatch):
+    product = lambda x, w: (x * w, (x, w))  # noqa: E731
+    row, options = np.ones((1, 3)), Options()
+    first, second = gv.pair(product, stretched), gv.pair(product, lambda dy, cache: (2 * dy * cache[1], dy.sum(0)[None]))
+    made = [t for pair in (first, second) for t in make_targets(pair, (X, row), options)]
+    monkeypatch.setattr(checking, "make_targets", lambda *_: made)
+    assert checking._fails_at(None, options, Counts(), ())
+    monkeypatch.setattr(checking, "make_targets", lambda *_: made[:1])
+    assert not checking._fails_at(None, options, Counts(), ())

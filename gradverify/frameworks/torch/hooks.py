@@ -46,14 +46,20 @@ class Hooks:
                 for hook in hooks:
                     given[name].register_hook(hook)
 
-    def accumulated(self, name: str, leaf: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient that stands in ``.grad`` after the hooks that wait for it."""
+    def accumulate(self, leaves: Mapping[str, Tensor], found: dict[str, Tensor | None]) -> None:
+        """Put what stands in ``.grad`` after the hooks that wait for it in the place of each gradient."""
+        with kept(self.tensors):  # around all of them: it looks at every parameter
+            for name in self.after:
+                gradient = found.get(name)
+                if gradient is not None:
+                    found[name] = self._accumulated(name, leaves[name], gradient)
+
+    def _accumulated(self, name: str, leaf: Tensor, gradient: Tensor) -> Tensor:
         stand_in = leaf.detach().clone().requires_grad_()
         stand_in.grad = gradient.detach().clone()
         try:
-            with kept(self.tensors):
-                for hook in self.after.get(name, ()):
-                    hook(stand_in)
+            for hook in self.after.get(name, ()):
+                hook(stand_in)
         except Exception as error:  # one that looks its parameter up does not find a copy
             self.aside[name] = f"it raises {type(error).__name__} on a copy of the parameter"
             return gradient

@@ -54,9 +54,7 @@ def pull_back(
             _write_back(u[name], to_host(seed), before)
         found = dict(zip(leaves, grads, strict=True))
         del grads
-        for name in program.hooks.after:
-            if found.get(name) is not None:
-                found[name] = program.hooks.accumulated(name, leaves[name], found[name])
+        program.hooks.accumulate(leaves, found)
         return {name: None if g is None else to_host64(g) for name in leaves for g in (found.pop(name),)}
 
 
