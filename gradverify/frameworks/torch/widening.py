@@ -39,7 +39,7 @@ class Widened(TorchDispatchMode):
             return tree_map(_wide, func(*args, **named))  # made as it is without: constants, random numbers
         written = _written(func, len(args)) if func._schema.is_mutable else frozenset()  # noqa: SLF001
         if written:
-            _refuse_rounding(func, written, {**dict(enumerate(args)), **named})
+            _refuse_rounding(func, written, [*enumerate(args), *named.items()])
         given = [x if i in written else tree_map(_wide, x) for i, x in enumerate(args)]
         return func(*given, **{name: x if name in written else tree_map(_wide, x) for name, x in named.items()})
 
@@ -61,9 +61,9 @@ def _written(func: Any, positional: int) -> frozenset[int | str]:
     return frozenset(i if i < positional and not a.kwarg_only else a.name for i, a in targets)
 
 
-def _refuse_rounding(func: Any, written: frozenset[int | str], given: Mapping[int | str, Any]) -> None:
-    into = [t for key in written for t in tree_leaves(given.get(key)) if isinstance(t, Tensor)]
-    others = [t for key, x in given.items() if key not in written for t in tree_leaves(x) if isinstance(t, Tensor)]
+def _refuse_rounding(func: Any, written: frozenset[int | str], given: Sequence[tuple[int | str, Any]]) -> None:
+    into = [t for key, x in given if key in written for t in tree_leaves(x) if isinstance(t, Tensor)]
+    others = [t for key, x in given if key not in written for t in tree_leaves(x) if isinstance(t, Tensor)]
     if any(t.dtype in WIDER for t in into) and any(t.dtype in WIDER.values() for t in others):
         raise TypeError(f"{func} rounds float64 numbers into a coarser tensor")
 
