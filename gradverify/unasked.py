@@ -33,6 +33,8 @@ _BREACH_ADVICE = {
     "subset": "compute each gradient that needs_input_grad asks for, whatever else it asks for",
     "vmap": "the rule for vmap must move each batched argument by its in_dims, and say where the batch is afterwards",
     "upstream-layout": "read the upstream gradient through its strides, or make it contiguous first",
+    "upstream-refused": "make it contiguous first, or reshape it where it is viewed: a sum, a transpose or a "
+                        "concatenation behind this function sends such a one, and training stops there",
 }
 
 
@@ -53,7 +55,7 @@ def _breach_check(trial: Trial, breach: Breach) -> Check:
     cause = Cause(
         breach.cause,
         breach.text,
-        f"{breach.computed:.6g} against {breach.expected:.6g}",
+        breach.error or f"{breach.computed:.6g} against {breach.expected:.6g}",
         _BREACH_ADVICE[breach.cause],
         1.0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import gradverify as gv
@@ -76,3 +77,36 @@ def test_more_rows_than_the_one_given_are_tried():
     report = gv.check(Summed.apply, X[:1], X.T.contiguous(), search="deep")
     assert report.verdict == "fail"
     assert "of shape (4, " in report.checks[-1].regime
+
+
+class Demanding(torch.autograd.Function):
+    """Takes a contiguous upstream gradient alone, with a word."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, dy):
+        if not dy.is_contiguous():
+            raise ValueError("contiguous ones alone\nplease")
+        return dy * ctx.saved_tensors[0].cos()
+
+
+def test_the_layouts_that_a_backward_refuses_are_named_with_what_it_says():
+    x = torch.linspace(0, 1, 12, dtype=torch.float64).reshape(3, 4)
+    (failed,) = [c for c in gv.check(Demanding, x).checks if c.verdict == "fail"]
+    (cause,) = failed.causes
+    assert all(word in cause.text for word in ("transposed", "strided", "a slice", "stride 0"))
+    assert cause.evidence == "ValueError: contiguous ones alone"
+    assert gv.check(Demanding, x[0, 0]).ok  # a number has no layout
+
+
+def test_a_backward_in_numpy_may_ask_for_contiguous_arrays():
+    def back(dy, x):
+        if not dy.flags.c_contiguous:
+            raise ValueError("contiguous ones alone")
+        return dy * np.cos(x)
+
+    assert gv.check(gv.pair(lambda x: (np.sin(x), x), back), np.linspace(0, 1, 12).reshape(3, 4)).ok

@@ -96,6 +96,19 @@ def mask_in_place(ctx, dy):
     return dy.mul_(x > 0)
 
 
+def views_upstream(ctx, dy):
+    return (dy.view(-1) * torch.cos(*ctx.saved_tensors).view(-1)).view(dy.shape)
+
+
+def reshapes_upstream(ctx, dy):
+    return (dy.reshape(-1) * torch.cos(*ctx.saved_tensors).view(-1)).view(dy.shape)
+
+
+def asks_for_contiguous(ctx, dy):
+    assert dy.is_contiguous()
+    return dy * torch.cos(*ctx.saved_tensors)
+
+
 def storage_order(ctx, dy):
     (x,) = ctx.saved_tensors
     flat = torch.as_strided(dy, (dy.numel(),), (1,)) if 0 not in dy.stride() else dy.reshape(-1)
@@ -287,6 +300,11 @@ CASES = [
           make("Strided", save_input(torch.sin),
                lambda ctx, g: torch.as_strided(g, g.shape, (g.shape[1], 1)) * torch.cos(*ctx.saved_tensors)), X, "x",
           "upstream-layout", QUICK),
+    Wrong("torch sine: upstream gradient viewed", make("Sine", save_input(torch.sin), views_upstream), X, "x",
+          "upstream-refused", QUICK),
+    Wrong("torch sine: upstream gradient must be contiguous", make("Sine", save_input(torch.sin), asks_for_contiguous),
+          X, "x", "upstream-refused", QUICK),
+    Right("torch sine: upstream gradient reshaped", make("Sine", save_input(torch.sin), reshapes_upstream), X),
     Right("torch lstm", nn.LSTM(4, 3).double(), X, NONE),
     Right("torch batch norm", nn.BatchNorm1d(4).double(), X),
     Right("torch max over ties", lambda x: x.max(-1).values, torch.ones(2, 3, dtype=torch.float64)),

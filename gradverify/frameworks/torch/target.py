@@ -100,6 +100,7 @@ def _target(program: Program, outputs: Tensors, options: Options, inside: str | 
         unhooked=partial(_unhooked, program) if program.hooks else None,
         counterpart=partial(_counterpart, program),
         line=partial(line, program),
+        strided=True,
         imaginary=partial(imaginary_step, program, running) if _continues(program) else None,
     )
 
