@@ -24,7 +24,7 @@ from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable, load
 from gradverify.audit.logits import of_logits, undecided
 from gradverify.audit.optimizing import ADDED
-from gradverify.audit.readings import Trial
+from gradverify.audit.readings import ADDS_OWN, Trial, adds_own
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
@@ -182,6 +182,10 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
     named_softmax = "softmax" in candidate.symbol.lower()
     if named_softmax and all(c.causes and c.causes[0].name == "passed-through" for c in failed):
         return replace(tried, report=undecided(tried.report, OF_LOGITS), suffix=tried.suffix + OF_LOGITS)
+    if all(c.causes and c.causes[0].name == "nonlinear" for c in failed) and adds_own(
+        trial, tried.reading, tried.arguments
+    ):
+        return replace(tried, report=undecided(tried.report, ADDS_OWN), suffix=tried.suffix + ADDS_OWN)
     if "label" not in roles_of(required_names(trial.forward)):
         return tried
     spec = trial.readings[tried.reading].build(tried.arguments)

@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -100,6 +100,7 @@ class Proposal:
     width: int | None = None  # of the labels, where the data's own does not fit: a network's number of outputs
     second: Shape | None = None  # of the second array, where the usual schemes do not fit
     pairs: bool = False  # whole-number settings are given as pairs: a stride of (1, 1)
+    fixed: tuple[tuple[str, Any], ...] = ()  # what code asked for by refusing: the shape of an array, or a value
 
     @property
     def rank(self) -> int:
@@ -242,8 +243,14 @@ def make_arguments(
     roles = roles_of(required_names(function))
     inputs: list[Any] = []
     kwargs: dict[str, Any] = {}
+    fixed = dict(proposal.fixed)
     for parameter, role in zip(parameters, roles, strict=True):
-        if proposal.second is not None and role not in ("setting", "label") and inputs:
+        if parameter.name in fixed and role == "setting":
+            kwargs[parameter.name] = fixed[parameter.name]
+        elif parameter.name in fixed:
+            told = replace(proposal, scheme={"data": fixed[parameter.name]}, width=None)
+            inputs.append(_array(role, told, parameter.name in positive, held, rng))
+        elif proposal.second is not None and role not in ("setting", "label") and inputs:
             inputs.append(rng.standard_normal(proposal.second))
         elif role == "setting":
             value = values_for(function, parameter, rng)[0]

@@ -20,10 +20,11 @@ from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, setting
 from gradverify.audit.hints import told_in_words
 from gradverify.audit.imports import FINDER, folders_of, install, lend_none_as_shape, lend_typing, missing_in
 from gradverify.audit.inputs import weights_for
-from gradverify.audit.mined import example_calls, unpacked_length, words_for
+from gradverify.audit.mined import example_calls, told_length, words_for
 from gradverify.audit.older import PROJECT, define_guarded, definitions_of
-from gradverify.audit.partners import objects_for
+from gradverify.audit.partners import concrete, objects_for
 from gradverify.audit.record import Source
+from gradverify.audit.refusals import by_name, changes
 from gradverify.audit.search import silence
 from gradverify.audit.settingup import SIZE_OF_INPUT, STARS, required_of, set_ups
 from gradverify.audit.signatures import reveal
@@ -230,10 +231,10 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     """
     complaints: list[str] = []
     made = 0
-    for positional, keywords in islice(_calls_to_try(cls, seed, path), _MOST):
+    for call in islice(_calls_to_try(cls, seed, path), _MOST):
         try:
             with silence():
-                instance = _called(cls, positional, keywords)
+                instance, positional, keywords = _as_it_asks(cls, *call)
         except Exception as error:
             complaints.append(f"{type(error).__name__}: {error}")
             continue
@@ -244,6 +245,23 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     if not made:
         names = ", ".join(p.name for p in required_of(cls))
         raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaints[0]}")
+
+
+def _as_it_asks(cls: type, positional: list[Any], keywords: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+    """An instance with the arguments it was made with: one of them at a time as a condition of the code asks for it."""
+    for _ in range(_CONDITIONS):
+        try:
+            return _called(cls, positional, keywords), positional, keywords
+        except Exception as error:
+            given = by_name(cls, tuple(positional), keywords)
+            found = changes(error, given)
+            if not found:
+                raise
+            positional, keywords = [], given | dict(found[:1])
+    return _called(cls, positional, keywords), positional, keywords
+
+
+_CONDITIONS = 8  # that are met one after the other
 
 
 def _called(cls: type, positional: list[Any], keywords: dict[str, Any]) -> Any:
@@ -281,7 +299,7 @@ def _settings(cls: type, positional: list[Any], keywords: dict[str, Any]) -> dic
 def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     rng = np.random.default_rng(seed)
     parameters = required_of(cls)
-    small = _small_defaults(cls)
+    small = _other_defaults(cls)
     if not parameters:
         if small:
             yield [], small
@@ -302,17 +320,21 @@ def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], 
         told = []
 
 
-def _small_defaults(cls: type) -> dict[str, Any]:
-    """Smaller values for the sizes among the defaults: 7 in place of 10000."""
+def _other_defaults(cls: type) -> dict[str, Any]:
+    """Smaller values for the sizes among the defaults, 7 in place of 10000, and classes that work for abstract ones."""
+    classes = {p.name: p.default for p in _constructor(cls) if isinstance(p.default, type) and p.default is not p.empty}
+    better = {name: concrete(default) for name, default in classes.items() if concrete(default) is not default}
     large = [p for p in _constructor(cls) if type(p.default) is int and p.default > _LARGE and "seed" not in p.name]
     sizes = {value: 6 + i for i, value in enumerate(dict.fromkeys(p.default for p in large))}
-    return {p.name: sizes[p.default] for p in large}
+    return {p.name: sizes[p.default] for p in large} | better
 
 
 def _told_sizes(cls: type) -> Iterator[dict[str, Any]]:
     """Sizes of the input that a constructor would otherwise hear from the layer before: ``input_shape=None``."""
     open_ = [p for p in _constructor(cls) if p.default is None and SIZE_OF_INPUT.fullmatch(snake(p.name))]
-    for shape in _INPUT_SHAPES if any("shape" in p.name for p in open_) else _INPUT_SHAPES[:1]:
+    lengths = {told_length(cls, p.name) for p in open_}
+    fitting = sorted(_INPUT_SHAPES, key=lambda shape: len(shape) not in lengths)
+    for shape in fitting if any("shape" in p.name for p in open_) else _INPUT_SHAPES[:1]:
         if open_:
             yield {p.name: shape if "shape" in p.name else shape[-1] for p in open_}
 
@@ -324,7 +346,7 @@ def _choices(
     cls: type, parameter: inspect.Parameter, others: list[inspect.Parameter], rng: np.random.Generator
 ) -> list[Any]:
     words = list(words_for(cls, parameter.name))[:4]
-    length = unpacked_length(cls, parameter.name)
+    length = told_length(cls, parameter.name)
     if length:
         usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
         return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]

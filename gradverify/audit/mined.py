@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 import warnings
@@ -117,9 +118,34 @@ def tree_of(code: Any) -> ast.AST:
         return ast.Module([], [])
 
 
-def unpacked_length(code: Any, name: str) -> int:
-    """How many names ``a, b, c = name`` gives its parts; 0 if the code has no such line."""
-    return len(unpacked_names(code, name))
+@cache
+def told_length(cls: type, name: str) -> int:
+    """How many entries a class wants of a tuple: ``a, b, c = name``, ``name[2]``, "a tuple of 3"; 0 if it says nothing.
+
+    What its bases say counts too; of a shape of the input also what is said of the output's.
+    """
+    own = _told_length(cls, name)
+    others = ("out_shape", "output_shape") if "in" in name and "shape" in name else ()
+    return own or max((_told_length(cls, other) for other in others), default=0)
+
+
+def _told_length(cls: type, name: str) -> int:
+    bases = cls.__mro__[:-1]
+    unpacked = next((n for base in bases if (n := len(unpacked_names(base, name)))), 0)
+    written = (m for base in bases for m in re.finditer(_TOLD.format(re.escape(name)), base.__doc__ or ""))
+    told = next((int(m[1]) for m in written), 0)
+    return unpacked or told or max((_highest_index(base, name) for base in bases), default=0)
+
+
+_TOLD = r"\b{}\b[^\n]*\n?[^\n]*\btuple of (\d)\b"
+
+
+def _highest_index(code: Any, name: str) -> int:
+    """One more than the highest index with which a tuple is read, where that is at least its second entry; else 0."""
+    read = (n.slice.value for n in ast.walk(tree_of(code)) if isinstance(n, ast.Subscript)
+            and isinstance(n.slice, ast.Constant) and ast.unparse(n.value) in (name, f"self.{name}"))  # fmt: skip
+    highest = max((i for i in read if type(i) is int), default=0)
+    return highest + 1 if highest else 0
 
 
 def unpacked_names(code: Any, name: str) -> tuple[str, ...]:

@@ -34,6 +34,19 @@ def objects_for(name: str, cls: type) -> list[Any]:
     return sorted(found, key=_rank)[:_MOST]
 
 
+def concrete(default: type) -> type:
+    """What stands for a class whose methods only raise, as a default: the smoothest class that derives from it."""
+    stubs = [n for n, f in vars(default).items() if is_stub(getattr(f, "__func__", f))]
+    derived: list[type] = default.__subclasses__() if stubs else []
+    return min((c for c in derived if all(n in vars(c) for n in stubs)), key=_rank, default=default)
+
+
+def is_stub(function: Any) -> bool:
+    """Whether a function does nothing but say that it is not implemented."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_names) and set(code.co_names) <= {"NotImplementedError", "NotImplemented"}
+
+
 def _rank(thing: Any) -> int:
     called = (thing if isinstance(thing, type) else type(thing)).__name__.lower()
     return next((i for i, word in enumerate(_SMOOTH) if word in called), len(_SMOOTH))

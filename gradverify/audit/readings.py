@@ -10,6 +10,8 @@ import numpy as np
 
 from gradverify.audit.inputs import Arguments
 from gradverify.audit.search import silence
+from gradverify.records import Options
+from gradverify.targets import make_targets
 
 Function = Callable[..., Any]
 Build = Callable[[Arguments], Any]
@@ -52,3 +54,25 @@ class Trial:
         with silence():
             result = self.run(arguments)
         return np.size(result[0] if isinstance(result, tuple) else result) == 1
+
+
+ADDS_OWN = ", to which it adds the gradient of a loss that it keeps to itself"
+
+
+def adds_own(trial: Trial, reading: int, arguments: Arguments) -> bool:
+    """Whether a forward returns its input as it is, and its backward the upstream gradient, scaled, plus a constant."""
+    with silence():
+        result = trial.run(arguments)
+        first = result[0] if isinstance(result, tuple) and result else result
+        if not (isinstance(first, np.ndarray) and np.array_equal(first, arguments.inputs[0])):
+            return False
+        options = Options(kwargs=dict(arguments.kwargs))
+        target = make_targets(trial.readings[reading].build(arguments), arguments.inputs, options)[0]
+        u = np.cos(np.arange(first.size)).reshape(first.shape)
+        none, once, twice = (_pulled(target, k * u) for k in (0, 1, 2))
+    return bool(np.any(none)) and np.allclose(twice - once, once - none, rtol=1e-9, atol=1e-12)
+
+
+def _pulled(target: Any, u: np.ndarray) -> np.ndarray:
+    y, pullback = target.linearize(target.point, None)
+    return np.array(next(iter(pullback({next(iter(y)): u}).values())))

@@ -18,6 +18,7 @@ import numpy as np
 
 from gradverify.arrays import flatten, is_floating
 from gradverify.audit.inputs import Arguments, Proposal, make_arguments, proposals
+from gradverify.audit.refusals import by_name, changes
 
 Wish = Callable[[Proposal], bool]
 
@@ -55,7 +56,7 @@ class Search:
             proposal = waiting.pop(0)
             self.tried += 1
             arguments = make_arguments(function, proposal, held, seed)
-            problem, wish, depth = _attempt(run, arguments)
+            problem, wish, depth, error = _attempt(run, arguments)
             if problem == _NARROW:  # the code computes in float32 whatever it is given
                 waiting.insert(0, replace(proposal, dtype="float32"))
             elif problem is None:
@@ -65,20 +66,38 @@ class Search:
                     self.complaint, self.depth = problem, depth
                 if wish is not None:
                     waiting.sort(key=lambda p: not wish(p))
-                waiting[:0] = [p for p in _asked_for(problem, proposal) if p not in self.asked]
-                self.asked += waiting[:1]
+                wanted = [*_asked_for(problem, proposal), *_refused(function, proposal, arguments, error)]
+                waiting[:0] = [p for p in wanted if p not in self.asked]
+                self.asked += wanted
 
 
-def _attempt(run: Callable[[Arguments], Any], arguments: Arguments) -> tuple[str | None, Wish | None, tuple[int, int]]:
-    """None for success; else what went wrong, which proposals that speaks for, and how far it got."""
+_Outcome = tuple[str | None, Wish | None, tuple[int, int], Exception | None]
+
+
+def _attempt(run: Callable[[Arguments], Any], arguments: Arguments) -> _Outcome:
+    """None for success; else what went wrong, which proposals that speaks for, how far it got, what it raised."""
     try:
         with silence():
             result = run(arguments)
     except Exception as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0][:160], read_error(error), _depth(error)
+        return f"{type(error).__name__}: {error}".splitlines()[0][:160], read_error(error), _depth(error), error
     problem, wish = judge_output(result)
     narrow = problem is None and _dtype_of(result) == "float32" and _dtype_of(list(arguments.inputs)) == "float64"
-    return (_NARROW, None, _FAR) if narrow else (problem, wish, _FAR)
+    return (_NARROW, None, _FAR, None) if narrow else (problem, wish, _FAR, None)
+
+
+def _refused(
+    function: Callable[..., Any], proposal: Proposal, arguments: Arguments, error: Exception | None
+) -> list[Proposal]:
+    """The proposal with one size more as the condition wants it that was not met; none where none was to be met."""
+    if error is None or len(proposal.fixed) >= _CONDITIONS:
+        return []
+    with silence():
+        found = changes(error, by_name(function, arguments.inputs, arguments.kwargs))
+    return [replace(proposal, fixed=(*proposal.fixed, change)) for change in found]
+
+
+_CONDITIONS = 5  # that are met one after the other
 
 
 def _asked_for(problem: str, proposal: Proposal) -> list[Proposal]:

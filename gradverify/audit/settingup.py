@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, settings_for, snake
+from gradverify.audit.mined import told_length
 from gradverify.audit.preparing import Descent
 from gradverify.audit.search import silence
 
@@ -40,13 +41,19 @@ def set_ups(instance: Any, seed: int) -> Iterator[tuple[Any, Any]]:
     if not names and not sizes:
         return
     wants = bool(sizes) or any(required_of(getattr(instance, n)) for n in names)
-    shapes = _SHAPES if wants else _SHAPES[:1]
+    shapes = _fitting(type(instance), [*sizes, "input_shape"]) if wants else _SHAPES[:1]
     for shape, literal in [(s, t) for s in shapes for t in (True, False) if t or isinstance(s, tuple)]:
         twin = copy.deepcopy(instance)
         for name in sizes:
             vars(twin)[name] = shape if "shape" in name or not isinstance(shape, tuple) else shape[-1]
         if _call_all(twin, names, shape, literal, seed) or not names:
             yield twin, shape
+
+
+def _fitting(cls: type, names: list[str]) -> list[Any]:
+    """The shapes to tell, those first that have as many entries as the code of a class wants."""
+    wanted = {told_length(cls, name) for name in names} - {0}
+    return sorted(_SHAPES, key=lambda shape: isinstance(shape, tuple) and len(shape) not in wanted if wanted else False)
 
 
 def _builders(instance: Any) -> list[str]:

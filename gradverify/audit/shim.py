@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import flatten, is_floating
+from gradverify.audit.holding import NoGradient, filled, waits_in_delta
 from gradverify.audit.losses import compared
 from gradverify.audit.mined import returned_words
 from gradverify.audit.placing import place_of_input, places_of_params
@@ -32,10 +33,6 @@ _OUTPUTS = ("output", "out", "outputs", "o", "a", "y", "z", "h", "result", "acti
 
 
 _Answer = tuple[list[Any], list[Any]]  # the gradients of inputs and of parameters
-
-
-class NoGradient(Exception):  # noqa: N818 - a finding about the object
-    """The backward ran and left nothing that could be a gradient of an input or parameter."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,8 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     y = output_of(twin, result, plan)
     if plan.cotangent == "filled" and np.any(getattr(twin, "delta", 0)):
         raise NoGradient("its forward leaves a gradient of its own, where others find the upstream gradient")
+    if plan.cotangent != "filled" and not plan.joint and waits_in_delta(twin, getattr(twin, plan.backward)):
+        raise NoGradient("the layer holds the upstream gradient itself")
     returned = _call_backward(twin, plan, np.ones_like(y) if np.ndim(y) else np.float64(1.0), arguments, result)
     after = floating_of(twin)
     of_params = places_of_params(twin, kept=kept, returned=returned, before=before, inputs=plan.inputs)
@@ -235,7 +234,7 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
         return result[1] if len(result) == 2 else tuple(result[1:])
     method = getattr(layer, plan.backward)
     if plan.cotangent == "filled":
-        return _filled(layer, method, u, arguments[0])
+        return filled(layer, method, u, arguments[0])
     if plan.cotangent == "prediction":
         u = np.array(arguments[0])
     if plan.cotangent == "inner":
@@ -250,16 +249,6 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
         values = list(arguments)
     returned = method(*values)
     return None if returned is layer else returned
-
-
-def _filled(layer: Any, method: Any, u: Any, x: Any) -> np.ndarray:
-    """What a backward adds to the array that it is given, where the layer itself holds the upstream gradient."""
-    if np.shape(getattr(layer, "delta", ())) != np.shape(u) or len(required_parameters(method)) != 1:
-        raise NoGradient("the layer holds no upstream gradient of its own")
-    layer.delta = np.array(u)
-    gradient: np.ndarray = np.zeros_like(x)
-    method(gradient)
-    return gradient
 
 
 def _inner_output(layer: Any, x: Any) -> np.ndarray:

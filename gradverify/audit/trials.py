@@ -18,6 +18,7 @@ from gradverify.audit.boxed import unboxed
 from gradverify.audit.contexts import context_trials, takes_context
 from gradverify.audit.functions import claim, of_functions
 from gradverify.audit.graphtrials import called_with_tensors, tensors_beside, through_graph
+from gradverify.audit.holding import NoGradient
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
@@ -29,7 +30,7 @@ from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence
 from gradverify.audit.shapes import Whole, stated_shapes
-from gradverify.audit.shim import NoGradient, Plan, make_plan, run_forward, shimmed
+from gradverify.audit.shim import Plan, make_plan, run_forward, shimmed
 from gradverify.targets import layer
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
