@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from traceback import format_exception
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
 from gradverify.audit.trials import DECAYING, OF_LOGITS, trials
+from gradverify.audit.unfinished import line_that_never_runs, unfinished_report
 from gradverify.audit.variations import variations
 from gradverify.checking import check
 from gradverify.records import Check, Options, Report, Verdict
@@ -48,6 +50,9 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
     try:
         tried = _judge(candidate, seed)
     except NotTriable as why:
+        unfinished = unfinished_report(candidate, "".join(format_exception(why.__cause__))) if why.__cause__ else None
+        if unfinished is not None:
+            return replace(entry, report=unfinished)
         return replace(entry, reason=why.reason, remedy=why.remedy or advice(candidate))
     except Exception as error:
         return replace(entry, reason=f"{type(error).__name__}: {error}")
@@ -75,7 +80,7 @@ def _judge(candidate: Candidate, seed: int) -> Answer:
     complaint = f"no inputs found that {candidate.forward} accepts ({search.complaint})"
     if search.backward:
         complaint = f"the forward runs and its derivative cannot be asked: {search.backward}"
-    raise NotTriable(complaint, advice(candidate))
+    raise NotTriable(complaint, advice(candidate)) from search.error
 
 
 def _concluded(candidate: Candidate, trial: Trial, tried: Answer, seed: int) -> Answer:
@@ -115,7 +120,8 @@ def _raise_if_unread(tried: Answer, candidate: Candidate) -> None:
         return
     check = next((c for c in tried.report.checks if c.verdict is not Verdict.PASS), tried.report.checks[0])
     if tried.rank == ERRORS:
-        if tried.trial is not None and never_runs(check.detail, tried.trial.code, candidate):
+        code = tried.trial.code if tried.trial is not None else None
+        if never_runs(check.detail, code, candidate) or line_that_never_runs(check.detail, candidate):
             return
         last = next((line for line in reversed(check.detail.splitlines()) if line.strip()), check.detail).strip()
         raise NotTriable(f"the forward runs and its derivative raises: {last[:160]}", advice(candidate))

@@ -78,6 +78,7 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"seed", _always(0)),
     (r"((is|if|in|for)_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
     (r"mode", _always("train")),
+    (r"pool\w*_(param|params|cfg|config|options|hparams)", lambda _: [{**CONFIG, "stride": 2}]),
     (r"\w*(param|params|cfg|config|options|hparams)", lambda _: [dict(CONFIG), (), None]),
     (r"(in(put)?|out(put)?|x|y|data)_?shape|shape(_?(in|out)(put)?)?", _always((IN,), (BATCH, IN), (CHANNELS, 6, 4))),
     (r"(n|num)?_?(dims?|features?)|normalized_?shape|d_?model|size|width|embed\w*|d|n|length", _always(IN)),

@@ -56,7 +56,8 @@ def values_for(function: Function, parameter: inspect.Parameter, rng: np.random.
     keys = keys_of(function, parameter.name)
     if keys:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return [{k: CONFIG[k] if k in CONFIG else settings_for(inspect.Parameter(k, kind), rng)[0] for k in keys}]
+        known = {**CONFIG, "stride": 2} if any("pool" in k for k in keys) else CONFIG  # windows side by side
+        return [{k: known[k] if k in known else settings_for(inspect.Parameter(k, kind), rng)[0] for k in keys}]
     return [*words, *settings_for(parameter, rng)]
 
 

@@ -229,14 +229,14 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     Each comes once as made, then once for each way to call what sets it up. Raises `NotTriable`
     with the first complaint if none can be made.
     """
-    complaints: list[str] = []
+    complaints: list[Exception] = []
     made = 0
     for call in islice(_calls_to_try(cls, seed, path), _MOST):
         try:
             with silence():
                 instance, positional, keywords = _as_it_asks(cls, *call)
         except Exception as error:
-            complaints.append(f"{type(error).__name__}: {error}")
+            complaints.append(error)
             continue
         made += 1
         yield Made(instance, _settings(cls, positional, keywords))
@@ -244,7 +244,8 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
             yield from _set_up(Made(instance, _settings(cls, positional, keywords)), seed)
     if not made:
         names = ", ".join(p.name for p in required_of(cls))
-        raise NotTriable(f"no arguments found for {cls.__name__}({names}): {complaints[0]}")
+        first = complaints[0]
+        raise NotTriable(f"no arguments found for {cls.__name__}({names}): {type(first).__name__}: {first}") from first
 
 
 def _as_it_asks(cls: type, positional: list[Any], keywords: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:

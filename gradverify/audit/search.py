@@ -34,6 +34,7 @@ class Search:
     tried: int = 0
     depth: tuple[int, int] = (-1, -1)
     asked: list[Proposal] = field(default_factory=list)  # what errors asked for by its size
+    error: Exception | None = None  # of which the complaint is
     backward: str = ""  # what a derivative said that could not be asked at all
 
     def takes(self, run: Callable[[Arguments], Any], arguments: Arguments) -> bool:
@@ -63,7 +64,7 @@ class Search:
                 yield arguments
             else:
                 if depth > self.depth:  # what got furthest says most
-                    self.complaint, self.depth = problem, depth
+                    self.complaint, self.depth, self.error = problem, depth, error
                 if wish is not None:
                     waiting.sort(key=lambda p: not wish(p))
                 wanted = [*_asked_for(problem, proposal), *_refused(function, proposal, arguments, error)]
