@@ -46,7 +46,7 @@ def check(target: Any, *inputs: Any, **options: Any) -> Report:
     chosen = make_options(options)
     counts = Counts()
     with quiet() as printed, limits.one_check():
-        targets = make_targets(target, inputs, chosen)
+        targets = _targets(target, inputs, chosen)
         checks = [c for each in targets for c in _check_target(each, chosen, counts)]
         failed = worst_verdict([c.verdict for c in checks]) is Verdict.FAIL
         found = None if failed else _elsewhere(target, inputs, chosen, counts)
@@ -63,6 +63,14 @@ def check(target: Any, *inputs: Any, **options: Any) -> Report:
     return report
 
 
+def _targets(target: Any, inputs: tuple[Any, ...], options: Options) -> tuple[Target, ...]:
+    """Everything that claims a derivative here, with the forward that is meant."""
+    made = make_targets(target, inputs, options)
+    if options.surrogate is None:
+        return made
+    return tuple(with_surrogate(each, options.surrogate) if each.point else each for each in made)
+
+
 def _elsewhere(target: Any, inputs: tuple[Any, ...], options: Options, counts: Counts) -> Elsewhere | None:
     there = partial(_rows_at, target, options, counts), partial(_fails_at, target, options, counts)
     try:
@@ -75,12 +83,12 @@ def _elsewhere(target: Any, inputs: tuple[Any, ...], options: Options, counts: C
 def _rows_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, ...]) -> list[Check]:
     """The checks at other inputs, and only at these."""
     plain = replace(options, search="none", draw=None)
-    return [c for each in make_targets(target, inputs, plain) for c in _check_target(each, plain, counts)]
+    return [c for each in _targets(target, inputs, plain) for c in _check_target(each, plain, counts)]
 
 
 def _fails_at(target: Any, options: Options, counts: Counts, inputs: tuple[Any, ...]) -> bool:
     """Whether the first derivative is wrong at other inputs; raises what the code raises there."""
-    for each in make_targets(target, inputs, replace(options, search="none", draw=None)):
+    for each in _targets(target, inputs, replace(options, search="none", draw=None)):
         trial = Trial(wide_twin(each) or each, replace(options, search="none"), dict(each.point), counts)
         try:
             findings = judge_at_point(trial, probes=1) if all_finite(trial.base) else []
@@ -128,8 +136,6 @@ def _check_target(target: Target, options: Options, counts: Counts) -> list[Chec
         raise TypeError(
             f"nothing to check: {target.name} has no floating input or parameter (integers are constants)"
         )
-    if options.surrogate is not None:
-        target = with_surrogate(target, options.surrogate)
     judged = target if options.reference is None else with_reference(target, options.reference)
     trial = Trial(judged, options, dict(target.point), counts)
     _require_finite(trial)

@@ -14,7 +14,10 @@ from gradverify.trial import Trial
 
 
 def with_surrogate(target: Target, surrogate: Any) -> Target:
-    """The target judged as if its forward were `surrogate`; the values are not compared."""
+    """The target judged as if its forward were `surrogate`; the values are not compared.
+
+    What a surrogate detaches is a constant to whoever differentiates it, and so it is here: held as at the point.
+    """
     if not callable(surrogate):
         raise TypeError(f"surrogate={surrogate!r}: must be a callable with the target's inputs")
     if target.substitute is None:
@@ -25,7 +28,14 @@ def with_surrogate(target: Target, surrogate: Any) -> Target:
         twin = cast(dtype) if cast is not None else None
         return with_surrogate(twin, surrogate) if twin is not None else None
 
-    return replace(target, forward=forward, start=None, cast=recast, line=None, imaginary=None)
+    anchored = target.holding(surrogate) if target.holding is not None else None
+
+    def findings() -> tuple[str, ...]:
+        held = "what the surrogate detaches counts as a constant, as in its own gradient"
+        return (*target.findings(), *([held] if anchored is not None else []))
+
+    return replace(target, forward=forward, start=None, cast=recast, line=None, imaginary=None, anchored=anchored,
+                   findings=findings)
 
 
 def with_reference(target: Target, reference: Any) -> Target:

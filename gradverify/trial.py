@@ -53,6 +53,8 @@ class Trial:
         # What was computed along the last direction asked, for whatever cotangent asks next.
         self._steps: tuple[Arrays, Steps | None] | None = None
         self._line: tuple[Arrays, Callable[[float], Arrays]] | None = None
+        anchored = self.target.anchored
+        self._run = self.target.forward if anchored is None else anchored(self.point)
         outputs = self.target.outputs(self.point)
         self.counts.forwards += 1
         claimed = self.target.claimed if self.options.wrt is None else None
@@ -82,7 +84,7 @@ class Trial:
     def forward(self, point: Arrays) -> Arrays:
         """The outputs under differentiation."""
         self.spend()
-        outputs = self.target.forward(point)
+        outputs = self._run(point)
         return {name: outputs[name] for name in self.outputs}
 
     def phi(self, u: Arrays, v: Arrays) -> Callable[[float], float]:

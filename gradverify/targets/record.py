@@ -55,6 +55,8 @@ class Target:
     redrawn(point, u) -> the gradients where the backward draws the random numbers that its forward drew.
     batched(points, us) -> (outputs, gradients) of each, all in one call of the framework's vmap; raises without a rule.
     substitute(function, dtype) -> the forward of another function of the same inputs and parameters.
+    holding(function) -> (point -> its forward with what it detaches held as at that point), or None if that is nothing.
+    anchored(point) -> the forward, what it detaches held as at that point; `forward`, where there is no such thing.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Target:
     by_upstream: Callable[[Arrays, Arrays], Arrays] | None = None
     cast: Callable[[str], Target | None] | None = None
     substitute: Substitute | None = None
+    holding: Callable[[Callable[..., Any]], Callable[[Arrays], Callable[[Arrays], Arrays]] | None] | None = None
+    anchored: Callable[[Arrays], Callable[[Arrays], Arrays]] | None = None
     overwritten: Callable[[Arrays], list[tuple[str, Any, Any]]] | None = None
     twice: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]] | None = None
     counterpart: Callable[[Callable[..., Any], str], Linearize] | None = None

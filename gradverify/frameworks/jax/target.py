@@ -15,10 +15,12 @@ import numpy as np
 from jax import tree_util
 
 from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.holding import Forward, Holding, Kept
 from gradverify.frameworks.jax.batching import batched, has_rules
 from gradverify.frameworks.jax.complexparts import is_complex, split
+from gradverify.frameworks.jax.held import STOP, held
 from gradverify.frameworks.jax.leaves import floating, from_host, numeric, to_host, to_host64
-from gradverify.frameworks.jax.narrowing import draws, narrows
+from gradverify.frameworks.jax.narrowing import draws, narrows, operations
 from gradverify.frameworks.jax.program import Program, make_program, make_tree
 from gradverify.frameworks.jax.substitute import make_substitute
 from gradverify.frameworks.jax.tracing import Function, Traced
@@ -106,6 +108,7 @@ def _target(code: Code, options: Options) -> Target:
         batched=partial(_batched, code),
         cast=cast,
         substitute=partial(_substituted, program),
+        holding=partial(_holding, program),
         findings=partial(_precision_notes, program, cast),
     )
 
@@ -150,6 +153,33 @@ def _substituted(program: Program, function: Any, dtype: str | None) -> Callable
     other, twins = make_substitute(program, function, dtype)
     code = _code(other)
     return lambda point: _forward(code, {name: point[twin] for name, twin in twins.items()})
+
+
+def _holding(program: Program, function: Any) -> Holding | None:
+    """The same with what `function` hands to `stop_gradient` held."""
+    other, twins = make_substitute(program, function, None)
+    run = held(partial(_outputs, other))
+
+    def forward(kept: Kept, point: Arrays) -> Arrays:
+        with other.running():
+            outputs = run(kept, other.values({name: point[twin] for name, twin in twins.items()}))
+        return {name: to_host64(y) for name, y in outputs.items()}
+
+    def at(base: Arrays) -> Forward:
+        first = Kept()
+        forward(first, base)
+        return lambda point: forward(first.again(), point)
+
+    return at if _stops(other) else None
+
+
+def _stops(program: Program) -> bool:
+    try:
+        with program.running():
+            traced = jax.make_jaxpr(partial(_outputs, program))(program.values(program.point))
+    except Exception:  # code that reads the values it computes on: what it stops is not to be seen
+        return False
+    return any(str(op.primitive) == STOP for op in operations(traced))
 
 
 def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:

@@ -114,6 +114,18 @@ def rounding(perturb: Perturb) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stopping(kept: Callable[[Any], Any]) -> Iterator[None]:
+    """What code hands to `tf.stop_gradient` goes through `kept`."""
+
+    def seen(execute: Callable[..., Any], *arguments: Any) -> Any:
+        result = execute(*arguments)
+        return kept(result) if arguments[1] == "StopGradient" else result
+
+    with op_by_op(), _executing(seen):
+        yield
+
+
 def _counts(arguments: tuple[Any, ...]) -> bool:
     """Whether whole numbers are added or multiplied: loops count in floating numbers, and that rounds nothing."""
     numbers = [tensor for tensor in _flat(arguments[3:]) if floating(tensor)]

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.holding import Forward, Holding, Kept
 from gradverify.frameworks.tensorflow.derivatives import Taped, Tensors, by_upstream, higher, outputs_of, push, tape
-from gradverify.frameworks.tensorflow.operations import Operation, observable, watching
+from gradverify.frameworks.tensorflow.operations import Operation, observable, stopping, watching
 from gradverify.frameworks.tensorflow.program import Program, make_program
 from gradverify.frameworks.tensorflow.reached import raw
 from gradverify.frameworks.tensorflow.substitute import make_substitute
@@ -66,6 +67,7 @@ def _target(program: Program, options: Options) -> Target:
         by_upstream=partial(_by_upstream, program, outputs),
         cast=cast,
         substitute=partial(_substituted, program),
+        holding=partial(_holding, program),
         findings=partial(_findings, program, cast),
     )
 
@@ -110,6 +112,25 @@ def _substituted(program: Program, function: Any, dtype: str | None) -> Callable
     other = replace(other, state=replace(other.state, seeded=program.state.seeded))
     forward = _forward(other, _evaluate(other, other.point))
     return lambda point: forward({name: point[twin] for name, twin in twins.items()})
+
+
+def _holding(program: Program, function: Any) -> Holding | None:
+    """The same with what `function` hands to `tf.stop_gradient` held."""
+    other, twins = make_substitute(program, function, None)
+    other = replace(other, state=replace(other.state, seeded=program.state.seeded))
+
+    def forward(kept: Kept, point: Arrays) -> Arrays:
+        with stopping(kept):
+            return _numbers(_evaluate(other, {name: point[twin] for name, twin in twins.items()}))
+
+    def at(base: Arrays) -> Forward:
+        first = Kept()
+        forward(first, base)
+        return lambda point: forward(first.again(), point)
+
+    kept = Kept()
+    forward(kept, program.point)
+    return at if kept.values else None
 
 
 def _linearize(program: Program, point: Arrays, perturb: Perturb | None = None) -> tuple[Arrays, Pullback]:

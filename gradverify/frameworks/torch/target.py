@@ -14,6 +14,7 @@ import torch
 from torch.autograd import forward_ad
 
 from gradverify.arrays import EPS, Arrays, dtype_name
+from gradverify.frameworks.holding import Forward, Holding
 from gradverify.frameworks.torch.batching import batched
 from gradverify.frameworks.torch.complexparts import part_names
 from gradverify.frameworks.torch.facts import facts
@@ -28,6 +29,7 @@ from gradverify.frameworks.torch.forwards import (
     running,
     settled,
 )
+from gradverify.frameworks.torch.held import holding
 from gradverify.frameworks.torch.higher import by_upstream, forward_over_reverse, reverse_over_reverse, tangent
 from gradverify.frameworks.torch.hooks import lacking, lifted
 from gradverify.frameworks.torch.imaginary import imaginary_step
@@ -93,6 +95,7 @@ def _target(program: Program, outputs: Tensors, options: Options, inside: str | 
         by_upstream=partial(by_upstream, program),
         cast=partial(_cast, program, options),
         substitute=partial(_substituted, program),
+        holding=partial(_holding, program),
         subset=subset,
         # Under vmap there are none of the user's hooks.
         batched=None if program.hooks or program.widened else partial(batched, program),
@@ -117,6 +120,24 @@ def _substituted(program: Program, function: Any, dtype: str | None) -> Callable
     other = replace(other, graph=True)
     parts = {own: part for name, twin in twins.items() for own, part in _paired(other, name, program, twin)}
     return lambda point: forward(other, {own: point[part] for own, part in parts.items()})
+
+
+def _holding(program: Program, function: Any) -> Holding | None:
+    """The same with what `function` detaches held."""
+    other, twins = make_substitute(program, function, None)
+    at = holding(other)
+    if at is None:
+        return None
+    parts = {own: part for name, twin in twins.items() for own, part in _paired(other, name, program, twin)}
+
+    def theirs(point: Arrays) -> Arrays:
+        return {own: point[part] for own, part in parts.items()}
+
+    def at_ours(base: Arrays) -> Forward:
+        run = at(theirs(base))
+        return lambda point: run(theirs(point))
+
+    return at_ours
 
 
 def _counterpart(program: Program, function: Any, dtype: str) -> Linearize:
