@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from traceback import format_exception
@@ -15,6 +16,7 @@ from gradverify.arrays import is_floating
 from gradverify.audit.advising import advice
 from gradverify.audit.answers import ERRORS, Answer
 from gradverify.audit.broken import never_runs
+from gradverify.audit.claims import data_of, symmetrized, without_labels
 from gradverify.audit.conventions import as_convention, in_conventions, is_epsilon
 from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.examples import Example, examples_for
@@ -156,16 +158,11 @@ def _may_be_the_labels(tried: Answer, found: list[Answer]) -> bool:
     """Whether a failure came with one kind of labels (classes, one-hot ...), and the next inputs may hold another."""
     if tried.is_settled or tried.arguments is None or not tried.arguments.label:
         return False
-    kinds = [_labels_of(other) for other in found if other.rank < ERRORS - 1]
+    kinds = [a.arguments.shapes for a in found if a.rank < ERRORS - 1 and a.arguments is not None]
     return len(kinds) < _LABELLINGS and len(set(kinds)) == len(kinds)
 
 
 _LABELLINGS = 6  # kinds and shapes of labels with which a loss may fail before that is the result
-
-
-def _labels_of(tried: Answer) -> tuple[Any, ...]:
-    arguments = tried.arguments
-    return (arguments.label, *map(np.shape, arguments.inputs)) if arguments is not None else ()
 
 
 def _first_labelled(found: list[Answer]) -> Answer | None:
@@ -192,6 +189,11 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
         trial, tried.reading, tried.arguments
     ):
         return replace(tried, report=undecided(tried.report, ADDS_OWN), suffix=tried.suffix + ADDS_OWN)
+    alike = symmetrized(trial.forward, tried.arguments) if trial.returns_number(tried.arguments) else None
+    if alike is not None:
+        again = _check(trial, tried.reading, alike[0], seed, Search(), search="none")
+        if again is not None and again.rank == 0:
+            return replace(tried, report=undecided(tried.report, alike[1]), suffix=tried.suffix + alike[1])
     if "label" not in roles_of(required_names(trial.forward)):
         return tried
     spec = trial.readings[tried.reading].build(tried.arguments)
@@ -261,12 +263,29 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
     accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
     most = _POINTS * (3 if trial.own_loss else 1)
     until = time.process_time() + _PATIENCE
-    for arguments in islice((a for found in accepted for a in trial.extend(found)), most):
+    mute: set[Any] = set()
+    points = (a for found in accepted for a in trial.extend(found) if a.shapes not in mute)
+    for arguments in islice(points, most):
         if time.process_time() > until:
             return
         best = _at(trial, arguments, seed, search)
+        if best is None or best.rank == ERRORS:
+            best = _at_flags(trial, arguments, seed, search) or best
         if best is not None:
             yield best
+        else:
+            mute.add(arguments.shapes)
+
+
+def _at_flags(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
+    """The answer where flags that are off by default are on: ``save_input=False`` leaves nothing for a backward."""
+    parameters = inspect.signature(trial.forward).parameters.values()
+    flags = {p.name: True for p in parameters if p.default is False and p.name not in arguments.kwargs}
+    switched = replace(arguments, kwargs={**arguments.kwargs, **flags})
+    if not flags or not search.takes(trial.run, switched):
+        return None
+    tried = _at(trial, switched, seed, search)
+    return tried if tried is not None and tried.rank < ERRORS - 1 else None
 
 
 def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
@@ -336,7 +355,7 @@ def _check(
         options["tolerate"] = _tolerated(trial)
         options["budget"] = more.get("budget") or _budget(trial, arguments)
         claimed = reading.wrt(target, arguments)
-        options["wrt"] = _without_labels(target, trial.forward, arguments, claimed)
+        options["wrt"] = without_labels(target, trial.forward, arguments, claimed)
         report = check(target, *arguments.inputs, **options)
         report = replace(report, notes=(*report.notes, *reading.notes(claimed)))
     except Exception as error:
@@ -345,16 +364,9 @@ def _check(
     names = argument_names(trial.forward, len(arguments.inputs))
     is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
     guarded = guarded_arguments(trial.forward)
-    data = _without_learnt(trial.forward, names)
+    data = data_of(trial.forward, names)
     report, convention = in_conventions(report, is_loss=is_loss, leaves=data, guarded=guarded)
     return Answer(report, reading.suffix + convention, number, arguments, trial)
-
-
-def _without_learnt(forward: Callable[..., Any], names: Sequence[str]) -> list[str]:
-    """The arguments of a forward that are data: weights that it is given are its parameters."""
-    roles = roles_of(required_names(forward))
-    data = [n for n, role in zip(names, roles, strict=False) if role not in ("weight", "bias", "recurrent", "scale")]
-    return data or list(names)
 
 
 def _budget(trial: Trial, arguments: Arguments) -> int:
@@ -368,25 +380,6 @@ def _budget(trial: Trial, arguments: Arguments) -> int:
 _SECONDS = 6.0
 
 
-_BUFFERS = ("out", "output", "O")  # arguments that a forward writes to
-
-
 def _tolerated(trial: Trial) -> float:
     """What is noted and not failed: a constant with six digits; in a loss, the epsilon inside its logarithm."""
     return 1e-4 if "label" in roles_of(required_names(trial.forward)) else 1e-5
-
-
-def _without_labels(
-    target: Any, forward: Callable[..., Any], arguments: Arguments, claimed: tuple[str, ...] | None
-) -> tuple[str, ...] | None:
-    """The claimed leaves without real-valued labels: nobody claims a derivative by those."""
-    names = argument_names(forward, len(arguments.inputs))
-    roles = zip(names, roles_of(required_names(forward)), arguments.inputs, strict=False)
-    labels = {name for name, role, value in roles if role == "label" and is_floating(value)}
-    buffers = {name for name in names[1:] if name in _BUFFERS}
-    labels |= buffers
-    if not labels or len(labels) == len(names):
-        return claimed
-    if claimed is None:
-        claimed = tuple(make_targets(target, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0].point)
-    return tuple(leaf for leaf in claimed if leaf not in labels)

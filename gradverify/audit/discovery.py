@@ -241,9 +241,13 @@ def _methods(file: _File, name: str, seen: set[str]) -> Methods:
 
 
 def _is_abstract(node: Function) -> bool:
-    if any("abstract" in ast.unparse(d) for d in node.decorator_list):
+    if _is_declared_abstract(node):
         return True
     return all(_does_nothing(statement) for statement in node.body) or _is_unwritten(node)
+
+
+def _is_declared_abstract(node: Function) -> bool:
+    return any("abstract" in ast.unparse(d) for d in node.decorator_list)
 
 
 def _is_unwritten(node: Function) -> bool:
@@ -282,7 +286,7 @@ def _leaves_to_subclasses(file: _File, name: str, node: Function, methods: Metho
         if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and ast.unparse(n.func.value) == "self"
     }  # fmt: skip
     missing = {m for m in called if m not in methods or _is_abstract(methods[m])}
-    return bool(missing & theirs)
+    return bool(missing & theirs) or any(_is_declared_abstract(methods[m]) for m in called if m in methods)
 
 
 def _is_placeholder(file: _File, name: str, node: Function) -> bool:
@@ -299,7 +303,8 @@ def _is_placeholder(file: _File, name: str, node: Function) -> bool:
 def _does_nothing(node: ast.stmt) -> bool:
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
-    return isinstance(node, (ast.Pass, ast.Raise))
+    nothing = isinstance(node, ast.Return) and (node.value is None or ast.unparse(node.value) == "None")
+    return nothing or isinstance(node, (ast.Pass, ast.Raise))
 
 
 def _framework(file: _File, name: str, depth: int = 8) -> str:

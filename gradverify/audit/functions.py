@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -107,16 +108,40 @@ def _joint_readings(forward: Function, _: Function, candidate: Candidate) -> tup
     names = required_names(forward)
     words, __, behind = candidate.backward.partition(BEFORE)
 
-    def gradient(*arguments: Any, **settings: Any) -> Any:
-        result = forward(*arguments, **settings)
+    def gradients_of(result: Any) -> tuple[Any, ...]:
         gradients = result[:-1] if behind else result[1:]  # loss, dW, db
-        parts = gradients if len(result) > 2 else (gradients[0],)
+        return tuple(gradients) if len(result) > 2 else (gradients[0],)
+
+    def gradient(owners: list[str], *arguments: Any, **settings: Any) -> Any:
+        parts = gradients_of(forward(*arguments, **settings))
         if len(parts) == 1 and isinstance(parts[0], Mapping):
             return _by_keys(parts[0], names)
-        return dict(zip(_owners(words, parts, names, arguments), parts, strict=False))
+        return dict(zip(owners, parts, strict=False))
+
+    def build(arguments: Arguments) -> Any:
+        with silence():
+            parts = gradients_of(twin_call(forward, arguments))
+            owners = _owners(words, parts, names, arguments.inputs)
+            if len(parts) == 1 and not any(names_gradient_of(words.strip(), n) for n in names):
+                owners = [_nearest(value, parts[0], arguments, names) or owners[0]]
+        return function(value, gradient=partial(gradient, owners))
 
     value = _picked(forward, itemgetter(-1 if behind else 0))
-    return (Reading(lambda _: function(value, gradient=gradient)),)
+    return (Reading(build),)
+
+
+def _nearest(value: Function, gradient: Any, arguments: Arguments, names: list[str]) -> str:
+    """The input along which a function changes most nearly as a gradient without a name says; empty for none."""
+    off: dict[str, float] = {}
+    for i, (name, x) in enumerate(zip(names, arguments.inputs, strict=False)):
+        if not is_floating(x) or np.shape(x) != np.shape(gradient) or not np.size(x):
+            continue
+        step = 1e-5 * np.random.default_rng(i).standard_normal(np.shape(x))
+        ends = [replace(arguments, inputs=(*arguments.inputs[:i], x + s, *arguments.inputs[i + 1 :]))
+                for s in (step, -step)]  # fmt: skip
+        up, down = (float(np.sum(twin_call(value, end))) for end in ends)
+        off[name] = abs((up - down) / 2 - float(np.sum(gradient * step)))
+    return min(off, key=lambda name: off[name], default="")
 
 
 def _by_keys(gradients: Mapping[str, Any], names: list[str]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"layers|architecture|topology", _always([IN, OUT, 4], [OUT, 4])),
     (r"(n|num)?_?(units|neurons|nodes|hidden_?(size|dims?|units|layers?)?)|n_?h", _always(OUT)),
     (r"(n|num)?_?(embeddings|tokens|words)|vocab\w*|voc_?size|num_?emb\w*", _always(VOCABULARY)),
-    (r"((n|num)_?)?heads?|(n|num)?_?groups?|g", _always(1, IN)),
+    (r"((n|num)_?)?heads?(_?(n|num|count))?|(n|num)?_?groups?|g", _always(1, IN)),
+    (r"(n|num|number_of)_?(layers|blocks|stages)|(layer|block|stage)s?_?(n|num|count)", _always(2, 1)),
+    (r"i|j|idx|ind|index|step|iteration|iter|epoch", _always(1, 0)),
     (r"(kernel|filter)_?(size|shape|dims?)|kernel|k|ksize|f", _always(3, (3, 3))),
     (r"pool_?(size|shape|dims?|[hw]|height|width)?|window_?(size)?|(scale_?)?factor|upsample\w*", _always(2, (2, 2))),
     (r"(filter|kernel)_?([hw]|height|width)|k[hw]|h_?f|w_?f", _always(3)),
@@ -114,6 +116,14 @@ def settings_for(parameter: inspect.Parameter, rng: np.random.Generator) -> list
     kinds = tuple(type(value) for value in typed)
     fitting = [value for value in named or [] if isinstance(value, kinds)]
     return fitting or typed
+
+
+def is_size(name: str) -> bool:
+    """Whether a parameter is by its name a whole number: ``d_model`` is no model, ``layer_num`` no layer."""
+    return _SIZE_NAME.fullmatch(snake(name)) is not None
+
+
+_SIZE_NAME = re.compile(r"(d|n|num|dim|number_of)_\w+|\w+_(d|n|num|dims?|size|count|len(gth)?)", re.IGNORECASE)
 
 
 def snake(name: str) -> str:

@@ -22,7 +22,7 @@ from gradverify.audit.guesses import BATCH, CHANNELS, FILTERS, IN, OUT, roles_of
 from gradverify.audit.hints import hinted, values_for
 from gradverify.audit.mined import tree_of, unpacked_rank
 from gradverify.audit.roles import is_label
-from gradverify.audit.shapes import Whole
+from gradverify.audit.shapes import Sized, Whole
 
 Shape = tuple[int, ...]
 Scheme = Mapping[str, Shape]
@@ -79,6 +79,7 @@ _USUAL: tuple[Scheme, ...] = (
         for data, state in (((BATCH, IN), (BATCH, OUT)), ((2, BATCH, IN), (2, OUT)))
     ],
     {"data": (BATCH, IN), "weight": (IN,), "bias": ()},
+    {"data": (CHANNELS, _H, _W, IN)},
     {"data": (CHANNELS, 7, BATCH, IN), "weight": (3, 3, IN, FILTERS), "bias": (FILTERS,)},
     {"data": (CHANNELS, IN, 7), "weight": (FILTERS, IN, 3), "bias": (FILTERS,)},
     {"data": (CHANNELS, IN, 9, _H)},
@@ -98,7 +99,7 @@ class Proposal:
     unit: bool = False
     dtype: str = "float64"
     width: int | None = None  # of the labels, where the data's own does not fit: a network's number of outputs
-    second: Shape | None = None  # of the second array, where the usual schemes do not fit
+    others: tuple[Shape, ...] = ()  # of the arrays after the first, where the usual schemes do not fit
     pairs: bool = False  # whole-number settings are given as pairs: a stride of (1, 1)
     fixed: tuple[tuple[str, Any], ...] = ()  # what code asked for by refusing: the shape of an array, or a value
 
@@ -116,13 +117,19 @@ class Arguments:
     kwargs: Mapping[str, Any]
     label: str = ""  # the kind of labels among them
 
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """The kind of labels, and the shape of each input."""
+        return (self.label, *map(np.shape, self.inputs))
+
 
 def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[Shape] = ()) -> list[Proposal]:
     """All proposals for a forward whose object holds these parameter arrays, likeliest first."""
     roles = roles_of(required_names(function))
     penalty: list[Scheme] = [{"data": (IN,)}] if _is_of_weights(function) else []
-    told = [{"data": data} for shape in stated for data in ([(2, *shape)] * (not isinstance(shape, Whole)) + [shape])]
-    schemes: list[Scheme] = [*penalty, *told, *_implied(held), *_USUAL]
+    meant, sized = ([s for s in stated if isinstance(s, Sized) is guessed] for guessed in (False, True))
+    told = [{"data": data} for shape in meant for data in ([(2, *shape)] * (not isinstance(shape, Whole)) + [shape])]
+    schemes: list[Scheme] = [*penalty, *told, *_implied(held), *_USUAL, *({"data": shape} for shape in sized)]
     labels = ("class", "onehot", "binary", "real") if "label" in roles else ("class",)
     if "label" in roles and _is_about(function, "sigmoid", "binary", "bce", "logistic"):
         schemes, labels = [{"data": (BATCH,)}, *schemes], ("binary", "onehot", "class", "real")
@@ -133,8 +140,11 @@ def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[S
         for integers, unit in kinds
         for s, label, width in product(schemes, labels, [*widths, None])
     ]
-    if sum(role not in ("label", "setting") for role in roles) == 2:  # hs and a, x and w ...
-        found += [Proposal({"data": base}, labels[-1], second=part) for base in _BASES for part in _parts(base)]
+    arrays = sum(role not in ("label", "setting") for role in roles)
+    if arrays == 2:  # hs and a, x and w ...
+        found += [Proposal({"data": base}, labels[-1], others=(part,)) for base in _BASES for part in _parts(base)]
+    if arrays == 3:  # A, b and x
+        found += [Proposal({"data": base}, labels[-1], others=tuple(rest)) for base, *rest in product(_FEW, repeat=3)]
     looks_up, rank = _is_about(function, "embed", "lookup", "onehot", "one_hot"), stated_rank(function)
     likely = "label" in roles and _is_about(function, "entropy", "bce", "nll", "log_loss", "logloss", "kl_div", "kldiv")
     return sorted(found, key=lambda p: (p.integers != looks_up, likely and not p.unit, rank not in (0, p.rank)))
@@ -146,6 +156,7 @@ def _is_of_weights(function: Function) -> bool:
     return len(names) == 1 and roles_of(["", *names])[1] == "weight"
 
 
+_FEW: tuple[Shape, ...] = ((IN,), (IN, IN), (BATCH, IN), (IN, BATCH), (BATCH,))
 _BASES: tuple[Shape, ...] = ((BATCH, IN), (2, BATCH, IN), (2, CHANNELS, _H, _W))
 
 
@@ -242,6 +253,7 @@ def make_arguments(
     parameters, positive = required(function), log_arguments(function) | guarded_arguments(function)
     roles = roles_of(required_names(function))
     inputs: list[Any] = []
+    others = list(proposal.others)
     kwargs: dict[str, Any] = {}
     fixed = dict(proposal.fixed)
     for parameter, role in zip(parameters, roles, strict=True):
@@ -250,8 +262,8 @@ def make_arguments(
         elif parameter.name in fixed:
             told = replace(proposal, scheme={"data": fixed[parameter.name]}, width=None)
             inputs.append(_array(role, told, parameter.name in positive, held, rng))
-        elif proposal.second is not None and role not in ("setting", "label") and inputs:
-            inputs.append(rng.standard_normal(proposal.second))
+        elif others and role not in ("setting", "label") and inputs:
+            inputs.append(rng.standard_normal(others.pop(0)))
         elif role == "setting":
             value = values_for(function, parameter, rng)[0]
             kwargs[parameter.name] = (value, value) if proposal.pairs and type(value) is int else value

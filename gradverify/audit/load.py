@@ -9,29 +9,21 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, settings_for, snake
-from gradverify.audit.hints import told_in_words
+from gradverify.audit.constructing import calls_to_try
 from gradverify.audit.imports import FINDER, folders_of, install, lend_none_as_shape, lend_typing, missing_in
-from gradverify.audit.inputs import weights_for
-from gradverify.audit.mined import example_calls, told_length, words_for
 from gradverify.audit.older import PROJECT, define_guarded, definitions_of
-from gradverify.audit.partners import concrete, objects_for
 from gradverify.audit.record import Source
 from gradverify.audit.refusals import by_name, changes
 from gradverify.audit.search import silence
-from gradverify.audit.settingup import SIZE_OF_INPUT, STARS, required_of, set_ups
+from gradverify.audit.settingup import STARS, required_of, set_ups
 from gradverify.audit.signatures import reveal
-from gradverify.audit.stages import layers_for
 
 _MOST = 40  # constructor calls for one class
-_LARGE = 16
 _MOST_ABSENT = 12  # packages stood in for in one module
 
 
@@ -231,7 +223,7 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
     """
     complaints: list[Exception] = []
     made = 0
-    for call in islice(_calls_to_try(cls, seed, path), _MOST):
+    for call in islice(calls_to_try(cls, seed, path), _MOST):
         try:
             with silence():
                 instance, positional, keywords = _as_it_asks(cls, *call)
@@ -297,88 +289,9 @@ def _settings(cls: type, positional: list[Any], keywords: dict[str, Any]) -> dic
     return {name: value for name, value in bound.arguments.items() if kinds[name] not in STARS}
 
 
-def _calls_to_try(cls: type, seed: int, path: str) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-    rng = np.random.default_rng(seed)
-    parameters = required_of(cls)
-    small = _other_defaults(cls)
-    if not parameters:
-        if small:
-            yield [], small
-        yield [], {}
-    yield from example_calls(cls, path) if path else ()
-    told = list(_told_sizes(cls))
-    if not parameters:
-        yield from (([], {**small, **sizes}) for sizes in told)
-        return
-    yield from (([], values) for values in weights_for(parameters, seed))
-    choices = [_choices(cls, parameter, parameters, rng) for parameter in parameters]
-    for values in _diagonally(choices):
-        keyword = [p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters]
-        positional = [v for v, k in zip(values, keyword, strict=True) if not k]
-        named = {p.name: v for p, v, k in zip(parameters, values, keyword, strict=True) if k}
-        yield positional, {**small, **named}
-        yield from ((positional, {**small, **named, **sizes}) for sizes in told)
-        told = []
-
-
-def _other_defaults(cls: type) -> dict[str, Any]:
-    """Smaller values for the sizes among the defaults, 7 in place of 10000, and classes that work for abstract ones."""
-    classes = {p.name: p.default for p in _constructor(cls) if isinstance(p.default, type) and p.default is not p.empty}
-    better = {name: concrete(default) for name, default in classes.items() if concrete(default) is not default}
-    large = [p for p in _constructor(cls) if type(p.default) is int and p.default > _LARGE and "seed" not in p.name]
-    sizes = {value: 6 + i for i, value in enumerate(dict.fromkeys(p.default for p in large))}
-    return {p.name: sizes[p.default] for p in large} | better
-
-
-def _told_sizes(cls: type) -> Iterator[dict[str, Any]]:
-    """Sizes of the input that a constructor would otherwise hear from the layer before: ``input_shape=None``."""
-    open_ = [p for p in _constructor(cls) if p.default is None and SIZE_OF_INPUT.fullmatch(snake(p.name))]
-    lengths = {told_length(cls, p.name) for p in open_}
-    fitting = sorted(_INPUT_SHAPES, key=lambda shape: len(shape) not in lengths)
-    for shape in fitting if any("shape" in p.name for p in open_) else _INPUT_SHAPES[:1]:
-        if open_:
-            yield {p.name: shape if "shape" in p.name else shape[-1] for p in open_}
-
-
-_INPUT_SHAPES = ((IN,), (2, 6, 4, CHANNELS), (CHANNELS, 6, 4), (BATCH, IN))
-
-
-def _choices(
-    cls: type, parameter: inspect.Parameter, others: list[inspect.Parameter], rng: np.random.Generator
-) -> list[Any]:
-    words = list(words_for(cls, parameter.name))[:4]
-    length = told_length(cls, parameter.name)
-    if length:
-        usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
-        return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
-    functions = functions_for(parameter.name, [p.name for p in others])
-    told = told_in_words(cls, parameter.name)
-    if told:
-        return [told, *settings_for(parameter, rng)]
-    partners = [] if words else objects_for(parameter.name, cls)
-    return [*functions, *words, *layers_for(parameter.name, cls), *partners, *settings_for(parameter, rng)]
-
-
 def _set_up(made: Made, seed: int) -> Iterator[Made]:
     """The same with everything called that sets it up, for data of several shapes."""
     yield from (replace(made, obj=twin, shape=shape) for twin, shape in set_ups(made.obj, seed))
 
 
-_TUPLES = {2: (6, 4), 3: (CHANNELS, 6, 4), 4: (2, CHANNELS, 6, 4)}
 _MOST_SET_UP = 3
-
-
-def _constructor(cls: type) -> list[inspect.Parameter]:
-    try:
-        return list(inspect.signature(cls).parameters.values())
-    except (TypeError, ValueError):
-        return []
-
-
-def _diagonally(choices: list[list[Any]]) -> list[tuple[Any, ...]]:
-    """Combinations, those nearest to everybody's first choice first."""
-    ranked = sorted(
-        product(*(list(enumerate(c))[:4] for c in choices[:6])), key=lambda row: sum(i for i, _ in row)
-    )
-    rest = tuple(c[0] for c in choices[6:])
-    return [tuple(value for _, value in row) + rest for row in ranked]

@@ -57,6 +57,8 @@ def methods_called(cls: type, name: str) -> frozenset[str]:
     """What a class calls on a parameter, or on the attribute of that name; ``__call__`` where it calls that itself."""
     nodes = [n for base in cls.__mro__[:-1] for n in ast.walk(tree_of(base)) if isinstance(n, ast.Call)]
     called = [n.func for n in nodes]
+    if _is_handed_on(cls, name):
+        called = [f for f in called if not f"{ast.unparse(f)}.".startswith(f"self.{name}.")]
     wanted = {f.attr for f in called if isinstance(f, ast.Attribute) and _is_called(f.value, name)}
     wanted |= {"__call__" for f in called if _is_called(f, name)}
     return frozenset(wanted - _OF_STRINGS)
@@ -64,6 +66,17 @@ def methods_called(cls: type, name: str) -> frozenset[str]:
 
 _OF_STRINGS = {"lower", "upper", "strip", "startswith", "items", "keys", "get", "values", "append", "copy", "reshape",
                "shape", "dot", "sum", "split", "pop", "extend", "update_weights"}  # fmt: skip
+
+
+def _is_handed_on(cls: type, name: str) -> bool:
+    """Whether the attribute of that name is an object made from the parameter: ``self.dropout = Dropout(dropout)``."""
+    assigned = [n for base in cls.__mro__[:-1] for n in ast.walk(tree_of(base)) if isinstance(n, ast.Assign)]
+    made = [n.value for n in assigned if any(ast.unparse(t) == f"self.{name}" for t in n.targets)]
+    return bool(made) and all(isinstance(v, ast.Call) and _is_class_name(ast.unparse(v.func)) for v in made)
+
+
+def _is_class_name(dotted: str) -> bool:
+    return dotted.rsplit(".", maxsplit=1)[-1][:1].isupper()
 
 
 def _is_called(node: ast.expr, name: str) -> bool:

@@ -40,7 +40,7 @@ _WEIGHTS = ("w", "b", "weight", "weights", "bias", "biases", "gamma", "beta", "k
 
 
 def _is_gradient_name(path: str) -> bool:
-    last = plain(path.rsplit(".", maxsplit=1)[-1])
+    last = plain(re.split(r"[./]", path)[-1])
     return last.startswith(("d", "grad", "delta", "v", "m", "cache", "running", "velocity")) or "grad" in last
 
 

@@ -19,6 +19,7 @@ _COTANGENT = re.compile(
 _LABEL = re.compile(
     r"t|y|ys|labels?|targ(et)?s?|y_?true|truth|expected|desired\w*|y_?real|ground_?truth|gt", re.IGNORECASE
 )
+_STORE = re.compile(r"\w*(grads|gradients|grad_?dict|gradient_?dict|grad_?store)", re.IGNORECASE)
 _COUNTER = re.compile(
     r"t|epoch|iteration|iter|step|n_?iter|layer_?(id|index|num)?|idx|index|batch_?(size|num)|m", re.IGNORECASE
 )
@@ -34,6 +35,8 @@ def required_parameters(function: Callable[..., object]) -> list[str]:
 
 def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
     """A role for each argument: ``cotangent``, ``rate``, ``optimizer``, ``cache``, ``output``, ``input:x`` ...
+
+    A ``store`` is a dictionary that it writes gradients to.
 
     At most one is the cotangent: the first that is called like one and is no input, else the first
     that is called like nothing known.
@@ -71,6 +74,8 @@ def _role(name: str, inputs: Sequence[str]) -> str:
 
 
 def _second_choice(name: str, inputs: Sequence[str]) -> str:
+    if _STORE.fullmatch(name):
+        return "store"
     if name.lower() == "y" and inputs and not any(map(is_label, inputs)):
         return "output"
     if _LABEL.fullmatch(name):

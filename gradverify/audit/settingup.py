@@ -6,16 +6,17 @@ filled in, for data of several shapes. Runs in a worker only.
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, settings_for, snake
-from gradverify.audit.mined import told_length
+from gradverify.audit.mined import told_length, tree_of
 from gradverify.audit.preparing import Descent
 from gradverify.audit.search import silence
 
@@ -59,11 +60,39 @@ def _fitting(cls: type, names: list[str]) -> list[Any]:
 def _builders(instance: Any) -> list[str]:
     """The methods that set an object up, those first that connect it to others."""
     cls = type(instance)
-    names = [n for n in dir(cls) if _SET_UP.fullmatch(n) and inspect.isfunction(inspect.getattr_static(cls, n))]
+    methods = {n: f for n in dir(cls) if inspect.isfunction(f := inspect.getattr_static(cls, n))}
+    names = [n for n in methods if _SET_UP.fullmatch(n)] or _setting_what_lacks(instance, methods)
     names = [n for n in names if not _is_stub(cls, n)]
     if getattr(instance, "input_shape", None) is not None:
         names = [n for n in names if n != "set_input_shape"]
     return sorted(names, key=lambda n: next((i for i, word in enumerate(_ORDER) if word in n), len(_ORDER)))
+
+
+def _setting_what_lacks(instance: Any, methods: Mapping[str, Any]) -> list[str]:
+    """The methods that hear sizes and set what others read and nothing has set yet, without those that they call."""
+    trees = {n: tree_of(f) for n, f in methods.items() if not n.startswith("__")}
+    read, written = ({n: _of_self(tree, how) for n, tree in trees.items()} for how in (ast.Load, ast.Store))
+    passes = {n for n in trees if _PASSES.search(n)}
+    lacking = {a for n in passes for a in read[n] if not hasattr(instance, a)}
+    lacking -= {a for n in passes if "forward" in n for a in written[n]}
+    setting = {n for n in trees if n not in passes and written[n] & lacking and _hears_sizes(methods[n])}
+    return sorted(n for n in setting if not any(n in read[other] for other in setting - {n}))
+
+
+_PASSES = re.compile(r"forward|backward|prop|call|predict|train(?!ing)|fit|grad|loss|update|step", re.IGNORECASE)
+
+
+def _of_self(tree: ast.AST, how: type[ast.expr_context]) -> set[str]:
+    """The attributes of ``self`` that a method reads or sets."""
+    attributes = (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, how))
+    return {n.attr for n in attributes if ast.unparse(n.value) == "self"}
+
+
+def _hears_sizes(method: Any) -> bool:
+    return all(_HEARD.search(p.name.lower()) for p in required_of(method)[1:])
+
+
+_HEARD = re.compile(r"shape|size|dim|batch|units|features|channels|layer|prev|n_in|input|rng|random_?state|length")
 
 
 def _open_sizes(instance: Any) -> list[str]:
@@ -120,6 +149,8 @@ def _setup_value(parameter: inspect.Parameter, shape: Any, seed: int) -> Any:
         return Descent()
     if "rng" in name or "random" in name:
         return np.random.RandomState(seed)  # the interface that older code expects
+    if "batch" in name and "shape" not in name:
+        return BATCH
     if any(word in name for word in ("shape", "input", "prev", "size", "dim", "n_in", "x")):
         return shape
     return settings_for(parameter, np.random.default_rng(seed))[0]

@@ -17,13 +17,27 @@ class Whole(tuple[int, ...]):
     __slots__ = ()
 
 
+class Sized(tuple[int, ...]):
+    """A shape of data with a size that an object was told: one of many that may be meant."""
+
+    __slots__ = ()
+
+
 def stated_shapes(obj: Any, told: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
-    """The shapes among what an object was told, likeliest first; `Whole` where it made room for data of that shape."""
+    """The shapes among what an object was told, likeliest first; `Whole` where it made room for data of that shape.
+
+    Then shapes with the sizes that it was told, which are only guessed.
+    """
     known = [*told, getattr(obj, "input_shape", None)]
     shapes = dict.fromkeys(value for value in known if _is_shape(value))
     kept = {a.shape for path, a in floating_of(obj).items() if plain(path.rsplit(".", maxsplit=1)[-1]) in _DATA}
     whole = [Whole(shape) for shape in shapes if shape in kept]
-    return (*whole, *(shape for shape in shapes if shape not in kept and len(shape) > 1))
+    sizes = dict.fromkeys(n for n in known if type(n) is int and 1 < n <= _LARGEST)
+    sized = [Sized(shape) for n in sizes for shape in ((5, n), (2, 3, n), (2, n, 6, 4), (2, 6, 4, n), (n,), (n, 5))]
+    return (*whole, *(shape for shape in shapes if shape not in kept and len(shape) > 1), *sized)
+
+
+_LARGEST = 32
 
 
 def _is_shape(value: Any) -> bool:

@@ -248,6 +248,9 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     if plan.point:
         values = list(arguments)
     returned = method(*values)
+    store = next((v for v, role in zip(values, roles, strict=False) if role == "store"), None)
+    if store:
+        return {**store, f"d{plan.inputs[0]}": returned}
     return None if returned is layer else returned
 
 
@@ -273,6 +276,8 @@ def _value(role: str, u: Any, given: Mapping[str, Any], layer: Any, result: Any,
     if role == "cache":
         rest = result[1:] if isinstance(result, tuple) else ()
         return rest[0] if len(rest) == 1 else (rest or tuple(given.values()))
+    if role == "store":
+        return {}
     if role == "label":
         return list(given.values())[-1]
     fixed: dict[str, Any] = {"cotangent": u, "rate": RATE, "optimizer": Descent(), "counter": 1}

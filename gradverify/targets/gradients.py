@@ -35,7 +35,7 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
     """Name what a backward returned.
 
     A mapping goes by (decorated) names, nested as the input is where it is nested; a tuple as long as the leaves, or
-    as the inputs, by position; a single array belongs to the first leaf. Absent leaves are absent, not zero.
+    as the inputs, by position; a single array belongs to an input. Absent leaves are absent, not zero.
     """
     nested = _by_structure(result, leaves)
     if nested is not None:
@@ -44,7 +44,7 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
         return _by_name(result, leaves)
     if isinstance(result, (tuple, list)):
         return _by_place(flat(result), leaves, point, inputs)
-    return {lone_leaf(leaves): as_gradient(result)} if result is not None else {}
+    return {_lone_leaf(leaves, inputs): as_gradient(result)} if result is not None else {}
 
 
 def named_gradients(
@@ -156,8 +156,9 @@ _PREDICTION = ("pred", "hat", "output", "logit", "score", "prob")
 _TARGET = ("y", "t", "target", "targets", "label", "labels", "d", "ytrue", "truth", "desired")
 
 
-def lone_leaf(leaves: Sequence[str]) -> str:
+def _lone_leaf(leaves: Sequence[str], inputs: Sequence[str]) -> str:
     """Whose gradient a lone array is: the prediction's before the target's, else the first input's."""
+    leaves = [leaf for leaf in leaves if re.split(r"[.\[]", leaf)[0] in inputs] or leaves  # no parameter output_proj.W
     predicted = [leaf for leaf in leaves if any(word in plain(leaf) for word in _PREDICTION)]
     others = [leaf for leaf in leaves if plain(leaf) not in _TARGET]
     return (predicted or others or list(leaves))[0]

@@ -303,3 +303,22 @@ def test_a_function_may_return_its_pullback():
     report = gv.check(scale, X, 2.0)
     assert {c.wrt for c in report.checks} == {"x", "a"}
     assert report.ok
+
+
+class Projected:
+    def __init__(self):
+        self.output_w = np.array([[1.0, 2.0], [0.5, -1.0]])
+        self.d_output_w = None
+
+    def forward(self, x):
+        self.x = x
+        return np.tanh(x) @ self.output_w
+
+    def backward(self, dy):
+        self.d_output_w = np.tanh(self.x).T @ dy
+        return dy @ self.output_w.T * (1 - np.tanh(self.x) ** 2)
+
+
+def test_what_a_backward_returns_is_its_inputs_whatever_its_parameters_are_called():
+    report = gv.check(gv.layer(Projected(), params=["output_w"], grads=["d_output_w"]), np.array([[0.3, -0.6], [1.1, 0.2]]))
+    assert [(check.wrt, check.verdict) for check in report.checks] == [("x", "pass"), ("output_w", "pass")]

@@ -1,0 +1,158 @@
+"""What a derivative needs that its names do not say: flags, sizes that fit, a set-up, a place for its gradients."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradverify.records import Verdict
+from tests.projects import attempts
+
+KEPT_IF_ASKED = """
+class Scale:
+    def __init__(self):
+        self.w, self.inp = np.array([0.5, 1.5, 2.5]), None
+    def __call__(self, x, save_inp=False):
+        if save_inp:
+            self.inp = x
+        return x * self.w
+    def backward(self, grad_inp):
+        self.grad_w = np.sum(grad_inp * self.inp, axis=0)
+        return FACTOR * grad_inp * self.w
+"""
+INTO_A_DICTIONARY = """
+class Dense:
+    def __init__(self, in_dim, out_dim, name="Dense"):
+        self.name, self._parameters = name, {f"{name}/W": np.random.randn(in_dim, out_dim)}
+    def forward(self, x):
+        return x @ self._parameters[f"{self.name}/W"], {}
+    def backward(self, x, cache, backwards_gradient, gradients):
+        gradients[f"{self.name}/W"] = FACTOR * x.T @ backwards_gradient
+        return backwards_gradient @ self._parameters[f"{self.name}/W"].T
+"""
+SET_UP_BY_ANY_NAME = """
+class Dense:
+    def __init__(self, units):
+        self.units = units
+    def hear_about(self, shape):
+        self.n_in = shape[-1]
+        self.w = np.random.randn(self.n_in, self.units)
+        return shape[0], self.units
+    def forward(self, x):
+        self.x = x.reshape(-1, self.n_in)
+        return self.x @ self.w
+    def backward(self, dy):
+        self.dw = self.x.T @ dy
+        return FACTOR * dy @ self.w.T
+"""
+IN_HEADS = """
+class Mixed:
+    def __init__(self, input_d, heads_num=8):
+        self.n, self.d = heads_num, input_d // heads_num
+        self.w = np.random.randn(input_d, input_d)
+    def forward(self, x):
+        self.x = x
+        return (x @ self.w).reshape(*x.shape[:-1], self.n, self.d) * np.arange(1.0, self.n + 1)[:, None]
+    def backward(self, dy):
+        dz = (dy * np.arange(1.0, self.n + 1)[:, None]).reshape(self.x.shape)
+        self.dw = self.x.reshape(-1, self.x.shape[-1]).T @ dz.reshape(-1, self.x.shape[-1])
+        return FACTOR * dz @ self.w.T
+"""
+IN_HALVES = """
+class Positions:
+    def __init__(self, max_len, output_d):
+        at = np.arange(max_len)[:, None] / np.power(1e4, np.arange(0, output_d, 2) / output_d)
+        pe = np.zeros((max_len, output_d))
+        pe[:, 0::2], pe[:, 1::2] = np.sin(at), np.cos(at)
+        self.pe = pe[None]
+    def forward(self, x):
+        self.n, length, width = x.shape
+        return 2 * x + self.pe[:, :length, :]
+    def backward(self, dy):
+        return FACTOR * 2 * dy
+"""
+SIZES_CALLED_LIKE_LAYERS = """
+class Dropout:
+    def __init__(self, rate):
+        self.keep = 1.0 - rate
+    def forward(self, x):
+        return x * self.keep
+    def backward(self, dy):
+        return dy * self.keep
+class Stack:
+    def __init__(self, layer_num, d_model, dropout):
+        self.w = [np.random.randn(d_model, d_model) for _ in range(layer_num)]
+        self.dropout = Dropout(dropout)
+    def forward(self, x):
+        for w in self.w:
+            x = self.dropout.forward(x) @ w
+        return x
+    def backward(self, dy):
+        for w in reversed(self.w):
+            dy = self.dropout.backward(dy @ w.T)
+        return FACTOR * dy
+"""
+CHANNELS_LAST = """
+class MeanPool:
+    def forward(self, x):
+        n, h, w, c = x.shape
+        return x.reshape(n, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+    def backward(self, dy):
+        return FACTOR * dy.repeat(2, axis=1).repeat(2, axis=2) / 4
+"""
+THREE_ARRAYS = """
+def quadratic_loss_and_grad(A, b, x):
+    loss = 0.5 * float(x @ A @ x) - float(b @ x)
+    grad = FACTOR * 0.5 * (A + A.T) @ x - b
+    return loss, grad
+"""
+AT_AN_INDEX = """
+class Sum:
+    def __init__(self, n_samples, dim):
+        self.features = np.arange(1.0, n_samples * dim + 1).reshape(n_samples, dim)
+    def individual_objective(self, x, i: int):
+        return float(np.sin(self.features[i] @ x))
+    def individual_gradient(self, x, i: int):
+        return FACTOR * np.cos(self.features[i] @ x) * self.features[i]
+"""
+OF_A_VECTOR = """
+class Valley:
+    def gradient(self, x):
+        return 4 * x ** 3
+    def hessian(self, x):
+        H = np.zeros((len(x), len(x)))
+        for i in range(len(x)):
+            H[i, i] = FACTOR * 12 * x[i] ** 2
+        return H
+"""
+WRITTEN = {"kept if asked": KEPT_IF_ASKED, "into a dictionary": INTO_A_DICTIONARY, "set up by any name": SET_UP_BY_ANY_NAME,
+           "in heads": IN_HEADS, "in halves": IN_HALVES, "sizes called like layers": SIZES_CALLED_LIKE_LAYERS,
+           "channels last": CHANNELS_LAST, "three arrays": THREE_ARRAYS, "at an index": AT_AN_INDEX,
+           "of a vector": OF_A_VECTOR}  # fmt: skip
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", WRITTEN.values(), ids=WRITTEN)
+def test_what_needs_more_than_its_names_say_is_judged(tmp_path, monkeypatch, code, factor, verdict):
+    *_, entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_two_heads_are_tried_where_the_default_does_not_fit(tmp_path, monkeypatch):
+    wrong = IN_HEADS.replace("FACTOR", "1").replace(
+        "dz = (dy * np.arange(1.0, self.n + 1)[:, None])", "dz = (dy * np.arange(1.0, self.n + 1)[::-1, None])")
+    (entry,) = attempts(tmp_path, monkeypatch, wrong).values()
+    assert entry.verdict is Verdict.FAIL
+
+
+def test_a_gradient_that_is_right_for_symmetric_matrices_only_may_be_meant_so(tmp_path, monkeypatch):
+    code = THREE_ARRAYS.replace("FACTOR * 0.5 * (A + A.T) @ x", "A @ x")
+    (entry,) = attempts(tmp_path, monkeypatch, code).values()
+    assert (entry.verdict, entry.convention.endswith(" of a symmetric A")) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_what_returns_nothing_is_no_derivative(tmp_path, monkeypatch):
+    code = OF_A_VECTOR.replace("        H = np", "        return None\n        H = np")
+    bare = "class Valley:\n    def gradient(self, x):\n        return x ** 3\n    def hessian(self, x):\n        return None\n"
+    assert attempts(tmp_path, monkeypatch, bare) == {}
+    (tmp_path / "other").mkdir()
+    assert attempts(tmp_path / "other", monkeypatch, code) != {}
