@@ -153,7 +153,7 @@ Way = Callable[[Box, Any, np.ndarray], None]
 
 def way_back(box: Box, run: Callable[[], Any], rng: np.random.Generator) -> Way | None:
     """The first way that gives an output exactly the upstream gradient that it is meant to give; None if none does."""
-    for way in (_given, _given_boxed, _weighted, _set):
+    for way in (_given, _given_boxed, _weighted, by_attribute):
         arrives = _arrives(box, way, run, rng)
         if arrives is None:  # gradients of results are not kept: those of what nothing made are
             arrives = _arrives(box, way, lambda: box.make(np.array(box.value_of(run()))), rng)
@@ -213,7 +213,7 @@ def _weighted(box: Box, out: Any, u: np.ndarray) -> None:
     _sweep(total)()
 
 
-def _set(box: Box, out: Any, u: np.ndarray) -> None:
+def by_attribute(box: Box, out: Any, u: np.ndarray) -> None:
     """``out.grad = u``, where a sweep begins with what is there."""
     setattr(out, box.gradient, u)
     _sweep(out)()
@@ -222,3 +222,27 @@ def _set(box: Box, out: Any, u: np.ndarray) -> None:
 def from_one(_: Box, out: Any, __: np.ndarray) -> None:
     """``out.backward()``: the gradient of the sum of the output."""
     _sweep(first_of(out))()
+
+
+def adds_up(box: Box) -> bool:
+    """Whether the sum of two objects gives both of them its gradient: then a sweep begins where it is told to."""
+    try:
+        with silence():
+            x = _probe_of(box)
+            a, b, u = box.make(x), box.make(x), np.full(np.shape(x), 0.75)
+            way = way_back(box, lambda: a + b, np.random.default_rng(7))
+            a, b = box.make(x), box.make(x)
+            if way is None:
+                return False
+            way(box, a + b, u)
+            return all(bool(np.all(box.gradient_of(t) == u)) for t in (a, b))
+    except Exception:
+        return False
+
+
+def _probe_of(box: Box) -> np.ndarray:
+    """A few numbers in as few axes as the objects keep."""
+    for x in (np.array(0.5), np.array([[0.5, 0.25]])):
+        if np.shape(box.value_of(box.make(x))) == x.shape:
+            return x
+    return np.array([[0.5, 0.25]])

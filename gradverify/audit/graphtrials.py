@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.boxes import Box, Way, box_of, boxes_beside, first_of, from_one, way_back
+from gradverify.audit.boxes import Box, Way, adds_up, box_of, boxes_beside, by_attribute, first_of, from_one, way_back
 from gradverify.audit.guesses import is_setting, roles_of, settings_for
 from gradverify.audit.inputs import Arguments
 from gradverify.audit.load import NotTriable, beside, find_attribute, load
@@ -238,7 +238,7 @@ def _trial(call: Call, optional: Mapping[str, Any]) -> Trial:
 
     def varied(name: str, value: Any) -> Iterator[Trial]:
         if name == "used_twice":
-            if _adds_up(call.box):
+            if adds_up(call.box):
                 yield _trial(replace(call, twice=True), {})
         elif name == "broadcast":
             yield _trial(replace(call, narrow=True), {})
@@ -299,7 +299,19 @@ def _named(call: Call) -> Function:
 
 
 def _way(call: Call, arguments: Arguments) -> Way | None:
-    return way_back(call.box, lambda: call.result(call.boxes(arguments.inputs)), np.random.default_rng(7))
+    way = way_back(call.box, lambda: call.result(call.boxes(arguments.inputs)), np.random.default_rng(7))
+    return None if way is by_attribute and not _begins_there(call, arguments) else way
+
+
+def _begins_there(call: Call, arguments: Arguments) -> bool:
+    """Whether a sweep begins with the gradient that its object holds: here, or at least behind a sum."""
+    if adds_up(call.box):
+        return True
+    with silence():
+        u = np.ones(np.shape(call.forward(*arguments.inputs)))
+        found = [call.pull(by_attribute, *arguments.inputs, k * u) for k in (1, 2)]
+    once, twice = (g if isinstance(g, tuple) else (g,) for g in found)
+    return not all(np.array_equal(a, b) for a, b in zip(once, twice, strict=True) if a is not None)
 
 
 def _whole(call: Call, arguments: Arguments) -> Any:
@@ -335,23 +347,6 @@ def _asked_for_one(call: Call) -> Any:
 
     total.__signature__ = call.signature  # type: ignore[attr-defined]
     return function(total, vjp=pull)
-
-
-def _adds_up(box: Box) -> bool:
-    """Whether the sum of two objects gives both of them its gradient: what ``used_twice`` rests on."""
-    x = np.array([[0.5, 0.25]]) if np.ndim(box.value_of(box.make(np.array(0.5)))) else np.array(0.5)
-    try:
-        with silence():
-            a, b = box.make(x), box.make(x)
-            way = way_back(box, lambda: a + b, np.random.default_rng(7))
-            a, b = box.make(x), box.make(x)
-            u = np.full(np.shape(x), 0.75)
-            if way is None:
-                return False
-            way(box, a + b, u)
-            return all(bool(np.all(box.gradient_of(t) == u)) for t in (a, b))
-    except Exception:
-        return False
 
 
 @cache

@@ -252,3 +252,32 @@ def test_both_sides_of_an_operator_get_a_gradient_whatever_it_records(tmp_path, 
     code = ARRAYS.replace(rule, "").replace("self.data * other.data, (self, other)", "self.data * other.data, (self,)")
     entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", "1").replace("ALONG", "1"))["Number.__mul__"]
     assert entry.verdict is Verdict.FAIL
+
+
+ALWAYS_ONE = """
+class Tensor:
+    def __init__(self, value, rules=()):
+        self.value, self.grad, self.rules = value, None, rules
+    def backward(self):
+        self.send(1.0)
+    def send(self, u):
+        for parent, rule in self.rules:
+            g = rule(u)
+            parent.grad = g if parent.grad is None else parent.grad + g
+            parent.send(g)
+    def __add__(self, other):
+        rule = lambda dy: dy + 0 * self.value
+        return Tensor(self.value + other.value, ((self, rule), (other, rule)))
+    def __sub__(self, other):
+        rules = (self, lambda dy: dy + 0 * self.value), (other, lambda dy: 0 * self.value - dy)
+        return Tensor(self.value - other.value, rules)
+    def total(self):
+        return Tensor(np.sum(self.value ** 2), ((self, lambda dy: FACTOR * 2 * dy * self.value),))
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_sweep_that_always_begins_with_one_is_asked_for_that(tmp_path, monkeypatch, factor, verdict):
+    entries = attempts(tmp_path, monkeypatch, ALWAYS_ONE.replace("FACTOR", factor))
+    assert (entries["Tensor.total"].verdict, entries["Tensor.total"].reason) == (verdict, "")
+    assert entries["Tensor.__sub__"].verdict is Verdict.PASS
