@@ -17,7 +17,7 @@ import numpy as np
 from gradverify.arrays import is_floating
 from gradverify.audit.boxes import Box, box_of, classes_in
 from gradverify.audit.load import beside
-from gradverify.audit.mined import tree_of
+from gradverify.audit.mined import assignments, tree_of
 
 Function = Callable[..., Any]
 
@@ -79,8 +79,9 @@ def attributes_of(method: Function) -> dict[str, set[str]]:
     held: dict[str, str] = {}  # attributes of the object that are arguments
     tree = tree_of(getattr(method, "__func__", method))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in found:
-            held |= {ast.unparse(target): node.value.id for target in node.targets}
+        for target, value in assignments(node):
+            if isinstance(value, ast.Name) and value.id in found:
+                held[ast.unparse(target)] = value.id
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (node.attr == "data" or not hasattr(np.ndarray, node.attr)):
             owner = ast.unparse(node.value)

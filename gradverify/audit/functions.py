@@ -184,6 +184,8 @@ def claim(forward: Function, derivative: Function, arguments: Arguments) -> Any:
         result = twin_call(derivative, arguments)
     if isinstance(result, (tuple, list)) and out.ndim == 0 and len(result) > 1:
         return _several(forward, derivative, arguments)
+    if isinstance(result, tuple) and [np.shape(g) for g in result] == [out.shape] * len(arguments.inputs):
+        return function(forward, vjp=partial(_partials, forward, derivative))
     if isinstance(result, (Mapping, tuple, list)) or result is None:
         raise NotTriable("the derivative returns several arrays")
     claimed = np.shape(result)
@@ -197,6 +199,15 @@ def claim(forward: Function, derivative: Function, arguments: Arguments) -> Any:
     if out.ndim < len(leaf) and claimed == leaf and leaf[: out.ndim] == out.shape:
         return function(forward, vjp=lambda *a, **k: _times_rows(derivative(*a[:-1], **k), a[-1]))
     return function(forward, derivative=derivative)
+
+
+def _partials(forward: Function, derivative: Function, *arguments: Any, **settings: Any) -> tuple[Any, ...]:
+    """``return x / 10, 2 * y``: one partial derivative for each input, entry by entry, times the upstream gradient."""
+    *inputs, u = arguments
+    parts, names = tuple(derivative(*inputs, **settings)), required_names(forward)
+    words = ",".join(returned_words(derivative)) or "," * (len(parts) - 1)
+    found = dict(zip(_owners(words, parts, names, tuple(inputs)), parts, strict=True))
+    return tuple(found[n] * u for n in names)
 
 
 def _several(forward: Function, derivative: Function, arguments: Arguments) -> Any:

@@ -100,6 +100,7 @@ class Proposal:
     dtype: str = "float64"
     width: int | None = None  # of the labels, where the data's own does not fit: a network's number of outputs
     others: tuple[Shape, ...] = ()  # of the arrays after the first, where the usual schemes do not fit
+    flat: bool = False  # labels for one row a sample, whatever axes the data has: a classifier of images
     pairs: bool = False  # whole-number settings are given as pairs: a stride of (1, 1)
     fixed: tuple[tuple[str, Any], ...] = ()  # what code asked for by refusing: the shape of an array, or a value
 
@@ -136,9 +137,10 @@ def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[S
     kinds = [(False, False), (True, False), (False, True)]
     widths = [*dict.fromkeys(a.shape[1] for a in reversed(held) if a.ndim == 2)][:2] if "label" in roles else []
     found = [
-        Proposal(s, label, integers, unit, width=width)
+        Proposal(s, label, integers, unit, width=width, flat=flat)
         for integers, unit in kinds
         for s, label, width in product(schemes, labels, [*widths, None])
+        for flat in ((True, False) if width is not None and len(s["data"]) > _FLAT else (False,))
     ]
     arrays = sum(role not in ("label", "setting") for role in roles)
     if arrays == 2:  # hs and a, x and w ...
@@ -148,6 +150,9 @@ def proposals(function: Function, held: Sequence[np.ndarray], stated: Sequence[S
     looks_up, rank = _is_about(function, "embed", "lookup", "onehot", "one_hot"), stated_rank(function)
     likely = "label" in roles and _is_about(function, "entropy", "bce", "nll", "log_loss", "logloss", "kl_div", "kldiv")
     return sorted(found, key=lambda p: (p.integers != looks_up, likely and not p.unit, rank not in (0, p.rank)))
+
+
+_FLAT = 2  # axes of what a classifier has made of its data
 
 
 def _is_of_weights(function: Function) -> bool:
@@ -300,7 +305,8 @@ def _array(
     if role == "label" and proposal.integers:  # a token for each token
         return rng.integers(0, min((a.shape[0] for a in held if a.ndim == 2), default=3), data)
     if role == "label":
-        outputs = (*data[:-1], proposal.width) if proposal.width is not None and data else data
+        samples = data[:1] if proposal.flat else data[:-1]
+        outputs: Shape = (*samples, proposal.width) if proposal.width is not None and data else data
         return _labels(proposal.label, outputs, rng)
     if role == "index" or (role == "data" and proposal.integers):
         rows = min((a.shape[0] for a in held if a.ndim == 2), default=3)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import required_names
 from gradverify.audit.readings import Reading
 from gradverify.audit.roles import required_parameters, roles_of_backward
@@ -67,14 +68,29 @@ def returning_buffer(forward: Function) -> Function:
 
 def owner_of(forward: Function, backward: Function) -> str:
     """The input whose gradient a backward is by the end of its name: ``b`` of mul_backward_b; empty for all of them."""
-    name = getattr(backward, "__name__", "").lower()
-    match = re.search(r"(?:backward|bwd|grad(?:ient)?)_(?:wrt_|g|d)?(\w+?)(?:_internal|_naive|_fast)?$", name)
+    match = _suffix(backward)
     if match is None:
         return ""
     names = required_names(forward)
     exact = [n for n in names if n.lower() == match[1] or _bare(n) == match[1]]
+    roles = dict(zip(names, roles_of([_bare(n) for n in names]), strict=True))
+    exact = exact or [n for n in names if match[1] in ("w", "b") and roles[n] == {"w": "weight", "b": "bias"}[match[1]]]
     starting = [n for n in names if _bare(n).startswith(match[1]) or match[1].startswith(_bare(n))]
     return (exact or starting or [""])[0]
+
+
+def _suffix(backward: Function) -> re.Match[str] | None:
+    name = getattr(backward, "__name__", "").lower()
+    return re.search(r"(?:backward|bwd|grad(?:ient)?)_(?:wrt_|g|d)?(\w+?)(?:_internal|_naive|_fast)?$", name)
+
+
+def _is_of_another(forward: Function, backward: Function) -> bool:
+    """Whether a backward is by a letter or two of one input, and nothing tells of which."""
+    match = _suffix(backward)
+    return match is not None and len(match[1]) <= _LETTERS and not owner_of(forward, backward)
+
+
+_LETTERS = 2
 
 
 def _bare(name: str) -> str:
@@ -87,7 +103,7 @@ def kernel_readings(forward: Function, backward: Function) -> tuple[Reading, ...
     owner = owner_of(forward, backward)
     buffered = any(_BUFFER.fullmatch(n) or _GRADIENT_BUFFER.fullmatch(n) for n in taken[1:])
     shaped = any("shape" in n.lower() for n in taken)
-    if not (owner or buffered or shaped):
+    if not (owner or buffered or shaped) or _is_of_another(forward, backward):
         return ()
     owner = owner or names[0]
     claimed = (owner,)

@@ -148,6 +148,14 @@ def _highest_index(code: Any, name: str) -> int:
     return highest + 1 if highest else 0
 
 
+def assignments(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
+    """What a node assigns, and to what; ``a, b = x, y`` is two assignments."""
+    pairs = [(target, node.value) for target in node.targets] if isinstance(node, ast.Assign) else []
+    return [pair for target, value in pairs for pair in (
+        zip(target.elts, value.elts, strict=False)
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [(target, value)])]  # fmt: skip
+
+
 def unpacked_names(code: Any, name: str) -> tuple[str, ...]:
     """The names that ``a, b, c = name`` gives the parts; none if the code has no such line."""
     return next((names for value, names in _unpackings(code) if value in (name, f"self.{name}")), ())

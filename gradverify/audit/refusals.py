@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.mined import tree_of
+from gradverify.audit.mined import assignments, tree_of
 
 _SIZES = (12, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)  # of two that are as near the larger
 _MOST = 4  # changes that one condition asks for
@@ -96,18 +96,11 @@ def _terms(test: ast.expr, frame: FrameType) -> Iterator[Term]:
 
 def _assigned(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """What names stand for: ``n, c = x.shape`` for ``x.shape[0]`` and ``x.shape[1]``, ``k = p["k"]`` for that."""
-    assigned = [(target, n.value) for n in ast.walk(tree) if isinstance(n, ast.Assign) for target in n.targets]
-    for name, value in [pair for found in assigned for pair in _matched(*found)]:
+    for name, value in [pair for node in ast.walk(tree) for pair in assignments(node)]:
         if isinstance(name, ast.Tuple):
             yield from ((ast.unparse(n), _entry(value, i)) for i, n in enumerate(name.elts))
         elif isinstance(value, (ast.Subscript, ast.Call, ast.Name, ast.Attribute)):
             yield ast.unparse(name), value
-
-
-def _matched(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
-    """``a, b = x, y`` as two assignments; any other as it is."""
-    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-    return list(zip(target.elts, value.elts, strict=False)) if both else [(target, value)]  # type: ignore[attr-defined]
 
 
 def _entry(value: ast.expr, index: int) -> ast.expr:

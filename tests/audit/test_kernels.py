@@ -23,6 +23,18 @@ def times_forward(a_data, b_data):
 def times_backward_b(out_grad, out_buffer, target_shape: tuple, a_data):
     out_buffer += FACTOR * (out_grad * a_data).reshape(target_shape)
 """
+OF_WEIGHT = """
+def mix_forward(x_data, kernel_data):
+    return x_data @ kernel_data
+def mix_backward_w(out_grad, out_buffer, x_data):
+    out_buffer += FACTOR * x_data.T @ out_grad
+"""
+PARTIALS = """
+def f(x, y):
+    return x ** 2 / 20 + y ** 2
+def df(x, y):
+    return FACTOR * x / 10, 2 * y
+"""
 SHAPED = """
 def mean_forward(x):
     return np.mean(x)
@@ -91,8 +103,8 @@ def root_backward(out_grad, out_buffer, x_data):
     flat = out_buffer.ravel()
     np.add.at(flat, np.arange(flat.size), FACTOR * out_grad.ravel() / (2 * np.sqrt(x_data.ravel())))
 """
-WRITTEN = {"aliased": ALIASED, "buffers": BUFFERS, "one each": ONE_EACH, "shaped": SHAPED, "of output": OF_OUTPUT, "cost": COST,
-           "weights first": WEIGHTS_FIRST, "value last": VALUE_LAST, "options": OPTIONS, "power": POWER}  # fmt: skip
+WRITTEN = {"aliased": ALIASED, "buffers": BUFFERS, "one each": ONE_EACH, "of weight": OF_WEIGHT, "shaped": SHAPED, "of output": OF_OUTPUT,
+           "cost": COST, "partials": PARTIALS, "weights first": WEIGHTS_FIRST, "value last": VALUE_LAST, "options": OPTIONS, "power": POWER}  # fmt: skip
 
 
 def only(tmp_path, monkeypatch, code):

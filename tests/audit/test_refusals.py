@@ -102,8 +102,23 @@ class Dense:
             delta[:] += FACTOR * self.delta @ self.weights.T
         return self
 """
+CLASSIFIER = """
+class Classifier:
+    def __init__(self, input_dim=(2, 6, 4), classes=5):
+        self.params = {"W": 0.1 * np.cos(np.arange(48 * classes)).reshape(48, classes)}
+    def scores(self, x):
+        return x.reshape(len(x), -1) @ self.params["W"]
+    def loss(self, x, t):
+        z = self.scores(x)
+        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - z[np.arange(len(t)), t])
+    def gradient(self, x, t):
+        z = self.scores(x)
+        p = np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)
+        p[np.arange(len(t)), t] -= 1
+        return {"W": FACTOR * x.reshape(len(x), -1).T @ p / len(x)}
+"""
 REFUSING = {"linked": LINKED, "channels": CHANNELS, "single": SINGLE, "abstract": ABSTRACT, "told": TOLD,
-            "in delta": IN_DELTA}  # fmt: skip
+            "in delta": IN_DELTA, "classifier": CLASSIFIER}  # fmt: skip
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
