@@ -29,7 +29,7 @@ def filled(layer: Any, method: Any, u: Any, x: Any) -> np.ndarray:
     layer.delta = np.array(u)
     gradient: np.ndarray = np.zeros_like(x)
     buffer = inspect.signature(method).parameters.get("delta")
-    if buffer is not None and buffer.default is None:
+    if buffer is not None and buffer.default is None and required_parameters(method) != ["delta"]:
         method(x, delta=gradient)
     else:
         method(gradient)

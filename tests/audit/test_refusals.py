@@ -102,6 +102,17 @@ class Dense:
             delta[:] += FACTOR * self.delta @ self.weights.T
         return self
 """
+DELTA_ALONE = """
+class Square:
+    def forward(self, inpt):
+        self.x, self.output, self.delta = inpt, inpt * inpt, np.zeros(inpt.shape)
+        return self
+    def backward(self, delta=None):
+        self.delta *= 2 * self.x
+        if delta is not None:
+            delta[:] += FACTOR * self.delta
+        return self
+"""
 CLASSIFIER = """
 class Classifier:
     def __init__(self, input_dim=(2, 6, 4), classes=5):
@@ -118,7 +129,7 @@ class Classifier:
         return {"W": FACTOR * x.reshape(len(x), -1).T @ p / len(x)}
 """
 REFUSING = {"linked": LINKED, "channels": CHANNELS, "single": SINGLE, "abstract": ABSTRACT, "told": TOLD,
-            "in delta": IN_DELTA, "classifier": CLASSIFIER}  # fmt: skip
+            "in delta": IN_DELTA, "delta alone": DELTA_ALONE, "classifier": CLASSIFIER}  # fmt: skip
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
