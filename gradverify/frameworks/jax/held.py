@@ -9,7 +9,7 @@ import jax
 from jax import tree_util
 
 from gradverify.frameworks.holding import Kept
-from gradverify.frameworks.jax.narrowing import operations
+from gradverify.frameworks.jax.narrowing import operations, parts
 from gradverify.frameworks.jax.tracing import bind
 
 STOP = "stop_gradient"
@@ -68,9 +68,7 @@ def _applied(operation: Any, arguments: Sequence[Any], kept: Kept) -> list[Any]:
 
 def stops(operation: Any) -> bool:
     """Whether anything in an operation stops a gradient."""
-    parts = [part for p in operation.params.values() for part in (p if isinstance(p, (tuple, list)) else (p,))]
-    inner = (part for part in parts if hasattr(part, "eqns") or hasattr(part, "jaxpr"))
-    return any(str(op.primitive) == STOP for part in inner for op in operations(part))
+    return any(str(op.primitive) == STOP for part in parts(operation) for op in operations(part))
 
 
 def _called(inner: Any, arguments: Sequence[Any], kept: Kept) -> list[Any]:

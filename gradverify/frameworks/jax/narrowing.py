@@ -37,10 +37,37 @@ def operations(traced: Any) -> Iterator[Any]:
     """All operations of a jaxpr, those of loops, branches and calls in it included."""
     for operation in getattr(traced, "jaxpr", traced).eqns:
         yield operation
-        parameters = operation.params.values()
-        parts = [part for p in parameters for part in (p if isinstance(p, (tuple, list)) else (p,))]
-        for part in (part for part in parts if hasattr(part, "eqns") or hasattr(part, "jaxpr")):
+        for part in parts(operation):
             yield from operations(part)
+
+
+def parts(operation: Any) -> Iterator[Any]:
+    """The jaxprs that an operation holds."""
+    values = [part for p in operation.params.values() for part in (p if isinstance(p, (tuple, list)) else (p,))]
+    yield from (part for part in values if hasattr(part, "eqns") or hasattr(part, "jaxpr"))
+
+
+def coarsest(traced: Any) -> str | None:
+    """The coarsest dtype that anything made from the inputs is narrowed to, or None where nothing is."""
+    found: list[str] = []
+    _narrowed(traced, True, found)
+    return max(found, key=EPS.__getitem__, default=None)
+
+
+def _narrowed(traced: Any, moving: bool, found: list[str]) -> bool:
+    """Whether an output depends on the inputs, if they are `moving`; in `found` the dtypes narrowed to on the way."""
+    jaxpr = getattr(traced, "jaxpr", traced)
+    known = set(jaxpr.invars) if moving else set()
+    for operation in jaxpr.eqns:
+        live = [v for v in operation.invars if not hasattr(v, "val") and v in known]
+        inner = [_narrowed(part, bool(live), found) for part in parts(operation)]
+        if not live or (inner and not any(inner)):
+            continue
+        known.update(operation.outvars)
+        before, after = _spacings(live), [REAL.get(n, n) for n in _dtypes(operation.outvars)]
+        if before and not inner:
+            found += [name for name in after if name in EPS and EPS[name] > min(before)]
+    return any(not hasattr(v, "val") and v in known for v in jaxpr.outvars)
 
 
 def _spacings(variables: Any) -> list[float]:

@@ -37,6 +37,7 @@ class Program:
     arguments: tuple[Sequence[Any], Mapping[str, Any]]  # as the user gave them
     numbers: bool  # whether Python floats among the inputs are leaves
     x64: bool = False
+    widened: bool = False  # whatever asks for a coarser dtype than float64 gets that one
 
     @property
     def point(self) -> Arrays:

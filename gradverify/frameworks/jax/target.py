@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from gradverify.frameworks.jax.batching import batched, has_rules
 from gradverify.frameworks.jax.complexparts import is_complex, split
 from gradverify.frameworks.jax.held import STOP, held
 from gradverify.frameworks.jax.leaves import floating, from_host, numeric, to_host, to_host64
-from gradverify.frameworks.jax.narrowing import draws, narrows, operations
+from gradverify.frameworks.jax.narrowing import coarsest, draws, narrows, operations
 from gradverify.frameworks.jax.program import Program, make_program, make_tree
 from gradverify.frameworks.jax.substitute import make_substitute
 from gradverify.frameworks.jax.tracing import Function, Traced
@@ -68,6 +68,7 @@ class Code:
     linear: Traced
     pull: Traced
     push: Traced
+    both: Traced  # outputs and pullback in one, of widened code: what a pullback keeps has the dtypes of the trace
 
 
 def _code(program: Program) -> Code:
@@ -82,7 +83,16 @@ def _code(program: Program) -> Code:
     def push(values: Values, tangents: Values) -> Any:
         return jax.jvp(run, (values,), (tangents,))[1]
 
-    return Code(program, Traced(run), Traced(linear), Traced(pull), Traced(push))
+    def both(values: Values, u: Values) -> Any:
+        outputs, pullback = jax.vjp(run, values)
+        return outputs, pullback(_like(u, outputs))[0]
+
+    return Code(program, *(Traced(f, program.widened) for f in (run, linear, pull, push, both)))
+
+
+def _like(u: Values, outputs: Values) -> Values:
+    """The cotangents in the dtypes of the outputs, which in widened code are those that it asks for."""
+    return {name: jax.numpy.asarray(u[name], y.dtype) for name, y in outputs.items()}
 
 
 def _target(code: Code, options: Options) -> Target:
@@ -92,7 +102,11 @@ def _target(code: Code, options: Options) -> Target:
     ways = {modes: partial(_higher, program, outputs, along, {}) for modes, along in OVER_REVERSE.items()}
     orders = {modes: highest_order(way, point, outputs, options.order) for modes, way in ways.items()}
     first, second = sorted(ways, key=orders.__getitem__, reverse=True)
-    names = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
+    # A reference says what is meant, in the dtype of the inputs: narrowing on the way may then be the mistake.
+    known = None if program.widened or options.reference is not None else code.outputs.jaxpr
+    inside = coarsest(known) if known is not None else None  # of code that reads values there is no trace
+    ends = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
+    names = [*ends, *([inside] if inside else [])]
     cast = cache(partial(_cast, code, options))
     return Target(
         name=program.name,
@@ -104,12 +118,12 @@ def _target(code: Code, options: Options) -> Target:
         higher=ways[first] if orders[first] > 1 else None,
         highest=orders[first],
         composed=composed(second, ways[second], orders[second]),
-        by_upstream=partial(_along, code, Traced(partial(_turned, program, outputs))),
-        batched=partial(_batched, code),
+        by_upstream=partial(_along, code, Traced(partial(_turned, program, outputs), program.widened)),
+        batched=None if program.widened else partial(_batched, code),
         cast=cast,
         substitute=partial(_substituted, program),
         holding=partial(_holding, program),
-        findings=partial(_precision_notes, program, cast),
+        findings=partial(_precision_notes, program, cast, inside if inside not in ends else None),
     )
 
 
@@ -186,6 +200,8 @@ def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tup
     """The outputs and `u -> J^T u`; `perturb` reaches what the pullback holds and what that is made from."""
     with _running(code.program):
         given = code.program.values(point)
+        if code.program.widened:
+            return _linearize_wide(code, given, perturb)
         if perturb is None:
             outputs, pullback = code.linear(given)
         else:
@@ -195,6 +211,23 @@ def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tup
         values = {name: to_host64(y) for name, y in outputs.items()}
     dtypes = {name: dtype_name(y) for name, y in outputs.items()}
     return values, partial(_pull_back, code, pullback, values, dtypes)
+
+
+def _linearize_wide(code: Code, given: Values, perturb: Perturb | None) -> tuple[Arrays, Pullback]:
+    """As `_linearize`, forward and backward run as one for each cotangent."""
+    values = {name: to_host64(y) for name, y in code.outputs(given).items()}
+
+    def pull(u: Arrays) -> Arrays:
+        asked = {name: from_host(u.get(name, np.zeros_like(y)), "float64") for name, y in values.items()}
+        moved = None if perturb is None else partial(_moved, perturb)
+        found = code.both(given, asked) if moved is None else code.both.perturbed(moved, given, asked)
+        return {name: to_host64(g) for name, g in found[1].items()}
+
+    def pullback(u: Arrays) -> Arrays:
+        with _running(code.program):
+            return pull(u)
+
+    return values, pullback
 
 
 def _batched(code: Code, points: Sequence[Arrays], us: Sequence[Arrays]) -> list[tuple[Arrays, Arrays]]:
@@ -250,7 +283,8 @@ def _higher(
 ) -> Arrays:  # fmt: skip
     """``<u, f>`` differentiated by the leaves and then along each direction, traced once for each order."""
     def gradient(values: Values, seeds: Values) -> Any:
-        return jax.vjp(partial(_outputs, program), values)[1](seeds)[0]
+        made, pullback = jax.vjp(partial(_outputs, program), values)
+        return pullback(_like(seeds, made))[0]
 
     def derivative(values: Values, seeds: Values, *tangents: Values) -> Any:
         found = partial(gradient, seeds=seeds)
@@ -258,7 +292,7 @@ def _higher(
             found = partial(along, found, v=v)
         return found(values)
 
-    traced = known.setdefault(len(directions), Traced(derivative))
+    traced = known.setdefault(len(directions), Traced(derivative, program.widened))
     full = [{n: v.get(n, np.zeros_like(leaf.host)) for n, leaf in program.leaves.items()} for v in directions]
     with _running(program):
         seeds = {name: from_host(u.get(name, np.zeros(y.shape)), dtype_name(y)) for name, y in outputs.items()}
@@ -269,7 +303,8 @@ def _higher(
 def _turned(program: Program, outputs: Values, values: Values, v: Values) -> Any:
     """``<J^T u, v>`` differentiated by u: J v by a pullback of the pullback."""
     seeds = {name: from_host(np.ones(y.shape), dtype_name(y)) for name, y in outputs.items()}
-    pulled, turn = jax.vjp(lambda u: jax.vjp(partial(_outputs, program), values)[1](u)[0], seeds)
+    made, pullback = jax.vjp(partial(_outputs, program), values)
+    pulled, turn = jax.vjp(lambda u: pullback(_like(u, made))[0], seeds)
     return turn({name: jax.numpy.asarray(v[name], g.dtype) for name, g in pulled.items()})[0]
 
 
@@ -296,9 +331,15 @@ def _cast(code: Code, options: Options, dtype: str) -> Target | None:
     try:
         whole = _whole(moved.program)
         drawn = draws(whole)
-        if narrows(whole) or (drawn and drawn != draws(_whole(code.program))):
+        if drawn and drawn != draws(_whole(code.program)):
             return None
+        if narrows(whole):
+            moved = _code(replace(moved.program, widened=dtype == "float64"))
+            if not moved.program.widened:
+                return None
         outputs = _evaluate(moved, moved.program.point)
+        if moved.program.widened:
+            _linearize(moved, moved.program.point)[1]({})  # what cannot be rewritten says so here
         return _target(moved, options) if {*map(dtype_name, outputs.values())} == {dtype} else None
     except Exception:  # code of one dtype refuses others, and code that reads values cannot be traced
         return None
@@ -315,8 +356,12 @@ def _whole(program: Program) -> Any:
         return jax.make_jaxpr(both)(program.values(program.point))
 
 
-def _precision_notes(program: Program, cast: Callable[[str], Target | None]) -> tuple[str, ...]:
+def _precision_notes(program: Program, cast: Callable[[str], Target | None], inside: str | None) -> tuple[str, ...]:
     """What the reader has to know of the precision that the code ran in."""
+    if inside is not None:
+        said = (f"computes in {inside} on the way (a cast inside): the formula is judged in float64 where it runs "
+                f"there, the rest by the roundings of {inside}")
+        return (said,)
     coarse = {leaf.dtype for leaf in program.leaves.values()} != {"float64"}
     if jax.config.jax_enable_x64 or not coarse:
         return ()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
 from jax import tree_util
+
+from gradverify.frameworks.jax.widening import bind_wide
 
 try:
     from jax.extend.core import jaxpr_as_fun
@@ -37,15 +40,17 @@ class Traced:
     """
 
     function: Function
+    widened: bool = False  # run in float64 whatever dtype it asks for
     structure: Any = None
     jaxpr: Any = None
+    run: Any = None
     results: list[Any] = field(default_factory=list)  # the structure of what the function returns
 
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns."""
         if not self._fits(arguments):
-            return self.function(*arguments)
-        leaves = jaxpr_as_fun(self.jaxpr)(*tree_util.tree_leaves(arguments))
+            return self._as_it_is(*arguments)
+        leaves = self.run(*tree_util.tree_leaves(arguments))
         return tree_util.tree_unflatten(self.results[-1], leaves)
 
     def perturbed(self, perturb: Function, *arguments: Any) -> Any:
@@ -55,9 +60,18 @@ class Traced:
         nothing of the digits that its subtraction has lost.
         """
         if not self._fits(arguments):
-            return self.function(*arguments)
-        leaves = _interpreted(self.jaxpr.jaxpr, self.jaxpr.consts, tree_util.tree_leaves(arguments), perturb)
+            return self._as_it_is(*arguments)
+        leaves = self._step_by_step(perturb, *tree_util.tree_leaves(arguments))
         return tree_util.tree_unflatten(self.results[-1], leaves)
+
+    def _as_it_is(self, *arguments: Any) -> Any:
+        if self.widened:
+            raise TypeError("reads the values it computes on: it cannot be run in another dtype")
+        return self.function(*arguments)
+
+    def _step_by_step(self, perturb: Function, *leaves: Any) -> list[Any]:
+        each = partial(bind_wide, bind) if self.widened else bind
+        return _interpreted(self.jaxpr.jaxpr, self.jaxpr.consts, leaves, perturb, each)
 
     def _fits(self, arguments: tuple[Any, ...]) -> bool:
         structure = tree_util.tree_structure(arguments)
@@ -74,28 +88,33 @@ class Traced:
 
         try:
             self.jaxpr = jax.make_jaxpr(flat)(*arguments)
+            # Compiled, rounding changes, but in float64 nobody's own roundings are looked for.
+            plainly = jax.jit(partial(self._step_by_step, lambda y: y)) if self.widened else jaxpr_as_fun(self.jaxpr)
+            self.run = plainly
         except Exception:  # if it is the function's own error, calling it raises it again
             self.jaxpr = None
 
 
-def _interpreted(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any], perturb: Function) -> list[Any]:
+def _interpreted(
+    jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any], perturb: Function, each: Function
+) -> list[Any]:
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
 
     def read(variable: Any) -> Any:
         return variable.val if hasattr(variable, "val") else known[variable]
 
     for operation in jaxpr.eqns:
-        results = _applied(operation, [read(variable) for variable in operation.invars], perturb)
+        results = _applied(operation, [read(variable) for variable in operation.invars], perturb, each)
         known.update(zip(operation.outvars, results, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def _applied(operation: Any, arguments: Sequence[Any], perturb: Function) -> list[Any]:
+def _applied(operation: Any, arguments: Sequence[Any], perturb: Function, each: Function) -> list[Any]:
     name = str(operation.primitive)
     if name in CALLS and "jaxpr" in operation.params:
         inner = operation.params["jaxpr"]
-        return _interpreted(inner.jaxpr, inner.consts, arguments, perturb)
-    results = bind(operation, arguments)
+        return _interpreted(inner.jaxpr, inner.consts, arguments, perturb, each)
+    results: list[Any] = each(operation, arguments)
     return results if name in EXACT else [perturb(y) for y in results]
 
 
