@@ -22,6 +22,7 @@ from gradverify.audit.refusals import by_name, changes
 from gradverify.audit.search import silence
 from gradverify.audit.settingup import STARS, required_of, set_ups
 from gradverify.audit.signatures import reveal
+from gradverify.audit.stages import filled
 
 _MOST = 40  # constructor calls for one class
 _MOST_ABSENT = 12  # packages stood in for in one module
@@ -231,6 +232,9 @@ def instances(cls: type, seed: int, path: str = "") -> Iterator[Made]:
             complaints.append(error)
             continue
         made += 1
+        network = filled(instance)
+        if network is not None:
+            yield Made(network, _settings(cls, positional, keywords))
         yield Made(instance, _settings(cls, positional, keywords))
         if made <= _MOST_SET_UP:
             yield from _set_up(Made(instance, _settings(cls, positional, keywords)), seed)

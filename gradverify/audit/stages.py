@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from gradverify.audit.guesses import IN
 from gradverify.audit.names import LAYER_METHODS
+from gradverify.audit.roles import required_parameters, roles_of_backward
 from gradverify.audit.search import silence
 
 _SEVERAL = re.compile(r"(layers?|modules?|blocks?|stages?|children|sequence|network|net)(_?list)?", re.IGNORECASE)
@@ -33,6 +36,28 @@ def layers_for(name: str, cls: type) -> list[Any]:
     if not found:
         return []
     return [v for v, fits in ((found, several), (found[0], one)) if fits]
+
+
+def filled(obj: Any) -> Any:
+    """A copy of a network to which layers of its project were added, ``network.add(layer)``; None for all else.
+
+    One without layers hands its input on, and its derivative says nothing of the order in which it goes through them.
+    """
+    adders = [n for n in dir(type(obj)) if _ADDS.fullmatch(n) and inspect.isfunction(getattr(type(obj), n))]
+    empty = [n for n, value in getattr(obj, "__dict__", {}).items() if isinstance(value, list) and not value]
+    if not adders or not empty:
+        return None
+    twin = copy.deepcopy(obj)
+    try:
+        with silence():
+            for layer in _layers_beside(type(obj)):
+                getattr(twin, adders[0])(layer)
+    except Exception:  # it adds something else than layers
+        return None
+    return twin if any(len(vars(twin)[n]) > 1 for n in empty) else None
+
+
+_ADDS = re.compile(r"(add|append|push)(_?(layer|module|block))?", re.IGNORECASE)
 
 
 def _layers_beside(cls: type) -> list[Any]:
@@ -56,16 +81,34 @@ def _classes_beside(cls: type) -> list[type]:
     return [c for c in dict.fromkeys(found) if c.__module__.split(".")[0] not in sys.stdlib_module_names]
 
 
+_ASKED: dict[str, Callable[[np.ndarray], Any]] = {"cotangent": lambda u: u, "rate": lambda _: 0.0}
+_STEP, _ALIKE = 1e-3, 1e-3  # of a central difference, in float32 too; a wrong derivative is further off
+
+
 def _made(cls: type, pair: tuple[str, str], *sizes: int) -> Any:
-    """An instance that runs on an array and back and changes it there, keeping its shape; None for any other."""
+    """An instance that runs on an array and back, changes it and keeps its shape, and is right; None for any other.
+
+    A layer with a wrong derivative would have what is made of it fail.
+    """
     if not all(inspect.isfunction(getattr(cls, name, None)) for name in pair):
         return None
     x = np.linspace(0.1, 0.9, 2 * IN).reshape(2, IN)
+    u, v = np.cos(x * 7), np.sin(x * 5)
     try:
         with silence():
-            layer, twin = cls(*sizes), cls(*sizes)
-            y, dx = getattr(twin, pair[0])(x.copy()), getattr(twin, pair[1])(np.ones_like(x))
+            layer = cls(*sizes)
+            y, dx = _back_and_forth(layer, pair, x, u)
+            ahead, behind = (_back_and_forth(layer, pair, x + h * v, u)[0] for h in (_STEP, -_STEP))
+            keeps = isinstance(y, np.ndarray) and y.shape == x.shape == np.shape(dx) and not np.array_equal(x, y)
+            slope, claimed = np.sum(u * (ahead - behind)) / (2 * _STEP), np.sum(dx * v)
     except Exception:  # a layer that wants more than data
         return None
-    keeps = isinstance(y, np.ndarray) and y.shape == x.shape == np.shape(dx)
-    return layer if keeps and not np.array_equal(x, y) else None
+    return layer if keeps and abs(slope - claimed) <= _ALIKE * max(abs(slope), 1.0) else None
+
+
+def _back_and_forth(layer: Any, pair: tuple[str, str], x: np.ndarray, u: np.ndarray) -> tuple[Any, Any]:
+    """The output of a copy of a layer and the gradient of its input."""
+    twin = copy.deepcopy(layer)
+    y, backward = getattr(twin, pair[0])(x.copy()), getattr(twin, pair[1])
+    roles = roles_of_backward(required_parameters(backward), ())
+    return y, backward(*[_ASKED[role](u.copy()) for role in roles])
