@@ -59,7 +59,7 @@ class Trial:
         self.counts.forwards += 1
         claimed = self.target.claimed if self.options.wrt is None else None
         self.leaves = select(claimed or tuple(self.target.point), self.options.wrt, "wrt")
-        self.outputs = select(outputs, self.options.outputs, "outputs")
+        self.outputs = select(outputs, self.options.outputs or self.target.recorded, "outputs")
         self.regions: Mapping[str, Region] = self.options.domain or {}
         select(tuple(self.target.point), tuple(self.regions) or None, "domain")
         self.base = {name: np.array(outputs[name], dtype=np.float64) for name in self.outputs}

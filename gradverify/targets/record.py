@@ -85,6 +85,7 @@ class Target:
     redrawn: Callable[[Arrays, Arrays], Arrays] | None = None
     forward_eps: float | None = None  # spacing of the forward's dtype, where a reference stands in for it
     foreign: bool = False
+    recorded: tuple[str, ...] | None = None  # the outputs that gradients are asked of, if others are constants
     strided: bool = False  # the framework itself sends a backward upstream gradients in any layout
     start: Arrays | None = None  # the outputs at `point`, where they have been computed already
     claimed: tuple[str, ...] | None = None  # the leaves whose gradient is claimed; None: all

@@ -180,3 +180,64 @@ def test_a_gradient_on_symmetric_matrices_is_called_that_and_passes_where_they_a
     report = gv.check(torch.linalg.cholesky, spd, search="none", mode="reverse")
     assert [c.causes[0].name for c in report.checks] == ["symmetrised"]
     assert gv.check(torch.linalg.cholesky, spd, search="none", mode="reverse", domain={"x": "symmetric"}).ok
+
+
+class Normalised(torch.autograd.Function):
+    """``x / |x|`` and the norm, which is marked as no differentiable output."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        norm = x.norm(dim=-1, keepdim=True)
+        ctx.mark_non_differentiable(norm)
+        ctx.save_for_backward(x / norm, norm)
+        ctx.factor = factor
+        return x / norm, norm
+
+    @staticmethod
+    def backward(ctx, dy, _):
+        y, norm = ctx.saved_tensors
+        return ctx.factor * (dy - y * (dy * y).sum(-1, keepdim=True)) / norm, None
+
+
+@pytest.mark.parametrize("target", [
+    lambda x: Normalised.apply(x, 1.0), lambda x: (x.sin(), x.cos().detach()), lambda x: {"y": x.sin(), "s": torch.ones(2).double()},
+])  # fmt: skip
+def test_an_output_without_a_graph_beside_others_is_a_constant_and_named(target):
+    x = torch.linspace(0.3, 1.9, 12, dtype=torch.float64).reshape(3, 4)
+    for each in (x, x.float()):
+        report = gv.check(target, each, search="none")
+        assert report.ok
+        assert any("has no graph" in note for note in report.notes)
+
+
+def test_the_other_outputs_are_judged_and_a_constant_one_where_it_is_named():
+    x = torch.linspace(0.3, 1.9, 12, dtype=torch.float64).reshape(3, 4)
+    assert gv.check(lambda x: Normalised.apply(x, 1.001), x, search="none").verdict == "fail"
+    assert gv.check(lambda x: Normalised.apply(x, 1.0), x, outputs="out[1]", search="none").verdict == "fail"
+    assert gv.check(lambda x: x.sin().detach(), x, search="none").verdict == "fail"
+    assert gv.check(lambda x: (x.sin().detach(), x.cos().detach()), x, search="none").verdict == "fail"
+
+
+class Reversing(torch.autograd.Function):
+    """The sine, whose rule for vmap turns the batch round."""
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def vmap(info, dims, x):
+        return Reversing.apply(x.movedim(dims[0], 0).flip(0)), 0
+
+
+def test_a_rule_for_vmap_that_reverses_the_batch_is_found():
+    report = gv.check(Reversing, torch.linspace(0.3, 1.9, 4, dtype=torch.float64))
+    assert {c.reason for c in report.checks if c.verdict == "fail"} == {"vmap"}

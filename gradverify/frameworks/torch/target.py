@@ -67,7 +67,19 @@ def make_target(obj: Any, inputs: tuple[Any, ...], options: Options) -> Target:
     # A reference says what is meant, in the dtype of the inputs: narrowing on the way may then be the mistake.
     inside = watch.coarsest if options.reference is None else None
     known = facts(reached_by(obj, program), leaves, outputs, inside)
-    return replace(_target(program, outputs, options, inside), findings=lambda: (*known, *program.hooks.notes()))
+    constant = _constants(outputs) if options.outputs is None else ()
+    return replace(_target(program, outputs, options, inside),
+                   findings=lambda: (*known, *program.hooks.notes(), *map(_NOT_JUDGED.format, constant)))
+
+
+_NOT_JUDGED = ("{} has no graph (detached, or marked as non-differentiable): not judged; if it is to have a gradient, "
+               "name it in outputs=")
+
+
+def _constants(outputs: Tensors) -> tuple[str, ...]:
+    """The outputs that the code hands out as constants beside others that are none."""
+    found = tuple(name for name, y in outputs.items() if not y.requires_grad)
+    return found if len(found) < len(outputs) else ()
 
 
 def _target(program: Program, outputs: Tensors, options: Options, inside: str | None = None) -> Target:
@@ -104,6 +116,7 @@ def _target(program: Program, outputs: Tensors, options: Options, inside: str | 
         counterpart=partial(_counterpart, program),
         line=partial(line, program),
         strided=True,
+        recorded=tuple(name for name in outputs if name not in _constants(outputs)) or None,
         imaginary=partial(imaginary_step, program, running) if _continues(program) else None,
     )
 
