@@ -42,7 +42,7 @@ def _sources(cls: type, candidate: Candidate) -> list[str]:
 
 def _sets(text: str, name: str) -> bool:
     escaped = re.escape(name)
-    assigned = rf"\.{escaped}\s*(,[^=\n]*)?(:[^=\n]+)?=(?!=)|^\s+{escaped}\s*[:=]|def\s+{escaped}\b"
+    assigned = rf"\.{escaped}\s*(,[^=\n]*)?(:[^=\n]+)?=(?!=)|^\s+{escaped}\s*[:=]|^[ \t]+def\s+{escaped}\b"
     return re.search(rf"{assigned}|setattr\(|__dict__|__getattr__", text, re.MULTILINE) is not None
 
 

@@ -152,6 +152,8 @@ def test_an_attribute_that_only_another_method_sets_is_no_such_finding(tmp_path,
 
 
 SET_NEXT_DOOR = [
+    ("class Square:\n    pass\ndef scale(x):\n    return x", True),
+    ("class Square:\n    def scale(x):\n        return x", False),
     ("for layer in layers: layer.scale = 1.0", False),
     ("for layer in layers: setattr(layer, 'scale', 1.0)", False),
     ("class Other:\n    def __init__(self):\n        self.scale = 1.0", True),
