@@ -120,3 +120,9 @@ def test_bits_read_as_numbers_and_a_callback_in_its_own_dtype_are_not_widened():
             Traced(lambda x: jax.lax.bitcast_convert_type(x, jnp.int64) * x.astype(HALF), widened=True)(x)
         with pytest.raises(TypeError, match="in a coarser dtype"):
             Traced(lambda x: host(x) * x.astype(jnp.float32), widened=True)(x)
+
+
+def test_a_constant_in_a_coarser_dtype_is_no_noise():
+    (given, *_) = gv.check(lambda x: jnp.sin(x @ W), X, search="none").checks
+    assert given.verdict == "pass"
+    assert given.resolution < 1e-10

@@ -241,3 +241,14 @@ class Reversing(torch.autograd.Function):
 def test_a_rule_for_vmap_that_reverses_the_batch_is_found():
     report = gv.check(Reversing, torch.linspace(0.3, 1.9, 4, dtype=torch.float64))
     assert {c.reason for c in report.checks if c.verdict == "fail"} == {"vmap"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_constant_in_a_coarser_dtype_is_no_noise(dtype):
+    c, x = torch.linspace(0.3, 1.7, 12).reshape(3, 4), torch.linspace(-1.1, 1.9, 12, dtype=dtype).reshape(3, 4)
+    (given, *_) = gv.check(lambda x: (x * c).sin(), x, search="none").checks
+    assert given.verdict == "pass"
+    assert given.resolution < 1e-10
+    # What is narrowed on the way is none.
+    report = gv.check(lambda x: (x.float() * c).sin().to(dtype), x, search="none")
+    assert report.ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,6 +70,13 @@ class Code:
     pull: Traced
     push: Traced
     both: Traced  # outputs and pullback in one, of widened code: what a pullback keeps has the dtypes of the trace
+
+    def spacing(self) -> float:
+        """The coarsest of what depends on the leaves, if known: what is coarser is a constant."""
+        traced = self.linear.jaxpr
+        if traced is None or narrows(traced):
+            return math.inf
+        return max(EPS[leaf.dtype] for leaf in self.program.leaves.values())
 
 
 def _code(program: Program) -> Code:
@@ -205,7 +213,7 @@ def _linearize(code: Code, point: Arrays, perturb: Perturb | None = None) -> tup
         if perturb is None:
             outputs, pullback = code.linear(given)
         else:
-            move = partial(_moved, perturb)
+            move = partial(_moved, perturb, code.spacing())
             outputs, pullback = code.linear.perturbed(move, given)
             pullback = tree_util.tree_map(move, pullback)
         values = {name: to_host64(y) for name, y in outputs.items()}
@@ -219,7 +227,7 @@ def _linearize_wide(code: Code, given: Values, perturb: Perturb | None) -> tuple
 
     def pull(u: Arrays) -> Arrays:
         asked = {name: from_host(u.get(name, np.zeros_like(y)), "float64") for name, y in values.items()}
-        moved = None if perturb is None else partial(_moved, perturb)
+        moved = None if perturb is None else partial(_moved, perturb, math.inf)
         found = code.both(given, asked) if moved is None else code.both.perturbed(moved, given, asked)
         return {name: to_host64(g) for name, g in found[1].items()}
 
@@ -237,10 +245,10 @@ def _batched(code: Code, points: Sequence[Arrays], us: Sequence[Arrays]) -> list
     return batched(code.program, partial(_outputs, code.program), points, us)
 
 
-def _moved(perturb: Perturb, residual: Any) -> Any:
+def _moved(perturb: Perturb, spacing: float, residual: Any) -> Any:
     if is_complex(residual):
-        return jax.lax.complex(_moved(perturb, residual.real), _moved(perturb, residual.imag))
-    if not floating(residual):
+        return jax.lax.complex(*(_moved(perturb, spacing, part) for part in (residual.real, residual.imag)))
+    if not floating(residual) or EPS[dtype_name(residual)] > spacing:
         return residual
     place = residual.sharding if getattr(residual, "committed", False) else None
     return from_host(perturb(to_host(residual)), dtype_name(residual), place)

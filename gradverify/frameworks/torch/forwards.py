@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradverify.arrays import Arrays, dtype_name, flatten
+from gradverify.arrays import EPS, Arrays, dtype_name, flatten
 from gradverify.frameworks.torch.complexparts import joined, parted, split
 from gradverify.frameworks.torch.narrowing import Narrowing, uncompiling
 from gradverify.frameworks.torch.program import Program, Tensors
@@ -21,6 +21,7 @@ from gradverify.frameworks.torch.tensors import (
     floating,
     from_host,
     host_strides,
+    real_name,
     refuse_unsupported,
     relaid,
     seen_from_host,
@@ -43,6 +44,8 @@ def settled(program: Program) -> tuple[Program, Tensors, Narrowing]:
     """
     with uncompiling(), Narrowing() as watch:
         program, outputs = _differentiable(program)
+    if watch.coarsest is None:
+        program = replace(program, spacing=max(EPS[real_name(program.tensors[name])] for name in program.leaves))
     try:
         plain = evaluate(program, point_of(program))
     except Exception:  # code that differentiates inside raises what it likes

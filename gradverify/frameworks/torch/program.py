@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,6 +49,7 @@ class Program:
     arguments: tuple[Sequence[Any], Mapping[str, Any]]  # as the user gave them
     graph: bool = False
     widened: bool = False
+    spacing: float = math.inf  # the coarsest of what depends on the leaves, if known: what is coarser is a constant
     hooks: Hooks = field(default_factory=Hooks)
 
     def in_dtype(self, dtype: torch.dtype) -> Program:

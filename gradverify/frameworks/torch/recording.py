@@ -25,7 +25,7 @@ def recorded(program: Program, given: Tensors, perturb: Perturb | None) -> Tenso
         return outputs_of(program, given)
     try:
         # Leaves that are saved too are moved a second time: what is compared with them has to meet its equal.
-        move = untraced(partial(perturb_tensor, perturb))
+        move = untraced(partial(perturb_tensor, perturb, spacing=program.spacing))
         with torch.autograd.graph.saved_tensors_hooks(move, lambda saved: saved):
             return outputs_of(program, given)
     except RuntimeError as error:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradverify.arrays import flatten
-from gradverify.frameworks.torch.tensors import arranged, floating, from_host, to_host
+from gradverify.arrays import EPS, flatten
+from gradverify.frameworks.torch.tensors import arranged, floating, from_host, real_name, to_host
 from gradverify.targets.record import Perturb
 
 
-def perturb_tensor(perturb: Perturb, saved: Tensor) -> Tensor:
-    """A saved tensor with its values perturbed; integer and sparse ones as they are."""
-    if not floating(saved) or saved.layout != torch.strided:
+def perturb_tensor(perturb: Perturb, saved: Tensor, *, spacing: float = math.inf) -> Tensor:
+    """A saved tensor with its values perturbed; integer, sparse and coarser ones than `spacing` as they are."""
+    if not floating(saved) or saved.layout != torch.strided or EPS[real_name(saved)] > spacing:
         return saved
     if saved.is_complex():
         plain = saved.detach().resolve_conj()
@@ -26,8 +27,8 @@ def perturb_tensor(perturb: Perturb, saved: Tensor) -> Tensor:
     return from_host(moved, saved.dtype, saved.device, saved.stride())
 
 
-def perturb_contexts(outputs: Iterable[Tensor], perturb: Perturb) -> None:
-    """Perturb the tensors that custom Functions keep as attributes of their context.
+def perturb_contexts(outputs: Iterable[Tensor], move: Callable[[Tensor], Tensor]) -> None:
+    """Move the tensors that custom Functions keep as attributes of their context.
 
     ``ctx.x = x`` is common, and no saved-tensor hook sees it. The context is the node of the graph.
     """
@@ -35,11 +36,7 @@ def perturb_contexts(outputs: Iterable[Tensor], perturb: Perturb) -> None:
     for context, (name, value) in [(c, item) for c in contexts for item in vars(c).items()]:
         leaves, rebuild = flatten(value, name)
         if any(floating(leaf) for leaf in leaves.values()):
-            setattr(context, name, rebuild({n: _moved(perturb, leaf) for n, leaf in leaves.items()}))
-
-
-def _moved(perturb: Perturb, value: Any) -> Any:
-    return perturb_tensor(perturb, value) if floating(value) else value
+            setattr(context, name, rebuild({n: move(leaf) if floating(leaf) else leaf for n, leaf in leaves.items()}))
 
 
 def nodes_behind(outputs: Iterable[Tensor]) -> set[Any]:

@@ -36,7 +36,7 @@ from gradverify.frameworks.torch.imaginary import imaginary_step
 from gradverify.frameworks.torch.narrowing import Operators, uncompiling
 from gradverify.frameworks.torch.program import Program, Tensors, make_program, reached_by
 from gradverify.frameworks.torch.recording import pull_back, recorded
-from gradverify.frameworks.torch.residuals import perturb_contexts
+from gradverify.frameworks.torch.residuals import perturb_contexts, perturb_tensor
 from gradverify.frameworks.torch.state import random_states
 from gradverify.frameworks.torch.substitute import make_substitute
 from gradverify.frameworks.torch.tensors import (
@@ -185,7 +185,7 @@ def _linearize(
         outputs = recorded(program, given, perturb)
         live = {name: y for name, y in outputs.items() if y.requires_grad}
         if perturb is not None:
-            perturb_contexts(live.values(), perturb)
+            perturb_contexts(live.values(), partial(perturb_tensor, perturb, spacing=program.spacing))
         # Read before any backward: one that writes into a saved output would change the value too.
         values = {name: to_host64(y) for name, y in outputs.items()}
         states = None if redraws else random_states()
