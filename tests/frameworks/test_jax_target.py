@@ -453,3 +453,15 @@ def test_flax_modules_are_targets() -> None:
     assert [name.rsplit(".", maxsplit=1)[-1] for name in target.point] == ["bias", "kernel", "args[0]"]
     norm = target_of(nnx.BatchNorm(3, rngs=nnx.Rngs(0)), X)
     np.testing.assert_equal(norm.forward(norm.point), norm.forward(norm.point))
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_loop_that_has_a_forward_mode_alone_is_judged_in_that(wrong: bool) -> None:
+    sine = jax.custom_jvp(jnp.sin)
+    sine.defjvp(lambda p, t: (jnp.sin(p[0]), (1.01 if wrong else 1.0) * jnp.cos(p[0]) * t[0]))
+    loop = lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, sine(c[1])), (0, x))[1]  # noqa: E731
+    report = gv.check(loop, X)
+    assert report.verdict == ("fail" if wrong else "pass")
+    assert {c.mode for c in report.checks} == {"forward"}
+    assert any("no reverse mode" in note for note in report.notes)
+    assert gv.check(loop, X, mode="reverse").verdict == "inconclusive"

@@ -116,12 +116,13 @@ def _target(code: Code, options: Options) -> Target:
     ends = [*(leaf.dtype for leaf in program.leaves.values()), *map(dtype_name, outputs.values())]
     names = [*ends, *([inside] if inside else [])]
     cast = cache(partial(_cast, code, options))
+    forward_alone = dual and options.mode == "auto" and _has_no_reverse(code)
     return Target(
         name=program.name,
         point=point,
         dtype=max(names, key=EPS.__getitem__),
         forward=partial(_forward, code),
-        linearize=partial(_linearize, code),
+        linearize=None if forward_alone else partial(_linearize, code),
         pushforward=partial(_along, code, code.push) if dual else None,
         higher=ways[first] if orders[first] > 1 else None,
         highest=orders[first],
@@ -131,8 +132,25 @@ def _target(code: Code, options: Options) -> Target:
         cast=cast,
         substitute=partial(_substituted, program),
         holding=partial(_holding, program),
-        findings=partial(_precision_notes, program, cast, inside if inside not in ends else None),
+        findings=lambda: (*_precision_notes(program, cast, inside if inside not in ends else None),
+                          *([_FORWARD_ALONE] if forward_alone else [])),
     )
+
+
+_FORWARD_ALONE = "JAX has no reverse mode for a loop whose length it does not know (while_loop): judged in forward mode"
+
+
+def _has_no_reverse(code: Code) -> bool:
+    """Whether the code goes through a loop that only forward mode differentiates."""
+    if code.outputs.jaxpr is None or not any(str(op.primitive) == "while" for op in operations(code.outputs.jaxpr)):
+        return False
+    try:
+        _linearize(code, code.program.point)[1]({})
+    except ValueError as error:
+        return "Reverse-mode differentiation does not work" in str(error)
+    except Exception:  # reported where it is asked for
+        return False
+    return False
 
 
 @contextmanager
