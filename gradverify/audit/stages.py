@@ -35,7 +35,8 @@ def layers_for(name: str, cls: type) -> list[Any]:
     found = _layers_beside(cls)
     if not found:
         return []
-    return [v for v, fits in ((found, several), (found[0], one)) if fits]
+    either = [v for v, fits in ((found, several), (found[0], one)) if fits]
+    return either if name.endswith(("s", "list", "sequence")) else either[::-1]
 
 
 def filled(obj: Any) -> Any:

@@ -68,3 +68,25 @@ def test_what_adds_something_else_than_layers_is_left_as_it_is(tmp_path, monkeyp
     code = NETWORK.replace("ADDED", "count").replace("HOW", "self.layers += [Gate() for _ in range(count)]")
     entry = attempts(tmp_path, monkeypatch, LAYERS + code.replace("ORDER", "reversed(self.layers)"))["Network"]
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+EACH_STEP = """
+class EachStep:
+    def __init__(self, layer):
+        self.inner = layer
+    def set_input_shape(self, shape):
+        self.shape = shape
+    def forward(self, x):
+        steps = [self.inner.forward(part) for part in x]
+        self.y = np.stack(steps)
+        return self.y
+    def backward(self, dy, lr):
+        return -FACTOR * dy * self.y
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_one_layer_is_one_however_many_ways_there_are_to_set_up_what_wraps_it(tmp_path, monkeypatch, factor, verdict):
+    gate = "class Gate" + LAYERS.split("class Gate")[1]
+    entry = attempts(tmp_path, monkeypatch, gate + EACH_STEP.replace("FACTOR", factor))["EachStep"]
+    assert (entry.verdict, entry.reason) == (verdict, "")
