@@ -22,7 +22,7 @@ from gradverify.audit.refusals import by_name, changes
 
 Wish = Callable[[Proposal], bool]
 
-_MOST = 1500  # calls of the forward; a search that needs more does not end well
+_MOST = 2500  # calls of the forward; a search that needs more does not end well
 _MOST_OF_ONE = 250  # of one object, before the next one made otherwise has its turn
 
 
