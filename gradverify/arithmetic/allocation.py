@@ -3,16 +3,19 @@
 An array made by ``np.zeros(n)`` cannot take numbers of another arithmetic, and turning a list of them into an
 array loses them. While a forward runs on wrapper arrays, the modules that hold one of these functions under
 its own name hold one that answers with a wrapper: allocations always, conversions where a wrapper
-is among what is converted. NumPy's and SciPy's own allocations stay as they are, other threads' too.
+is among what is converted. NumPy's and SciPy's own allocations stay as they are, other threads' and those of compiled
+code too: ``np.random.rand`` fills the memory of what `np.empty` gives it.
 """
 
 from __future__ import annotations
 
+import importlib.machinery
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -89,29 +92,39 @@ ASKING: dict[str, Function] = {
 }
 
 
+# What compiled code finds under the name of NumPy: it takes what `np.empty` gives it for an array without a look.
+_AS_IT_IS = ModuleType("numpy")
+vars(_AS_IT_IS).update(ORIGINALS, __getattr__=partial(getattr, np))
+_COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+
+
 @lru_cache(maxsize=1)
-def _holders(count: int) -> list[tuple[dict[str, Any], str]]:
-    """NumPy's own names, and those of modules that took one of the functions from it."""
+def _holders(count: int) -> list[tuple[dict[str, Any], str, Any, Any]]:
+    """A place, a name there, what it holds and what it is to hold: NumPy's own names, and those taken from it."""
     del count
-    found = [(vars(np), name) for name in ORIGINALS]
+    found: list[tuple[dict[str, Any], str, Any, Any]] = [(vars(np), n, f, ASKING[n]) for n, f in ORIGINALS.items()]
     for module_name, module in list(sys.modules.items()):
-        if module_name.partition(".")[0] not in OWN_NUMBERS and isinstance(getattr(module, "__dict__", None), dict):
-            names = vars(module)
-            found += [(names, name) for name, original in ORIGINALS.items() if names.get(name) is original]
+        names = getattr(module, "__dict__", None)
+        if not isinstance(names, dict):
+            continue
+        if str(names.get("__file__")).endswith(_COMPILED):
+            found += [(names, name, np, _AS_IT_IS) for name, value in list(names.items()) if value is np]
+        elif module_name.partition(".")[0] not in OWN_NUMBERS:
+            found += [(names, n, f, ASKING[n]) for n, f in ORIGINALS.items() if names.get(n) is f]
     return found
 
 
 @contextmanager
 def allocating(wrap: Wrap) -> Iterator[None]:
     """For a while, and in this thread, arrays that the forward allocates are what `wrap` makes of them."""
-    holders = [(names, name) for names, name in _holders(len(sys.modules)) if names.get(name) is ORIGINALS[name]]
+    holders = [holder for holder in _holders(len(sys.modules)) if holder[0].get(holder[1]) is holder[2]]
     before = getattr(_run, "wrap", None)
     _run.wrap = wrap
-    for names, name in holders:
-        names[name] = ASKING[name]
+    for names, name, _, instead in holders:
+        names[name] = instead
     try:
         yield
     finally:
         _run.wrap = before
-        for names, name in holders:
-            names[name] = ORIGINALS[name]
+        for names, name, held, _ in holders:
+            names[name] = held

@@ -116,3 +116,32 @@ def test_other_threads_and_numpys_own_code_allocate_plain_arrays():
         assert np.zeros(2) is None
         assert isinstance(np.polynomial.polynomial.polyfromroots([1.0, 2.0]), np.ndarray)
     assert isinstance(seen[0], np.ndarray)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: np.random.rand(3), lambda: np.random.normal(size=3), lambda: np.random.RandomState(0).uniform(size=3),
+    lambda: np.random.default_rng(0).random(3), lambda: np.random.default_rng(0).permuted(np.arange(3.0)),
+])  # fmt: skip
+def test_random_numbers_are_drawn_into_arrays_of_numpys_own(draw):
+    with allocating(lambda a: None):
+        assert isinstance(draw(), np.ndarray)
+
+
+class MaskedInOrder:
+    """Dropout whose output is filled row by row, in an array that it allocates."""
+
+    def forward(self, x):
+        self.mask = (np.random.rand(*x.shape) > 0.3).astype(float)
+        out = np.zeros(x.shape)
+        for i in range(len(x)):
+            out[i] = np.tanh(x[i]) * self.mask[i] / 0.7
+        self.x = x
+        return out
+
+    def backward(self, dout):
+        return dout * self.mask / 0.7 * (1 - np.tanh(self.x) ** 2)
+
+
+def test_a_forward_that_draws_and_allocates_passes_by_an_exact_oracle():
+    report = gv.check(gv.layer(MaskedInOrder()), X.reshape(2, 2))
+    assert report.verdict == "pass"
