@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, is_size, settings_for, snake
+from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, is_padding, is_size, settings_for, snake
 from gradverify.audit.hints import told_in_words
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, told_length, words_for
@@ -106,6 +106,8 @@ def _choices(
         return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
     if is_size(parameter.name):
         return settings_for(parameter, rng)
+    if is_padding(parameter.name, [p.name for p in others]):
+        return [1, 0]
     functions = functions_for(parameter.name, [p.name for p in others])
     told = told_in_words(cls, parameter.name)
     if told:

@@ -31,7 +31,7 @@ from gradverify.audit.names import (
 )
 from gradverify.audit.older import parsed
 from gradverify.audit.record import Candidate, Source
-from gradverify.audit.roles import is_cotangent
+from gradverify.audit.roles import is_cotangent, is_label
 
 Function = ast.FunctionDef
 Methods = dict[str, Function]
@@ -117,13 +117,20 @@ def _in_module(file: _File) -> Iterator[Candidate]:
 def _by_name(source: Source, owner: str, functions: Methods) -> Iterator[Candidate]:
     whole = {n: f for n, f in functions.items() if not _is_abstract(f)}
     for name, node in whole.items():
-        pairs = [("pair", other) for other in cotangent_partners(name, whole)]
+        mirrored = [other for other in cotangent_partners(name, whole) if not _runs_the_other_way(node, whole[other])]
+        pairs = [("pair", other) for other in mirrored]
         points = [(_kind(node, whole[other]), other) for other in point_partners(name, whole)]
         for kind, backward in pairs or points:
             if kind:
                 yield Candidate(source, kind, owner, name, backward, node.lineno)
         if not (pairs or points) and not is_check(name):
             yield from _alone(source, owner, name, node)
+
+
+def _runs_the_other_way(forward: Function, backward: Function) -> bool:
+    """Whether two functions read a sequence from either end: they take the same, and neither gradient nor truth."""
+    names, others = ([a.arg for a in f.args.args if a.arg != "self"] for f in (forward, backward))
+    return names == others and len(names) > 1 and not any(is_cotangent(n) or is_label(n) for n in names)
 
 
 def _alone(source: Source, owner: str, name: str, node: Function) -> Iterator[Candidate]:

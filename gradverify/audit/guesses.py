@@ -75,7 +75,7 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"momentum|decay|rho|beta_?\d", _always(0.9)),
     (r"lr|learning_?rate|eta", _always(0.1)),
     (r"alpha|(negative_?)?slope|beta|delta|lam\w*|reg\w*|tau|temperature", _always(0.7)),
-    (r"scale|gamma|margin|a|c|q|l[12]\w*", _always(0.7)),
+    (r"scale|gamma|margin|a|c|q|l[12]\w*", _always(0.7, 2)),
     (r"rng|random_?state|generator|random", _generator),
     (r"seed", _always(0)),
     (r"((is|if|in|for)_?)?(train\w*|use_?\w*|bias|with_?\w*|has_?\w*|keep_?dims?)", _always(True)),
@@ -116,6 +116,15 @@ def settings_for(parameter: inspect.Parameter, rng: np.random.Generator) -> list
     kinds = tuple(type(value) for value in typed)
     fitting = [value for value in named or [] if isinstance(value, kinds)]
     return fitting or typed
+
+
+def is_padding(name: str, others: Sequence[str]) -> bool:
+    """Whether ``p`` stands for padding: beside a kernel ``k`` and a stride ``s`` it is no rate.
+
+    >>> is_padding("P", ["cin", "cout", "K", "P", "S"]), is_padding("p", ["x", "p"])
+    (True, False)
+    """
+    return name.lower() == "p" and {"k", "s"} & {other.lower() for other in others} != set()
 
 
 def is_size(name: str) -> bool:

@@ -32,7 +32,8 @@ _SET_UP = re.compile(
     r"|build|set_?up|initiali[sz]e|init|connect(_to|_?layers?|_prev\w*)?|compile|allocate|configure|prepare|link)",
     re.IGNORECASE)  # fmt: skip
 _ORDER = ("connect", "link", "set", "input", "compile", "build", "init")
-_SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANNELS, 6, 4), (7, IN))
+_SHAPES = ((IN,), (BATCH, IN), IN, (CHANNELS, 6, 4), (6, 4, CHANNELS), (2, CHANNELS, 6, 4), (2, 6, 4, CHANNELS),
+           (7, IN))  # fmt: skip
 
 
 def set_ups(instance: Any, seed: int) -> Iterator[tuple[Any, Any]]:
@@ -42,13 +43,23 @@ def set_ups(instance: Any, seed: int) -> Iterator[tuple[Any, Any]]:
     if not names and not sizes:
         return
     wants = bool(sizes) or any(required_of(getattr(instance, n)) for n in names)
-    shapes = _fitting(type(instance), [*sizes, "input_shape"]) if wants else _SHAPES[:1]
+    shapes = [*_of_width(instance), *_fitting(type(instance), [*sizes, "input_shape"])] if wants else _SHAPES[:1]
     for shape, literal in [(s, t) for s in shapes for t in (True, False) if t or isinstance(s, tuple)]:
         twin = copy.deepcopy(instance)
         for name in sizes:
             vars(twin)[name] = shape if "shape" in name or not isinstance(shape, tuple) else shape[-1]
         if _call_all(twin, names, shape, literal, seed) or not names:
             yield twin, shape
+
+
+def _of_width(instance: Any) -> list[Any]:
+    """Shapes of sequences and of rows as wide as an object says that its data is, ``self.d_model = 6``."""
+    held = getattr(instance, "__dict__", {})
+    widths = {v for n, v in held.items() if type(v) is int and v > 1 and _WIDTH.fullmatch(snake(n))}
+    return [(*before, width) for width in sorted(widths) for before in ((2, BATCH), (BATCH,))]
+
+
+_WIDTH = re.compile(r"d_?model|d_?embed\w*|(emb|embed|embedding|model|input)_?(dim|size|d)|n_?embd?|dim", re.IGNORECASE)
 
 
 def _fitting(cls: type, names: list[str]) -> list[Any]:

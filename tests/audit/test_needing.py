@@ -156,3 +156,69 @@ def test_what_returns_nothing_is_no_derivative(tmp_path, monkeypatch):
     assert attempts(tmp_path, monkeypatch, bare) == {}
     (tmp_path / "other").mkdir()
     assert attempts(tmp_path / "other", monkeypatch, code) != {}
+
+
+IN_BOTH_DIRECTIONS = """
+class Bidirectional:
+    def _forward_direction(self, x, h_0):
+        return np.cumsum(x, axis=0) + h_0
+    def _backward_direction(self, x, h_0):
+        return np.cumsum(x[::-1], axis=0) + h_0
+"""
+
+
+def test_a_sequence_read_from_its_end_is_no_derivative(tmp_path, monkeypatch):
+    assert attempts(tmp_path, monkeypatch, IN_BOTH_DIRECTIONS) == {}
+    code = IN_BOTH_DIRECTIONS.replace("_backward_direction(self, x", "_backward_direction(self, dx")
+    (tmp_path / "other").mkdir()
+    assert len(attempts(tmp_path / "other", monkeypatch, code)) == 1
+
+
+WITH_PADDING = """
+class Pooled:
+    def __init__(self, K, P, S):
+        self.K, self.P, self.S = K, P, S
+    def forward(self, x):
+        self.n = x.shape[-1]
+        padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(self.P, self.P)])
+        return sum(padded[..., k : k + self.n + 2 * self.P - self.K + 1 : self.S] for k in range(self.K))
+    def backward(self, dy):
+        dx = np.zeros((*dy.shape[:-1], self.n + 2 * self.P))
+        for k in range(self.K):
+            dx[..., k : k + self.n + 2 * self.P - self.K + 1 : self.S] += FACTOR * dy
+        return dx[..., self.P : self.P + self.n]
+"""
+AS_WIDE_AS_TOLD = """
+class Block:
+    def __init__(self, d_model, num_heads):
+        self.d_model, self.num_heads = d_model, num_heads
+    def build(self, input_shape):
+        self.input_shape = input_shape
+        self.w = np.random.randn(self.d_model, self.d_model)
+    def forward(self, x):
+        if x.shape[-1] != self.input_shape[-1]:
+            raise ValueError(f"Expected {self.input_shape[-1]}, but got {x.shape[-1]}")
+        self.x = x
+        return (x @ self.w).reshape(*x.shape[:-1], self.num_heads, -1)
+    def backward(self, dy):
+        dz = dy.reshape(self.x.shape)
+        self.dw = FACTOR * self.x.reshape(-1, self.d_model).T @ dz.reshape(-1, self.d_model)
+        return dz @ self.w.T
+"""
+REPEATED = """
+class Repeat:
+    def __init__(self, scale):
+        self.scale = scale
+    def forward(self, x):
+        return x.repeat(self.scale, axis=-1)
+    def backward(self, dy):
+        return FACTOR * dy.reshape(*dy.shape[:-1], -1, self.scale).sum(axis=-1)
+"""
+TOLD = {"padding": WITH_PADDING, "as wide as told": AS_WIDE_AS_TOLD, "repeated": REPEATED}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", TOLD.values(), ids=TOLD)
+def test_settings_are_tried_by_what_stands_beside_them(tmp_path, monkeypatch, code, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
+    assert (entry.verdict, entry.reason) == (verdict, "")
