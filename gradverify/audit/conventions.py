@@ -49,8 +49,11 @@ def _is_slight(check: Check) -> bool:
     if failed and _stands_still(check):
         # Where a softmax takes a constant away, the epsilon in its denominator leaves 1e-9 of it.
         return all(abs(entry.computed) <= _NOTHING for entry in check.entries)
-    size = max(abs(check.expected), abs(check.computed))
-    return failed and singular and check.discrepancy <= max(_SLIGHT * size, _NOTHING)
+    if not (failed and singular):
+        return False
+    pairs = [(e.computed, e.expected) for e in check.entries]  # along a direction of 1e4 nothing becomes something
+    told = bool(pairs) and all(abs(a - b) <= max(_SLIGHT * abs(b), _NOTHING) for a, b in pairs)
+    return told or check.discrepancy <= max(_SLIGHT * max(abs(check.expected), abs(check.computed)), _NOTHING)
 
 
 def _is_guarded(check: Check, leaves: Collection[str]) -> bool:

@@ -12,6 +12,7 @@ import collections.abc
 import contextlib
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import typing
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,31 @@ def lend_typing(name: str | None) -> bool:
     if name not in typing.__all__ or hasattr(builtins, name):
         return False
     setattr(builtins, name, getattr(typing, name))
+    return True
+
+
+def lend_dropped(error: BaseException) -> bool:
+    """Whether an import failed of a name that another package no longer has, or never compiled; it is stood in for."""
+    match = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error) * isinstance(error, ImportError))
+    module = sys.modules.get(match[2]) if match is not None else None
+    if match is None or module is None or _is_below(module, FINDER.folders[-1:]) or match[1] in vars(module):
+        return False
+    setattr(module, match[1], _absent_name(match[2], match[1]))
+    return True
+
+
+def lend_folder(error: BaseException) -> bool:
+    """Whether an import failed because a file is called like its package, ``net/net.py``, which goes before it now."""
+    match = re.search(r"'(\w+)' is not a package", str(error) * isinstance(error, ModuleNotFoundError))
+    folders = [f / match[1] for f in FINDER.folders if (f / match[1]).is_dir()] if match is not None else []
+    if match is None or not folders or match[1] in FINDER.shadowed:
+        return False
+    FINDER.shadowed.add(match[1])
+    for name in [n for n in sys.modules if n == match[1] or n.startswith(f"{match[1]}.")]:
+        del sys.modules[name]
+    package = ModuleType(match[1])
+    package.__path__ = [str(folders[0])]
+    sys.modules[match[1]] = package
     return True
 
 
@@ -163,6 +189,7 @@ class Finder:
     def __init__(self) -> None:
         self.folders: list[Path] = []
         self.absent: set[str] = set()
+        self.shadowed: set[str] = set()  # packages with a file of their name inside, which is found before them
         self.importing = False  # scripts may do what they like with absent packages until they are asked for numbers
 
     @contextlib.contextmanager

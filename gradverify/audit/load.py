@@ -15,7 +15,16 @@ from types import ModuleType
 from typing import Any
 
 from gradverify.audit.constructing import calls_to_try
-from gradverify.audit.imports import FINDER, folders_of, install, lend_none_as_shape, lend_typing, missing_in
+from gradverify.audit.imports import (
+    FINDER,
+    folders_of,
+    install,
+    lend_dropped,
+    lend_folder,
+    lend_none_as_shape,
+    lend_typing,
+    missing_in,
+)
 from gradverify.audit.older import PROJECT, define_guarded, definitions_of
 from gradverify.audit.record import Source
 from gradverify.audit.refusals import by_name, changes
@@ -47,7 +56,7 @@ def load(source: Source) -> ModuleType:
             with silence(), FINDER.lenient():
                 return _import(source)
         except (Exception, SystemExit) as error:
-            if isinstance(error, NameError) and lend_typing(error.name):
+            if (isinstance(error, NameError) and lend_typing(error.name)) or lend_dropped(error) or lend_folder(error):
                 continue
             missing = missing_in(error)
             if not missing or missing in FINDER.absent:
@@ -95,6 +104,7 @@ def _not_importable(error: BaseException) -> NotTriable:
 def _prepare_path(source: Source) -> None:
     install()
     FINDER.absent.clear()
+    FINDER.shadowed.clear()
     folders = folders_of(source.path)
     if FINDER.folders != folders:  # its own folder's "layers" is meant, not that of the one beside it
         _forget_below(FINDER.folders[-1:])
@@ -109,7 +119,8 @@ def _prepare_path(source: Source) -> None:
 def _import(source: Source) -> ModuleType:
     top = source.module.split(".")[0]
     is_package = "." in source.module or Path(source.path).name == "__init__.py"
-    name = top if is_package or top not in sys.stdlib_module_names else f"{top}_"
+    taken = top in sys.stdlib_module_names or top in FINDER.shadowed
+    name = f"{top}_" if taken and not is_package else top
     file = Path(source.root, top, "__init__.py") if is_package else Path(source.path)
     known = sys.modules.get(name)
     if known is not None and not _is_from(known, file):

@@ -8,6 +8,7 @@ with two methods more, that follows the plan.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -239,7 +240,7 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
         u = np.array(arguments[0])
     if plan.cotangent == "inner":
         u = _inner_output(layer, arguments[0]).copy()
-    if plan.feed and not required_parameters(method):
+    if plan.feed:
         _feed_cotangent(layer, u)
     names = required_parameters(method)
     roles = roles_of_backward(names, plan.inputs)
@@ -265,9 +266,13 @@ def _inner_output(layer: Any, x: Any) -> np.ndarray:
 
 
 def _feed_cotangent(layer: Any, u: Any) -> None:
-    names = [n for n in vars(layer) if plain(n) in ("dlossdout", "dout", "doutput", "outputgrad", "gradoutput")]
+    names = [n for n in vars(layer) if _FED.fullmatch(plain(n))]
     for name in names[:1]:
         setattr(layer, name, u)
+
+
+_GRADIENT = "(grad|gradient|delta|error)s?"
+_FED = re.compile(rf"(dlossd|d)out(put)?|out(put)?\w*{_GRADIENT}|{_GRADIENT}out(put)?")
 
 
 def _value(role: str, u: Any, given: Mapping[str, Any], layer: Any, result: Any, plan: Plan) -> Any:

@@ -222,3 +222,49 @@ TOLD = {"padding": WITH_PADDING, "as wide as told": AS_WIDE_AS_TOLD, "repeated":
 def test_settings_are_tried_by_what_stands_beside_them(tmp_path, monkeypatch, code, factor, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
     assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+FED_BY_ATTRIBUTES = """
+class Sigmoid:
+    def __init__(self):
+        self.input = self.output = self.output_side_deltas = self.input_side_deltas = None
+    def forward_pass(self):
+        self.output = 1 / (1 + np.exp(-self.input))
+        return self.output
+    def backward_pass(self, backprop_params):
+        self.input_side_deltas = FACTOR * self.output_side_deltas * self.output * (1 - self.output)
+        return self.input_side_deltas
+"""
+CLIPPED = """
+class SiLU:
+    def forward(self, x):
+        self.x, self.s = x, 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+        return x * self.s
+    def backward(self, dy):
+        return FACTOR * dy * self.s * (1 + self.x * (1 - self.s))
+"""
+DROPPED = """
+from scipy.special import sigmoid_that_nobody_has
+def cube(x):
+    return x ** 3
+def cube_prime(x):
+    return FACTOR * 3 * x ** 2
+"""
+LEFT = {"fed by attributes": FED_BY_ATTRIBUTES, "clipped": CLIPPED, "dropped": DROPPED}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", LEFT.values(), ids=LEFT)
+def test_what_its_authors_had_is_judged(tmp_path, monkeypatch, code, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
+    assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+def test_a_package_goes_before_the_file_of_its_name_in_it(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("a project\n")
+    (tmp_path / "net" / "tools").mkdir(parents=True)
+    (tmp_path / "net" / "tools" / "powers.py").write_text("def third(x):\n    return x ** 3\n")
+    (tmp_path / "net" / "net.py").write_text("from net.tools.powers import third\n")
+    code = "from net.tools.powers import third\ndef cube(x):\n    return third(x)\ndef cube_prime(x):\n    return 3 * x ** 2\n"
+    (entry,) = attempts(tmp_path, monkeypatch, code, file="net/losses.py").values()
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
