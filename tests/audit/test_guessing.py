@@ -116,13 +116,6 @@ class Layer:
     def backward(self, g):
         return Box()
 """
-RAISES = """
-class Layer:
-    def forward(self, x):
-        return 2 * x
-    def backward(self, g):
-        return missing_kernel(g)
-"""
 
 
 def audited(tmp_path, code, name="specimen"):
@@ -165,11 +158,10 @@ def test_what_computes_with_something_that_is_not_compiled_is_not_tried(tmp_path
     assert "not compiled: net.conv" in entry.reason
 
 
-@pytest.mark.parametrize(("code", "reason"), [(OBJECTS, "whose gradients it returns"), (RAISES, "missing_kernel")])
-def test_a_backward_that_cannot_be_read_is_not_tried(tmp_path, code, reason):
-    (entry,) = audited(tmp_path, code)
+def test_a_backward_that_cannot_be_read_is_not_tried(tmp_path):
+    (entry,) = audited(tmp_path, OBJECTS)
     assert entry.report is None
-    assert reason in entry.reason
+    assert "whose gradients it returns" in entry.reason
 
 
 SATURATED = """
