@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from gradverify.audit.mined import returned_words
 from gradverify.audit.names import BEFORE
 from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
-from gradverify.audit.roles import required_parameters, roles_of_backward
+from gradverify.audit.roles import is_called_cotangent, required_parameters, roles_of_backward
 from gradverify.audit.search import silence, twin_call
 from gradverify.audit.shim import Plan, output_of
 from gradverify.audit.signatures import built, normalised, parts_of, returning
@@ -56,9 +57,15 @@ def _normalised(forward: Function, backward: Function, kind: str) -> tuple[Funct
     return normalised(forward, parts), backward
 
 
-def _pair_readings(forward: Function, pullback: Function, _: Candidate) -> tuple[Reading, ...]:
+def _pair_readings(forward: Function, pullback: Function, candidate: Candidate) -> tuple[Reading, ...]:
+    taken = required_parameters(pullback)
+    if _LOCAL.fullmatch(candidate.backward) and not any(map(is_called_cotangent, taken)) and len(taken) > 2:
+        raise NotTriable(f"{candidate.backward}({', '.join(taken)}) takes something, and no upstream gradient")
     kernels = kernel_readings(forward, pullback)
     return (*kernels, *_whole_pair_readings(forward, pullback))
+
+
+_LOCAL = re.compile(r"_*(df|f_?prime|prime|deriv\w*|diff)", re.IGNORECASE)  # a slope, if nothing says otherwise
 
 
 def _whole_pair_readings(forward: Function, pullback: Function) -> tuple[Reading, ...]:
@@ -122,7 +129,8 @@ def _joint_readings(forward: Function, _: Function, candidate: Candidate) -> tup
         with silence():
             parts = gradients_of(twin_call(forward, arguments))
             owners = _owners(words, parts, names, arguments.inputs)
-            if len(parts) == 1 and not any(names_gradient_of(words.strip(), n) for n in names):
+            unnamed = len(parts) == 1 and not isinstance(parts[0], Mapping)
+            if unnamed and not any(names_gradient_of(words.strip(), n) for n in names):
                 owners = [_nearest(value, parts[0], arguments, names) or owners[0]]
         return function(value, gradient=partial(gradient, owners))
 

@@ -18,7 +18,7 @@ from gradverify.arrays import is_floating
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import required_names
 from gradverify.audit.readings import Reading
-from gradverify.audit.roles import required_parameters, roles_of_backward
+from gradverify.audit.roles import is_called_cotangent, required_parameters, roles_of_backward
 from gradverify.targets import function
 from gradverify.targets.calling import argument_names
 
@@ -105,6 +105,8 @@ def kernel_readings(forward: Function, backward: Function) -> tuple[Reading, ...
     shaped = any("shape" in n.lower() for n in taken)
     if not (owner or buffered or shaped) or _is_of_another(forward, backward):
         return ()
+    if not any(map(is_called_cotangent, taken)):
+        return ()  # without an upstream gradient among its arguments it is something else
     owner = owner or names[0]
     claimed = (owner,)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ def places_of_params(
     stepped = {p for p in moved if p not in places and p not in stored and not _is_gradient_name(p)}
     if any(plain(p.rsplit(".", maxsplit=1)[-1]) in _WEIGHTS or "[" in p for p in stepped) or not places:
         places |= {p: ("moved", p) for p in stepped}
-    rest = {p: before[p] for p in kept if p not in places and p not in stored and not _is_gradient_name(p)}
+    rest = {p: a for p, a in before.items()  # in the order of the object, which returned lists follow
+            if p in kept and p not in places and p not in stored and not _is_gradient_name(p)}  # fmt: skip
     return places | _returned_params(returned, rest, inputs)
 
 
@@ -66,9 +67,13 @@ def _returned_params(
 
 
 def place_of_input(
-    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], wanted: Sequence[str], words: Sequence[str] = ()
+    name: str, x: Any, returned: Any, fresh: Mapping[str, np.ndarray], wanted: Sequence[str], words: Sequence[str] = (),
+    taken: Collection[Any] = ()
 ) -> tuple[str, Any] | None:
-    """Where a backward put the gradient of an input; None where it put none. It returns its parts as `words`."""
+    """Where a backward put the gradient of an input; None where it put none.
+
+    It returns its parts as `words`; those that are `taken` are of parameters.
+    """
     if not is_floating(x):
         return None
     position = wanted.index(name)
@@ -77,7 +82,7 @@ def place_of_input(
         return ("key", key) if key is not None else None
     if isinstance(returned, (tuple, list)) and returned:
         parts = flat(returned)
-        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x)]
+        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x) and i not in taken]
         called = [i for i in same if len(words) == len(parts) and _is_called_for(words[i], name)]
         if len(same) > 1 == len(called):
             return ("returned", called[0])

@@ -90,6 +90,11 @@ def is_cotangent(name: str) -> bool:
     return len(name) > 1 and _COTANGENT.fullmatch(name) is not None
 
 
+def is_called_cotangent(name: str) -> bool:
+    """The same, by a single letter too: ``g``, ``d``."""
+    return _COTANGENT.fullmatch(name) is not None
+
+
 def is_label(name: str) -> bool:
     """Whether an argument is by its name the truth that a prediction is compared with."""
     return _LABEL.fullmatch(name) is not None

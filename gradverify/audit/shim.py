@@ -88,7 +88,8 @@ def make_plan(obj: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[
     free = {p: a for p, a in fresh.items() if p not in taken and p not in of_params}
     words = returned_words(getattr(obj, plan.backward)) if not plan.joint else ()
     named = zip(plan.inputs, arguments, strict=False)
-    of_input = tuple(place_of_input(n, x, returned, free, plan.inputs, words) for n, x in named)
+    parts = {where for how, where in of_params.values() if how == "returned"}
+    of_input = tuple(place_of_input(n, x, returned, free, plan.inputs, words, parts) for n, x in named)
     if not of_params and not any(of_input):
         raise NoGradient(f"{plan.backward} leaves nothing that could be a gradient")
     if plan.label and not has_rate(twin, getattr(twin, plan.backward)):

@@ -32,7 +32,8 @@ from gradverify.targets.gradients import (
 )
 from gradverify.targets.graph import clone, fetch, floating_of, forget_appended
 from gradverify.targets.instances import Held
-from gradverify.targets.methods import call_backward, method_names, saves_in_cache
+from gradverify.targets.left import left_gradients, left_output
+from gradverify.targets.methods import call_backward, method_names, required_arguments, saves_in_cache
 from gradverify.targets.pairs import mirrored, perturbed, returns_pullback
 from gradverify.targets.parameters import find_parameters
 from gradverify.targets.record import Perturb, Pullback, Target
@@ -117,7 +118,7 @@ def _after_forward(obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any]
     layer, arguments = clone(obj, {}), call.arguments(call.point)
     held = {path: (array, array.copy()) for path, array in floating_of(layer).items()}
     with calm():
-        result = getattr(layer, forward)(*arguments, **kwargs)
+        result = left_output(layer, getattr(layer, forward)(*arguments, **kwargs))
     after = floating_of(layer)
     kept = frozenset(p for p, (array, old) in held.items() if after.get(p) is array and bool(np.all(array == old)))
     return _Trial(layer, result, arguments, kept)
@@ -170,7 +171,7 @@ class _Bound:
     def run(self, point: Mapping[str, Any], *, fresh: bool = False) -> _Ran:
         twin, arguments = self.held.instance(point, fresh=fresh), self.call.arguments(point, fresh=fresh)
         with self.calm() as left:
-            result = getattr(twin, self.methods.forward)(*arguments, **self.kwargs)
+            result = left_output(twin, getattr(twin, self.methods.forward)(*arguments, **self.kwargs))
         return _Ran(twin, result, arguments, left[0])
 
     def forward(self, point: Mapping[str, Any], *, fresh: bool = False) -> Arrays:
@@ -208,13 +209,16 @@ class _Bound:
         cache = copy.deepcopy(ran.result[-1]) if self.methods.cached else None
         with self.calm(ran.state):
             returned = call_backward(layer, self.methods.backward, self.call, dout, ran.arguments, cache)
-        return self.gradients(layer, returned)
+        return self.gradients(layer, returned, dout)
 
-    def gradients(self, layer: Any, returned: Any) -> Arrays:
-        """What a backward returned and what it left in `layer`, by leaf."""
+    def gradients(self, layer: Any, returned: Any, u: Any = 1.0) -> Arrays:
+        """What a backward returned and what it left in `layer` for the upstream gradient `u`, by leaf."""
         backward, leaves = getattr(layer, self.methods.backward), {**self.call.point, **self.held.own}
         found = named_gradients(backward, returned, leaves, self.call.names)
-        return {**found, **_stored(layer, self.held.params)}
+        left = left_gradients(layer, self.call.point) if returned is None else {}
+        if left and not required_arguments(backward):  # a loss: for an upstream gradient of one
+            left = {name: g * float(np.reshape(u, ())) for name, g in left.items()}
+        return {**left, **found, **_stored(layer, self.held.params)}
 
     def twice(self, point: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
         """Two backward passes of one instance; of stored gradients only those that do not accumulate."""

@@ -165,3 +165,18 @@ def test_a_setting_that_is_none_reaches_the_backward_as_none():
     x, u, scale = np.ones(3), np.arange(3.0), None
     gradient = _called(scaled_forward, scaled_backward, ("dout", "scale", "shape"), {"x": x}, "x", u, {"scale": scale})
     assert np.array_equal(gradient, u)
+
+
+INTO_A_BUFFER_OF_SLOPES = """
+class Activation:
+    def f(self, u, out_a):
+        out_a[:] = np.tanh(u)
+        return out_a
+    def df(self, u, a, out_da):
+        out_da[:] = 1 - a * a
+        return out_da
+"""
+
+
+def test_a_slope_beside_something_else_is_taken_for_no_pullback(tmp_path, monkeypatch):
+    assert only(tmp_path, monkeypatch, INTO_A_BUFFER_OF_SLOPES).report is None

@@ -322,3 +322,39 @@ class Projected:
 def test_what_a_backward_returns_is_its_inputs_whatever_its_parameters_are_called():
     report = gv.check(gv.layer(Projected(), params=["output_w"], grads=["d_output_w"]), np.array([[0.3, -0.6], [1.1, 0.2]]))
     assert [(check.wrt, check.verdict) for check in report.checks] == [("x", "pass"), ("output_w", "pass")]
+
+
+class Silent:
+    """Whatever it computes is left in attributes, forward and backward."""
+
+    def __init__(self):
+        self.weights, self.biases = weights()
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        self.output = inputs @ self.weights + self.biases
+
+    def backward(self, dvalues):
+        self.dweights, self.dbiases = self.inputs.T @ dvalues, dvalues.sum(axis=0)
+        self.dinputs = FACTOR[0] * dvalues @ self.weights.T
+
+
+class SilentLoss:
+    def forward(self, y_pred, y_true):
+        self.error = y_pred - y_true
+        return np.mean(self.error**2)
+
+    def backward(self):
+        self.dinputs = FACTOR[0] * 2 * self.error / self.error.size
+
+
+FACTOR = [1.0]
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (1.1, "fail")])
+@pytest.mark.parametrize(("layer", "inputs", "wrt"), [(Silent, (X,), "inputs"), (SilentLoss, (X, X[::-1].copy()), "y_pred")])
+def test_what_is_left_in_attributes_is_output_and_gradient(monkeypatch, layer, inputs, wrt, factor, verdict):
+    monkeypatch.setitem(globals(), "FACTOR", [factor])
+    report = gv.check(gv.layer(layer()), *inputs)
+    assert {check.wrt: check.verdict for check in report.checks}[wrt] == verdict
+    assert all(check.verdict == "pass" for check in report.checks if check.wrt != wrt)
