@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from gradverify.audit.customs import find_customs, rules_in
 from gradverify.audit.graphs import find_graphs
 from gradverify.audit.names import (
+    BACKWARD_WORD,
     BEFORE,
     FLAGS,
     FRAMEWORK_BASES,
@@ -209,7 +210,10 @@ def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Cand
         usable = forward in methods and backward in methods
         if usable and _kind(methods[forward], methods[backward]) == "point":
             return Candidate(source, "point", owner, forward, backward, line)
-    return None
+    called = [n for n in methods if BACKWARD_WORD.fullmatch(n)]
+    pulling = [n for n in called if [is_cotangent(a) for a in _positional(methods[n])] == [True]]
+    running = [n for n in dict(LAYER_METHODS) if n in methods]
+    return Candidate(source, "layer", owner, running[0], pulling[0], line) if pulling and running else None
 
 
 def _second_order(source: Source, owner: str, methods: Methods, line: int) -> list[Candidate]:

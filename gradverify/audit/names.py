@@ -47,6 +47,12 @@ LAYER_METHODS = (
     ("compute", "vjp"),
 )
 
+# A method beside a forward that takes one upstream gradient and nothing else, whatever it is called exactly.
+BACKWARD_WORD = re.compile(
+    r"_*(compute|calc(ulate)?|get|find|propagate|pass)?_?(the_)?(input_?|all_?|local_?)?(grad(ient)?s?|deltas?|errors?|back)"
+    r"(_?(backwards?|prop\w*|pass|input))?",
+    re.IGNORECASE)  # fmt: skip
+
 # Methods of a class, the derivative taking the inputs of the forward.
 POINT_METHODS = (
     ("__call__", "gradient"),

@@ -268,3 +268,24 @@ def test_a_package_goes_before_the_file_of_its_name_in_it(tmp_path, monkeypatch)
     code = "from net.tools.powers import third\ndef cube(x):\n    return third(x)\ndef cube_prime(x):\n    return 3 * x ** 2\n"
     (entry,) = attempts(tmp_path, monkeypatch, code, file="net/losses.py").values()
     assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
+
+
+OTHERWISE_CALLED = """
+class Scale:
+    def __init__(self):
+        self.w, self.w_grads = np.array([0.5, 1.5, 2.5]), None
+    def forward(self, inpt):
+        self.inpt = inpt
+        return inpt * self.w
+    def zero_grad(self):
+        self.w_grads = np.zeros(3)
+    def compute_gradients(self, grads):
+        self.w_grads = np.sum(grads * self.inpt, axis=0)
+        return FACTOR * grads * self.w
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_backward_is_told_by_what_it_takes(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, OTHERWISE_CALLED.replace("FACTOR", factor)).values()
+    assert (entry.verdict, entry.convention) == (verdict, "forward/compute_gradients")
