@@ -13,9 +13,9 @@ import numpy as np
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, is_padding, is_size, settings_for, snake
 from gradverify.audit.hints import told_in_words
 from gradverify.audit.inputs import weights_for
-from gradverify.audit.mined import example_calls, told_length, words_for
+from gradverify.audit.mined import example_calls, reads_attributes, told_length, words_for
 from gradverify.audit.partners import concrete, objects_for
-from gradverify.audit.settingup import SIZE_OF_INPUT, required_of
+from gradverify.audit.settingup import SIZE_OF_INPUT, Previous, required_of
 from gradverify.audit.stages import layers_for
 
 _LARGE = 16
@@ -104,6 +104,8 @@ def _choices(
     if length:
         usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
         return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
+    if _BEFORE.fullmatch(snake(parameter.name)) and reads_attributes(cls, parameter.name):
+        return [Previous(shape) for shape in _SHAPES_BEFORE]
     if is_size(parameter.name):
         return settings_for(parameter, rng)
     if is_padding(parameter.name, [p.name for p in others]):
@@ -124,6 +126,10 @@ def _constructor(cls: type) -> list[inspect.Parameter]:
         return list(inspect.signature(cls).parameters.values())
     except (TypeError, ValueError):
         return []
+
+
+_BEFORE = re.compile(r"(prev(ious)?|in(put)?s?|parent|last|lower|bottom)_?(layer|node|module)?", re.IGNORECASE)
+_SHAPES_BEFORE = ((BATCH, IN), (2, CHANNELS, 6, 4), (2, 6, 4, CHANNELS), (IN,))
 
 
 def _diagonally(choices: list[list[Any]]) -> list[tuple[Any, ...]]:

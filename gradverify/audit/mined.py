@@ -56,6 +56,13 @@ def _calls(root: str) -> dict[str, list[ast.Call]]:
     return found
 
 
+def reads_attributes(cls: type, name: str) -> bool:
+    """Whether the code of a class reads attributes of an argument of its constructor: ``input_layer.shape``."""
+    tree = tree_of(cls.__init__)  # type: ignore[misc]
+    nodes = (n for n in ast.walk(tree) if isinstance(n, ast.Attribute))
+    return any(isinstance(n.value, ast.Name) and n.value.id == name for n in nodes)
+
+
 def _parse(file: Path) -> ast.AST:
     try:
         with warnings.catch_warnings():

@@ -50,7 +50,7 @@ LAYER_METHODS = (
 # A method beside a forward that takes one upstream gradient and nothing else, whatever it is called exactly.
 BACKWARD_WORD = re.compile(
     r"_*(compute|calc(ulate)?|get|find|propagate|pass)?_?(the_)?(input_?|all_?|local_?)?(grad(ient)?s?|deltas?|errors?|back)"
-    r"(_?(backwards?|prop\w*|pass|input))?",
+    r"(_?(backwards?|prop\w*|pass|input))?|_*back(ward)?_?(pass_?)?(of_?|wrt_?|to_?)?(the_)?inputs?",
     re.IGNORECASE)  # fmt: skip
 
 # Methods of a class, the derivative taking the inputs of the forward.

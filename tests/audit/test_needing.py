@@ -289,3 +289,23 @@ class Scale:
 def test_a_backward_is_told_by_what_it_takes(tmp_path, monkeypatch, factor, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, OTHERWISE_CALLED.replace("FACTOR", factor)).values()
     assert (entry.verdict, entry.convention) == (verdict, "forward/compute_gradients")
+
+
+AFTER_ANOTHER = """
+class FC:
+    def __init__(self, input_layer, num_outputs, name):
+        self.input_shape = input_layer.shape
+        self.shape = (self.input_shape[0], num_outputs)
+        self.weights = np.random.randn(num_outputs, int(np.prod(self.input_shape[1:])))
+    def forward(self, inputs, is_training=True):
+        self.inputs = inputs.reshape(inputs.shape[0], -1)
+        return self.inputs @ self.weights.T
+    def backward_inputs(self, grads):
+        return FACTOR * (grads @ self.weights).reshape(grads.shape[0], *self.input_shape[1:])
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_layer_is_made_after_one_that_says_its_shape(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, AFTER_ANOTHER.replace("FACTOR", factor)).values()
+    assert (entry.verdict, entry.convention) == (verdict, "forward/backward_inputs")
