@@ -33,6 +33,8 @@ SETS = {
     "second": "Repositories that were measured untouched first and then built on",
     "third": "A third set, measured untouched and then built on",
     "fourth": "A fourth set, measured untouched and then built on",
+    "fifth": "A fifth set, measured untouched and then built on",
+    "sixth": "A sixth set, measured untouched and then built on",
     "unseen": "Repositories that nobody here had looked at, untouched",
     "packages": "Packages from the registry",
 }
