@@ -142,11 +142,10 @@ def _factor(check: Check) -> float | None:
 _ENTRIES = 2
 
 
-def _sizes(report: Report) -> set[float]:
-    """The sizes that a mean may have been taken over, and half of them: of the first axis, of everything."""
+def _sizes(report: Report) -> set[int]:
+    """The sizes that a mean may have been taken over: of the first axis, of everything."""
     shapes = [c.shape for c in report.checks if c.shape]
-    sizes = {n for s in shapes for n in (s[0], math.prod(s), math.prod(s[:2]), s[-1]) if n > 1} | {5}
-    return sizes | {n / 2 for n in sizes}  # of half the sum of squares
+    return {n for shape in shapes for n in (shape[0], math.prod(shape), math.prod(shape[:2]), shape[-1]) if n > 1} | {5}
 
 
 def _batches(report: Report, leaves: Sequence[str]) -> set[int]:
@@ -156,7 +155,7 @@ def _batches(report: Report, leaves: Sequence[str]) -> set[int]:
 
 
 def _words(factor: float, is_loss: bool) -> tuple[str, str]:
-    number = f"{factor:.4g}" if factor > 1 else f"1/{1 / factor:.4g}"
+    number = f"{round(factor)}" if factor > 1 else f"1/{round(1 / factor)}"
     if is_loss and factor > 1:
         text = f"the gradient is that of the sum, the forward returns the mean: right up to the factor {number}"
         return text, f" of the sum (factor {number})"
