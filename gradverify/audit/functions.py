@@ -77,7 +77,11 @@ def _whole_pair_readings(forward: Function, pullback: Function) -> tuple[Reading
         derivative = lambda *arguments, **settings: pull(*arguments, None, **settings)  # noqa: E731
         return (Reading(lambda arguments: claim(_first_output(forward), derivative, arguments)),)
     by_roles = function(_first_output(forward), vjp=pull)
-    return Reading(lambda _: natural), Reading(lambda _: by_roles)
+    readings = (Reading(lambda _: natural), Reading(lambda _: by_roles))
+    if required_parameters(backward) == required_names(forward):  # relu_backward(x) of relu(x) is its slope
+        at_input = Reading(lambda arguments: claim(forward, backward, arguments), ", the derivative at the input")
+        return (*readings, at_input)
+    return readings
 
 
 def _first_output(forward: Function) -> Function:

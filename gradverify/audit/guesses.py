@@ -14,7 +14,7 @@ BATCH, IN, OUT, CHANNELS, FILTERS, VOCABULARY = 5, 3, 7, 2, 4, 11
 
 _LABELS = re.compile(
     r"t|labels?|targ(et)?s?|y_?(true|train|real|batch|label)|truth|ground_?truth|gt|classes|one_?hot"
-    r"|expected|desired|actual",
+    r"|expected|desired|actual|teacher\w*|soft_?(labels?|targ(et)?s?)",
     re.IGNORECASE,
 )
 _ROLES = tuple((role, re.compile(pattern)) for role, pattern in (

@@ -267,6 +267,8 @@ def make_arguments(
         elif parameter.name in fixed:
             told = replace(proposal, scheme={"data": fixed[parameter.name]}, width=None)
             inputs.append(_array(role, told, parameter.name in positive, held, rng))
+        elif inputs and _CONDITION.fullmatch(parameter.name):
+            inputs.append(rng.integers(0, 2, proposal.scheme["data"]).astype(bool))
         elif others and role not in ("setting", "label") and inputs:
             inputs.append(rng.standard_normal(others.pop(0)))
         elif role == "setting":
@@ -281,6 +283,9 @@ def make_arguments(
     kwargs |= _in_training(function)
     label = proposal.label if "label" in roles else ""
     return Arguments(tuple(_cast(value, proposal.dtype) for value in inputs), kwargs, label)
+
+
+_CONDITION = re.compile(r"cond(itions?)?|is_\w+|where", re.IGNORECASE)
 
 
 def _in_training(function: Function) -> dict[str, bool]:

@@ -111,9 +111,13 @@ def _prepare_path(source: Source) -> None:
     FINDER.folders = folders
     PROJECT[:] = folders[-1:]
     if sys.path[:1] != [source.root]:
-        sys.path.insert(0, source.root)
+        sys.path[:] = [source.root, *(p for p in sys.path if p not in _ROOTS)]  # another copy's package is none of this
+        _ROOTS.add(source.root)
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # last: a random.py there must not stand in for the library's
+
+
+_ROOTS: set[str] = set()  # that files audited before were imported from
 
 
 def _import(source: Source) -> ModuleType:

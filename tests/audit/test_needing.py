@@ -309,3 +309,30 @@ class FC:
 def test_a_layer_is_made_after_one_that_says_its_shape(tmp_path, monkeypatch, factor, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, AFTER_ANOTHER.replace("FACTOR", factor)).values()
     assert (entry.verdict, entry.convention) == (verdict, "forward/backward_inputs")
+
+
+CHOSEN = """
+def chosen_forward(x, condition, y):
+    return np.where(condition, x ** 2, y), (x, condition)
+def chosen_backward(dout, cache):
+    x, condition = cache
+    return FACTOR * 2 * x * dout * condition, None, dout * (1.0 - condition)
+"""
+DISTILLED = """
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+class Distillation:
+    def loss(self, pred, label, teacher_prob):
+        return -np.sum((label + teacher_prob) * np.log(softmax(pred)))
+    def grad(self, pred, label, teacher_prob):
+        return FACTOR * (2 * softmax(pred) - label - teacher_prob)
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+@pytest.mark.parametrize("code", [CHOSEN, DISTILLED])
+def test_conditions_are_true_or_false_and_soft_labels_labels(tmp_path, monkeypatch, code, factor, verdict):
+    entries = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor))
+    entry = next(e for name, e in entries.items() if name != "softmax")
+    assert (entry.verdict, entry.reason) == (verdict, "")

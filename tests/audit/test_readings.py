@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gradverify.audit import find
+from gradverify.audit.attempt import attempt
 from gradverify.records import Verdict
 from tests.projects import attempts
 
@@ -148,3 +150,31 @@ def test_a_second_derivative_is_tried_as_that_of_the_first(tmp_path, monkeypatch
     first, second = tried(tmp_path, monkeypatch, SECOND)
     assert (first.symbol, first.verdict) == ("code:Square", Verdict.PASS)
     assert (second.symbol, second.verdict) == ("code:Square.grad", Verdict.FAIL)
+
+
+SLOPE_CALLED_BACKWARD = """
+def relu(x):
+    return np.maximum(0, x)
+def relu_backward(x):
+    return FACTOR * (x > 0).astype(float)
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_backward_of_what_the_forward_takes_is_its_slope(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = tried(tmp_path, monkeypatch, SLOPE_CALLED_BACKWARD.replace("FACTOR", factor))
+    assert entry.verdict is verdict
+
+
+def test_each_copy_of_a_package_imports_its_own(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("a course\n")
+    for number, power in (("first", 2), ("second", 3)):
+        (tmp_path / number / "net").mkdir(parents=True)
+        (tmp_path / number / "net/__init__.py").write_text("")
+        (tmp_path / number / "net/powers.py").write_text(f"def {number}(x):\n    return x ** {power}\n")
+        script = (f"from net.powers import {number}\ndef f(x):\n    return {number}(x)\n"
+                  f"def f_prime(x):\n    return {power} * x ** {power - 1}\n")  # fmt: skip
+        (tmp_path / number / f"of_{number}.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    found = [attempt(candidate, 0) for candidate in find(tmp_path) if candidate.symbol.endswith(":f")]
+    assert [(entry.verdict, entry.reason) for entry in found] == [(Verdict.PASS, "")] * 2
