@@ -19,6 +19,7 @@ from gradverify.audit.kernels import kernel_readings, returning_buffer, writes_o
 from gradverify.audit.load import NotTriable
 from gradverify.audit.mined import returned_words
 from gradverify.audit.names import BEFORE
+from gradverify.audit.placing import is_called_for
 from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_called_cotangent, required_parameters, roles_of_backward
@@ -169,6 +170,7 @@ def _owners(stated: str, parts: tuple[Any, ...], names: list[str], arguments: tu
         floating = [(n, x) for n, x in zip(names, arguments, strict=False) if is_floating(x)]
         fitting = [n for n, x in floating if np.shape(x) == np.shape(part) and n not in owners]
         named = [n for n in names if names_gradient_of(word.strip(), n)]
+        named = named or [n for n in fitting if is_called_for(word.strip(), n)]
         owners.append((named or fitting or names)[0])
     return owners
 

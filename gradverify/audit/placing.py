@@ -83,7 +83,7 @@ def place_of_input(
     if isinstance(returned, (tuple, list)) and returned:
         parts = flat(returned)
         same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x) and i not in taken]
-        called = [i for i in same if len(words) == len(parts) and _is_called_for(words[i], name)]
+        called = [i for i in same if len(words) == len(parts) and is_called_for(words[i], name)]
         if len(same) > 1 == len(called):
             return ("returned", called[0])
         return ("returned", position if position in same else same[0]) if same else None
@@ -98,7 +98,7 @@ def _first_data(wanted: Sequence[str]) -> int:
     return next((i for i, role in enumerate(roles) if role != "label"), 0)
 
 
-def _is_called_for(word: str, name: str) -> bool:
+def is_called_for(word: str, name: str) -> bool:
     """Whether ``dLogVar`` is by its name the gradient of ``t_log_var``: its own, or one that ends in the same words."""
     bare = re.sub(r"^(d|grad(ient)?)|grad(ient)?$", "", plain(word))
     return names_gradient_of(word, name) or (len(bare) > 2 and plain(name).endswith(bare))

@@ -180,3 +180,19 @@ class Activation:
 
 def test_a_slope_beside_something_else_is_taken_for_no_pullback(tmp_path, monkeypatch):
     assert only(tmp_path, monkeypatch, INTO_A_BUFFER_OF_SLOPES).report is None
+
+
+OUT_OF_ORDER = """
+def divergence_loss(t_mean, t_log_var):
+    return 0.5 * np.sum(np.exp(t_log_var) + t_mean ** 2 - t_log_var)
+def divergence_grad(t_mean, t_log_var):
+    dLogVar = FACTOR * 0.5 * (np.exp(t_log_var) - 1)
+    dMean = t_mean
+    return dLogVar, dMean
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_gradients_are_told_by_the_words_that_their_names_end_in(tmp_path, monkeypatch, factor, verdict):
+    code = OUT_OF_ORDER.replace("divergence_loss", "divergence").replace("FACTOR", factor)
+    assert only(tmp_path, monkeypatch, code).verdict is verdict

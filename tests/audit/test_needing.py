@@ -336,3 +336,22 @@ def test_conditions_are_true_or_false_and_soft_labels_labels(tmp_path, monkeypat
     entries = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor))
     entry = next(e for name, e in entries.items() if name != "softmax")
     assert (entry.verdict, entry.reason) == (verdict, "")
+
+
+IN_SINGLE = """
+class Scale:
+    def __init__(self, no_bias=False):
+        self.w, self.no_bias = np.array([0.5, 1.5, 2.5], np.float32), no_bias
+    def forward(self, x):
+        self.x = x
+        return x * self.w if self.no_bias else (x * self.w + 1).astype(np.float32)
+    def backward(self, dy):
+        self.dw = np.sum(dy * self.x, axis=0).astype(np.float32)
+        return FACTOR * (dy * self.w).astype(np.float32)
+"""
+
+
+@pytest.mark.parametrize(("factor", "fails"), [("1", False), ("1.1", True)])
+def test_rounding_to_float32_is_no_failure_at_another_setting(tmp_path, monkeypatch, factor, fails):
+    (entry,) = attempts(tmp_path, monkeypatch, IN_SINGLE.replace("FACTOR", factor)).values()
+    assert (entry.verdict is Verdict.FAIL) == fails
