@@ -18,7 +18,6 @@ from gradverify.targets.calling import argument_names
 _BUFFERS = ("out", "output", "O")  # arguments that a forward writes to
 
 
-
 def without_labels(
     target: Any, forward: Callable[..., Any], arguments: Arguments, claimed: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:

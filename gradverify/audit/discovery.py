@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from gradverify.audit.customs import find_customs, rules_in
 from gradverify.audit.graphs import find_graphs
+from gradverify.audit.mined import assignments
 from gradverify.audit.names import (
     BACKWARD_WORD,
     BEFORE,
@@ -279,13 +280,8 @@ def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """Names and what is assigned to them; what is not taken apart in writing is a whole."""
     if isinstance(node, ast.AugAssign):
         yield ast.unparse(node.target), node.value
-    if not isinstance(node, ast.Assign):
-        return
-    for target in node.targets:
-        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-            yield from ((ast.unparse(t), v) for t, v in zip(target.elts, node.value.elts, strict=False))
-        else:
-            yield from ((ast.unparse(t), node.value) for t in getattr(target, "elts", [target]))
+    for target, value in assignments(node):
+        yield from ((ast.unparse(t), value) for t in getattr(target, "elts", [target]))
 
 
 def _leaves_to_subclasses(file: _File, name: str, node: Function, methods: Methods) -> bool:

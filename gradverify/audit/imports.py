@@ -85,7 +85,7 @@ def lend_dropped(error: BaseException) -> bool:
     """Whether an import failed of a name that another package no longer has, or never compiled; it is stood in for."""
     match = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error) * isinstance(error, ImportError))
     module = sys.modules.get(match[2]) if match is not None else None
-    if match is None or module is None or _is_below(module, FINDER.folders[-1:]) or match[1] in vars(module):
+    if match is None or module is None or is_below(module, FINDER.folders[-1:]) or match[1] in vars(module):
         return False
     setattr(module, match[1], _absent_name(match[2], match[1]))
     return True
@@ -98,12 +98,17 @@ def lend_folder(error: BaseException) -> bool:
     if match is None or not folders or match[1] in FINDER.shadowed:
         return False
     FINDER.shadowed.add(match[1])
-    for name in [n for n in sys.modules if n == match[1] or n.startswith(f"{match[1]}.")]:
-        del sys.modules[name]
+    forget(match[1])
     package = ModuleType(match[1])
     package.__path__ = [str(folders[0])]
     sys.modules[match[1]] = package
     return True
+
+
+def forget(top: str) -> None:
+    """Have a module and what is below it imported anew: two projects may both have a module "layers"."""
+    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+        del sys.modules[name]
 
 
 class Absent:
@@ -224,10 +229,9 @@ class Finder:
         spec.submodule_search_locations = [str(same)]
         return spec
 
-
     def imported(self, but: ModuleType | None = None) -> list[ModuleType]:
         """The modules of the project that are imported, save one."""
-        return [m for m in list(sys.modules.values()) if m is not but and _is_below(m, self.folders[-1:])]
+        return [m for m in list(sys.modules.values()) if m is not but and is_below(m, self.folders[-1:])]
 
     def _further_down(self, name: str) -> ModuleSpec | None:
         """A module that scripts reach by changing `sys.path`: the one of its name that is nearest in the project."""
@@ -251,7 +255,8 @@ def _modules_below(root: Path, name: str) -> list[Path]:
     return [f.parents[1] if f.name == "__init__.py" else f.parent for f in files]
 
 
-def _is_below(module: Any, folders: list[Path]) -> bool:
+def is_below(module: Any, folders: list[Path]) -> bool:
+    """Whether a module is one of the project in some folders, and neither installed nor this library."""
     location = str(getattr(module, "__file__", None) or "")
     inside = location and "site-packages" not in location and not module.__name__.startswith("gradverify")
     return bool(inside) and any(folder in Path(location).parents for folder in folders)

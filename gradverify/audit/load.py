@@ -18,7 +18,9 @@ from gradverify.audit.constructing import calls_to_try
 from gradverify.audit.imports import (
     FINDER,
     folders_of,
+    forget,
     install,
+    is_below,
     lend_dropped,
     lend_folder,
     lend_none_as_shape,
@@ -62,7 +64,7 @@ def load(source: Source) -> ModuleType:
             if not missing or missing in FINDER.absent:
                 return _without_package(source, error)
             FINDER.absent.add(missing)
-            _forget(source.module.split(".")[0])
+            forget(source.module.split(".")[0])
     raise NotTriable(f"its module needs more than {_MOST_ABSENT} packages that are not installed")
 
 
@@ -71,7 +73,7 @@ def _without_package(source: Source, why: BaseException) -> ModuleType:
     parents = source.module.split(".")[:-1] if Path(source.path).name != "__init__.py" else []
     if not parents or not isinstance(why, (ImportError, NameError, AttributeError)):
         return _as_script(source, why)
-    _forget(parents[0])
+    forget(parents[0])
     for depth in range(len(parents)):
         package = ModuleType(".".join(parents[: depth + 1]))
         package.__path__ = [str(Path(source.root, *parents[: depth + 1]))]
@@ -80,7 +82,7 @@ def _without_package(source: Source, why: BaseException) -> ModuleType:
         with silence(), FINDER.lenient():
             return importlib.import_module(source.module)
     except (Exception, SystemExit):
-        _forget(parents[0])
+        forget(parents[0])
         return _as_script(source, why)
 
 
@@ -128,7 +130,7 @@ def _import(source: Source) -> ModuleType:
     file = Path(source.root, top, "__init__.py") if is_package else Path(source.path)
     known = sys.modules.get(name)
     if known is not None and not _is_from(known, file):
-        _forget(name)
+        forget(name)
     if is_package:
         return importlib.import_module(source.module)
     try:
@@ -147,7 +149,7 @@ def _import_below(path: Path) -> ModuleType:
     while (root / "__init__.py").exists():
         root = root.parent
     name = ".".join([*path.relative_to(root).parent.parts, path.stem])
-    _forget(name.split(".")[0])
+    forget(name.split(".")[0])
     sys.path.insert(0, str(root))
     return importlib.import_module(name)
 
@@ -157,20 +159,10 @@ def _is_from(module: ModuleType, file: Path) -> bool:
     return location is not None and Path(location).resolve() == file.resolve()
 
 
-def _forget(top: str) -> None:
-    # Two projects may both have a module "layers"; each is to import its own.
-    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
-        del sys.modules[name]
-
-
 def _forget_below(folders: list[Path]) -> None:
     """Forget the modules of another project: its ``common`` must not stand in for this one's."""
-    for name, module in list(sys.modules.items()):
-        location = getattr(module, "__file__", None)
-        if name.startswith("gradverify"):
-            continue
-        if location and "site-packages" not in location and any(f in Path(location).parents for f in folders):
-            del sys.modules[name]
+    for name in [name for name, module in sys.modules.items() if is_below(module, folders)]:
+        del sys.modules[name]
 
 
 def _import_file(name: str, path: str) -> ModuleType:

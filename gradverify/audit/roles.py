@@ -87,7 +87,7 @@ def _second_choice(name: str, inputs: Sequence[str]) -> str:
 
 def is_cotangent(name: str) -> bool:
     """Whether an argument is by its name an upstream gradient."""
-    return len(name) > 1 and _COTANGENT.fullmatch(name) is not None
+    return len(name) > 1 and is_called_cotangent(name)
 
 
 def is_called_cotangent(name: str) -> bool:

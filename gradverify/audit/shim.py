@@ -28,6 +28,7 @@ from gradverify.audit.roles import required_parameters, roles_of_backward
 from gradverify.targets.calling import random_state, set_random_state
 from gradverify.targets.gradients import flat, plain
 from gradverify.targets.graph import fetch, floating_of
+from gradverify.targets.left import output_name
 
 _OUTPUTS = ("output", "out", "outputs", "o", "a", "y", "z", "h", "result", "activation", "activations", "yhat", "ypred",
             "probs", "prediction", "loss", "value", "outputdata")  # fmt: skip
@@ -177,7 +178,7 @@ def _run_forward(
         plan = replace(plan, output="loss")
     if (result is None or result is twin) and not plan.output:
         fresh = {p: a for p, a in after.items() if p not in kept}
-        plan = replace(plan, output=_named_output(twin) or _left_output(fresh, arguments))
+        plan = replace(plan, output=output_name(twin) or _left_output(fresh, arguments))
     return kept, result, plan
 
 
@@ -201,12 +202,6 @@ def _call_forward(layer: Any, plan: Plan, arguments: Sequence[Any], settings: Ma
         setattr(layer, plan.feed, arguments[0])
         return method(**settings)
     return method(*arguments, **settings)
-
-
-def _named_output(layer: Any) -> str:
-    """An attribute that is called output; it may be the very input (``self.output = inputs``)."""
-    held = getattr(layer, "__dict__", {})
-    return next((n for n in ("output", "out", "outputs") if isinstance(held.get(n), np.ndarray)), "")
 
 
 def _left_output(fresh: Mapping[str, np.ndarray], arguments: Sequence[Any]) -> str:

@@ -9,16 +9,20 @@ import numpy as np
 from gradverify.arrays import Arrays, is_floating
 from gradverify.targets.gradients import as_gradient, decorated, plain
 
-_OUTPUTS = ("output", "outputs", "out")
+_OUTPUTS = ("output", "out", "outputs")
 _OF_AN_INPUT = ("dinputs", "dinput", "dx", "inputgrad", "inputgradient", "gradinput", "gradinputs", "dprev")
 
 
 def left_output(layer: Any, result: Any) -> Any:
     """What a forward returned, else the array that it left as ``self.output``; None where there is neither."""
-    if result is not None:
-        return result
+    name = "" if result is not None else output_name(layer)
+    return vars(layer)[name] if name else result
+
+
+def output_name(layer: Any) -> str:
+    """An attribute that is called output; it may be the very input (``self.output = inputs``). Empty for none."""
     held = getattr(layer, "__dict__", {})
-    return next((held[name] for name in _OUTPUTS if is_floating(held.get(name))), None)
+    return next((name for name in _OUTPUTS if is_floating(held.get(name))), "")
 
 
 def left_gradients(layer: Any, inputs: Arrays) -> Arrays:
