@@ -161,8 +161,14 @@ def _is_from(module: ModuleType, file: Path) -> bool:
 
 def _forget_below(folders: list[Path]) -> None:
     """Forget the modules of another project: its ``common`` must not stand in for this one's."""
-    for name in [name for name, module in sys.modules.items() if is_below(module, folders)]:
+    for name in [name for name, m in sys.modules.items() if is_below(m, folders) or _is_folder_below(m, folders)]:
         del sys.modules[name]
+
+
+def _is_folder_below(module: ModuleType, folders: list[Path]) -> bool:
+    """Whether a module is a folder of the project without an ``__init__.py``, which has no file of its own."""
+    paths = [] if getattr(module, "__file__", None) else list(getattr(module, "__path__", None) or ())
+    return any(folder in Path(p).parents for p in paths if "site-packages" not in p for folder in folders)
 
 
 def _import_file(name: str, path: str) -> ModuleType:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from gradverify.records import Verdict
+from gradverify.audit import find
+from gradverify.audit.answers import Answer
+from gradverify.audit.attempt import _failures_at
+from gradverify.audit.constructing import calls_to_try
+from gradverify.audit.inputs import Arguments
+from gradverify.audit.load import load
+from gradverify.audit.readings import Reading, Trial
+from gradverify.records import Cause, Check, Report, Verdict
 from tests.projects import attempts
 
 KEPT_IF_ASKED = """
@@ -107,8 +115,8 @@ def quadratic_loss_and_grad(A, b, x):
 """
 AT_AN_INDEX = """
 class Sum:
-    def __init__(self, n_samples, dim):
-        self.features = np.arange(1.0, n_samples * dim + 1).reshape(n_samples, dim)
+    def __init__(self):
+        self.features = np.arange(1.0, 7.0).reshape(2, 3)
     def individual_objective(self, x, i: int):
         return float(np.sin(self.features[i] @ x))
     def individual_gradient(self, x, i: int):
@@ -116,6 +124,8 @@ class Sum:
 """
 OF_A_VECTOR = """
 class Valley:
+    def __init__(self):
+        self.low = np.zeros(4)
     def gradient(self, x):
         return 4 * x ** 3
     def hessian(self, x):
@@ -329,21 +339,23 @@ def test_conditions_are_true_or_false_and_soft_labels_labels(tmp_path, monkeypat
     assert (entry.verdict, entry.reason) == (verdict, "")
 
 
-IN_SINGLE = """
-class Scale:
-    def __init__(self, no_bias=False):
-        self.w, self.no_bias = np.array([0.5, 1.5, 2.5]), no_bias
-    def forward(self, x):
-        self.x = x
-        return x * self.w + (0 if self.no_bias else 1)
-    def backward(self, dy):
-        self.dw = np.sum(dy * self.x, axis=0)
-        dx = FACTOR * dy * self.w
-        return dx.astype(np.float32) if self.no_bias else dx
-"""
+def scale(x):
+    return 2 * x
 
 
-@pytest.mark.parametrize(("factor", "fails"), [("1", False), ("1.1", True)])
-def test_rounding_to_float32_is_no_failure_at_another_setting(tmp_path, monkeypatch, factor, fails):
-    (entry,) = attempts(tmp_path, monkeypatch, IN_SINGLE.replace("FACTOR", factor)).values()
-    assert (entry.verdict is Verdict.FAIL) == fails
+@pytest.mark.parametrize(("cause", "left"), [("dtype", 0), ("factor", 1)])
+def test_rounding_to_float32_is_no_failure_at_another_setting(monkeypatch, cause, left):
+    failed = Check("scale", "x", "out", Verdict.FAIL, causes=(Cause(cause, "", "", "", 0.9),))
+    answer = Answer(Report("scale", (failed,)), "", 0, Arguments((np.ones(3),), {}))
+    monkeypatch.setattr("gradverify.audit.attempt._check", lambda *_, **__: answer)
+    trial = Trial(scale, (), (Reading(lambda _: scale),), lambda arguments: scale(*arguments.inputs))
+    assert len(_failures_at(trial, answer, 0, "no_bias=True")) == left
+
+
+def test_a_size_is_a_number_whatever_it_is_called_like(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    halves = "class Half:\n    def forward(self, x):\n        return x / 2\n    def backward(self, dy):\n        return dy / 2\n"
+    (tmp_path / "stack.py").write_text("import numpy as np\n" + halves + SIZES_CALLED_LIKE_LAYERS)
+    source = find(tmp_path / "stack.py")[0].source
+    first, _ = next(calls_to_try(load(source).Stack, 0, source.path))
+    assert [type(value) for value in first] == [int, int, float]

@@ -168,13 +168,42 @@ def test_a_backward_of_what_the_forward_takes_is_its_slope(tmp_path, monkeypatch
 
 def test_each_copy_of_a_package_imports_its_own(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("a course\n")
-    for number, power in (("first", 2), ("second", 3)):
+    for number, power, folder in (("first", 2, "first"), ("second", 3, "second/net")):
         (tmp_path / number / "net").mkdir(parents=True)
-        (tmp_path / number / "net/__init__.py").write_text("")
         (tmp_path / number / "net/powers.py").write_text(f"def {number}(x):\n    return x ** {power}\n")
         script = (f"from net.powers import {number}\ndef f(x):\n    return {number}(x)\n"
                   f"def f_prime(x):\n    return {power} * x ** {power - 1}\n")  # fmt: skip
-        (tmp_path / number / f"of_{number}.py").write_text(script)
+        (tmp_path / folder / f"of_{number}.py").write_text(script)
     monkeypatch.chdir(tmp_path)
     found = [attempt(candidate, 0) for candidate in find(tmp_path) if candidate.symbol.endswith(":f")]
     assert [(entry.verdict, entry.reason) for entry in found] == [(Verdict.PASS, "")] * 2
+
+
+LISTS = """
+class Network:
+    def __init__(self):
+        sizes = [2, 3, 3, 2]
+        self.weights = [np.random.randn(k, j) for j, k in zip(sizes[:-1], sizes[1:])]
+        self.biases = [np.random.randn(k, 1) for k in sizes[1:]]
+    def feedforward(self, x):
+        for w, b in zip(self.weights, self.biases):
+            x = 1 / (1 + np.exp(-(w @ x + b)))
+        return x
+    def backprop(self, x, y):
+        activations = [x]
+        for w, b in zip(self.weights, self.biases):
+            activations.append(1 / (1 + np.exp(-(w @ activations[-1] + b))))
+        error, nabla_w, nabla_b = activations[-1] - y, [], []
+        for i in (2, 1, 0):
+            nabla_w.insert(0, error @ activations[i].T)
+            nabla_b.insert(0, FACTOR * error)
+            error = self.weights[i].T @ error * activations[i] * (1 - activations[i])
+        return nabla_w, nabla_b
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_lists_of_gradients_are_in_the_order_of_the_parameters_and_none_is_the_inputs(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = tried(tmp_path, monkeypatch, LISTS.replace("FACTOR", factor))
+    assert (entry.verdict, entry.reason) == (verdict, "")
+    assert "x" not in {check.wrt for check in entry.report.checks}
