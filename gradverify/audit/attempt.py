@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -37,7 +38,7 @@ from gradverify.audit.variations import variations
 from gradverify.checking import check
 from gradverify.records import Check, Options, Report, Verdict
 from gradverify.targets import make_targets
-from gradverify.targets.calling import argument_names
+from gradverify.targets.calling import argument_names, seeded
 
 _INSTANCES = 16  # instances of a class that the search for inputs looks at
 _POINTS = 10  # accepted inputs at which a backward may raise before that is the result
@@ -50,7 +51,8 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
         candidate.symbol, candidate.convention, path=candidate.source.path, line=candidate.line
     )
     try:
-        tried = _judge(candidate, seed)
+        with seeded(seed)():  # an initializer draws the same, in whatever process and after whatever else this is tried
+            tried = _judge(candidate, seed)
     except NotTriable as why:
         unfinished = unfinished_report(candidate, "".join(format_exception(why.__cause__))) if why.__cause__ else None
         if unfinished is not None:
@@ -63,6 +65,8 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
 
 def _judge(candidate: Candidate, seed: int) -> Answer:
     load(candidate.source)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
     given = examples_for(candidate)
     if given:
         return min((_at_example(candidate, e, seed) for e in given), key=lambda t: (t.rank != 1, -t.rank))
@@ -189,7 +193,7 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
         trial, tried.reading, tried.arguments
     ):
         return replace(tried, report=undecided(tried.report, ADDS_OWN), suffix=tried.suffix + ADDS_OWN)
-    alike = symmetrized(trial.forward, tried.arguments) if trial.returns_number(tried.arguments) else None
+    alike = symmetrized(trial, tried.arguments) if trial.returns_number(tried.arguments) else None
     if alike is not None:
         again = _check(trial, tried.reading, alike[0], seed, Search(), search="none")
         if again is not None and again.rank == 0:

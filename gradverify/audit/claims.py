@@ -11,6 +11,8 @@ import numpy as np
 from gradverify.arrays import is_floating
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
+from gradverify.audit.readings import Trial
+from gradverify.audit.search import silence
 from gradverify.records import Options
 from gradverify.targets import make_targets
 from gradverify.targets.calling import argument_names
@@ -41,15 +43,20 @@ def data_of(forward: Callable[..., Any], names: Sequence[str]) -> list[str]:
     return data or list(names)
 
 
-def symmetrized(forward: Callable[..., Any], arguments: Arguments) -> tuple[Arguments, str] | None:
+def symmetrized(trial: Trial, arguments: Arguments) -> tuple[Arguments, str] | None:
     """The arguments with every square matrix made symmetric, and that as a convention; None without a matrix.
 
-    The gradient ``A @ x`` of ``x @ A @ x / 2`` is right for no other.
+    The gradient ``A @ x`` of ``x @ A @ x / 2`` is right for no other; what has another value for them is no such form.
     """
-    names = argument_names(forward, len(arguments.inputs))
+    names = argument_names(trial.forward, len(arguments.inputs))
     square = [n for n, x in zip(names, arguments.inputs, strict=True) if _is_square(x)]
     inputs = tuple((x + x.T) / 2 if _is_square(x) else x for x in arguments.inputs)
-    return (replace(arguments, inputs=inputs), f" of a symmetric {', '.join(square)}") if square else None
+    alike = replace(arguments, inputs=inputs)
+    with silence():
+        outputs = [trial.run(a) for a in (arguments, alike)]
+    before, after = (np.asarray(out[0] if isinstance(out, tuple) else out) for out in outputs)
+    same = bool(square) and np.allclose(before, after, rtol=1e-9)
+    return (alike, f" of a symmetric {', '.join(square)}") if same else None
 
 
 def _is_square(x: Any) -> bool:

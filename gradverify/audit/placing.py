@@ -82,7 +82,8 @@ def place_of_input(
         return ("key", key) if key is not None else None
     if isinstance(returned, (tuple, list)) and returned:
         parts = flat(returned)
-        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x) and i not in taken]
+        others = {*taken, *_in_longer_lists(returned, len(wanted))}
+        same = [i for i, g in enumerate(parts) if g is not None and np.shape(g) == np.shape(x) and i not in others]
         called = [i for i in same if len(words) == len(parts) and is_called_for(words[i], name)]
         if len(same) > 1 == len(called):
             return ("returned", called[0])
@@ -90,6 +91,13 @@ def place_of_input(
     if returned is not None and is_floating(returned) and position == _first_data(wanted):
         return ("whole", 0)
     return _left_gradient(name, x, fresh) if returned is None else None
+
+
+def _in_longer_lists(returned: Sequence[Any], most: int) -> set[int]:
+    """Which parts are in a list of more than `most`: gradients of parameters, one list for each kind, whatever fits."""
+    groups = [flat(part) if isinstance(part, (tuple, list)) else None for part in returned]
+    long = [group is not None and len(group) > most for group in groups for _ in (group if group is not None else [0])]
+    return {i for i, is_long in enumerate(long) if is_long}
 
 
 def _first_data(wanted: Sequence[str]) -> int:

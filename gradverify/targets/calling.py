@@ -167,6 +167,11 @@ def set_random_state(old: State, new: State) -> None:
         random.setstate(new[1])
 
 
+def seeded(seed: int) -> Replay:
+    """A `Replay` that starts from the same state in every process."""
+    return Replay((np.random.RandomState(seed).get_state(), random.Random(seed).getstate()))
+
+
 def replay() -> Replay:
     """A `Replay` that starts every call from the random state of now."""
     return Replay(random_state())

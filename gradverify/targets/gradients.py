@@ -44,7 +44,7 @@ def assign(result: Any, leaves: Sequence[str], point: Mapping[str, Any], inputs:
         return _by_name(result, leaves)
     if isinstance(result, (tuple, list)):
         return _by_place(flat(result), leaves, point, inputs)
-    return {_lone_leaf(leaves, inputs): as_gradient(result)} if result is not None else {}
+    return {lone_leaf(leaves, inputs): as_gradient(result)} if result is not None else {}
 
 
 def named_gradients(
@@ -156,7 +156,7 @@ _PREDICTION = ("pred", "hat", "output", "logit", "score", "prob")
 _TARGET = ("y", "t", "target", "targets", "label", "labels", "d", "ytrue", "truth", "desired")
 
 
-def _lone_leaf(leaves: Sequence[str], inputs: Sequence[str]) -> str:
+def lone_leaf(leaves: Sequence[str], inputs: Sequence[str]) -> str:
     """Whose gradient a lone array is: the prediction's before the target's, else the first input's."""
     leaves = [leaf for leaf in leaves if re.split(r"[.\[]", leaf)[0] in inputs] or leaves  # no parameter output_proj.W
     predicted = [leaf for leaf in leaves if any(word in plain(leaf) for word in _PREDICTION)]

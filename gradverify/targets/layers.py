@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -32,8 +32,8 @@ from gradverify.targets.gradients import (
 )
 from gradverify.targets.graph import clone, fetch, floating_of, forget_appended
 from gradverify.targets.instances import Held
-from gradverify.targets.left import left_gradients, left_output
-from gradverify.targets.methods import call_backward, method_names, required_arguments, saves_in_cache
+from gradverify.targets.left import Places, left_gradients, left_output, left_places, slots
+from gradverify.targets.methods import call_backward, ignores_upstream, method_names, saves_in_cache
 from gradverify.targets.pairs import mirrored, perturbed, returns_pullback
 from gradverify.targets.parameters import find_parameters
 from gradverify.targets.record import Perturb, Pullback, Target
@@ -73,7 +73,7 @@ def layer_target(spec: LayerSpec, inputs: tuple[Any, ...], kwargs: Mapping[str, 
     if spec.grads is not None:
         found = dict(zip(found, spec.grads, strict=True))
     pulls = returns_pullback(trial.result)
-    bound = _Bound(Held(obj, found), methods, spec.name, call, calm, dict(kwargs), trial.kept, pulls=pulls)
+    bound = _Bound(Held(obj, found), methods, spec.name, call, calm, dict(kwargs), trial.kept, pulls, trial.left)
     answer = partial(asked_once, bound.linearize, bound.point)
     if trial.returned is not None:  # what the trial has shown is not run again
         answer = partial(bound.gradients, trial.layer, returned)
@@ -104,6 +104,7 @@ class _Trial:
     """A copy that has run once; `kept` are the arrays that its forward left alone, the others are caches.
 
     `start` are the outputs before the backward, `returned` is what that answered; None where it did not end well.
+    `left` says where it left the gradients of inputs instead.
     """
 
     layer: Any
@@ -112,13 +113,14 @@ class _Trial:
     kept: frozenset[str]
     start: Arrays | None = None
     returned: _Returned | None = None
+    left: Places = field(default_factory=dict)
 
 
 def _after_forward(obj: Any, forward: str, call: Call, kwargs: Mapping[str, Any], calm: Replay) -> _Trial:
     layer, arguments = clone(obj, {}), call.arguments(call.point)
     held = {path: (array, array.copy()) for path, array in floating_of(layer).items()}
     with calm():
-        result = left_output(layer, getattr(layer, forward)(*arguments, **kwargs))
+        result = left_output(layer, getattr(layer, forward)(*arguments, **kwargs), arguments)
     after = floating_of(layer)
     kept = frozenset(p for p, (array, old) in held.items() if after.get(p) is array and bool(np.all(array == old)))
     return _Trial(layer, result, arguments, kept)
@@ -129,10 +131,12 @@ def _after_backward(trial: _Trial, methods: _Methods, call: Call) -> _Trial:
     try:
         out = methods.outputs(trial.result)
         start = {name: copy.copy(y) for name, y in named_outputs(out).items()}
+        before = slots(trial.layer)
         returned = call_backward(trial.layer, methods.backward, call, _ones_like(out), trial.arguments, cache)
+        left = left_places(trial.layer, before, call.point) if returned is None else {}
     except Exception:
         return trial
-    return replace(trial, start=start, returned=_Returned(returned))
+    return replace(trial, start=start, returned=_Returned(returned), left=left)
 
 
 def _ones_like(result: Any) -> Any:
@@ -162,6 +166,7 @@ class _Bound:
     kwargs: dict[str, Any]
     kept: frozenset[str]
     pulls: bool  # its forward returns a pullback
+    left: Places  # where its backward leaves the gradients of inputs that it does not return
 
     @cached_property
     def point(self) -> Arrays:
@@ -171,7 +176,7 @@ class _Bound:
     def run(self, point: Mapping[str, Any], *, fresh: bool = False) -> _Ran:
         twin, arguments = self.held.instance(point, fresh=fresh), self.call.arguments(point, fresh=fresh)
         with self.calm() as left:
-            result = left_output(twin, getattr(twin, self.methods.forward)(*arguments, **self.kwargs))
+            result = left_output(twin, getattr(twin, self.methods.forward)(*arguments, **self.kwargs), arguments)
         return _Ran(twin, result, arguments, left[0])
 
     def forward(self, point: Mapping[str, Any], *, fresh: bool = False) -> Arrays:
@@ -215,8 +220,8 @@ class _Bound:
         """What a backward returned and what it left in `layer` for the upstream gradient `u`, by leaf."""
         backward, leaves = getattr(layer, self.methods.backward), {**self.call.point, **self.held.own}
         found = named_gradients(backward, returned, leaves, self.call.names)
-        left = left_gradients(layer, self.call.point) if returned is None else {}
-        if left and not required_arguments(backward):  # a loss: for an upstream gradient of one
+        left = left_gradients(layer, self.left) if returned is None else {}
+        if left and ignores_upstream(backward, self.call):  # a loss: for an upstream gradient of one
             left = {name: g * float(np.reshape(u, ())) for name, g in left.items()}
         return {**left, **found, **_stored(layer, self.held.params)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,10 +95,20 @@ def call_backward(layer: Any, name: str, call: Call, u: Any, arguments: Sequence
         raise TypeError(
             f"{name}({', '.join(given)}) updates the parameters itself; say which gradients it leaves: gv.layer(...)"
         )
-    if len(given) == len(call.names) > 1 and all(n in by_name for n in given):
+    if _takes_the_inputs(given, by_name, call):
         return _times(method(*arguments), u)
     values = [by_name[n] if n in by_name and len(given) > 1 else u for n in given]
     return method(*values)
+
+
+def ignores_upstream(method: Callable[..., Any], call: Call) -> bool:
+    """Whether a backward is asked for an upstream gradient of one: it takes nothing, or the inputs again."""
+    given = required_arguments(method)
+    return not given or _takes_the_inputs(given, call.names, call)
+
+
+def _takes_the_inputs(given: Sequence[str], known: Collection[str], call: Call) -> bool:
+    return len(given) == len(call.names) > 1 and all(n in known for n in given)
 
 
 def required_arguments(method: Callable[..., Any], *, keywords: bool = False) -> list[str]:

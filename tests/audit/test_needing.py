@@ -160,6 +160,13 @@ def test_a_gradient_that_is_right_for_symmetric_matrices_only_may_be_meant_so(tm
     assert (entry.verdict, entry.convention.endswith(" of a symmetric A")) == (Verdict.INCONCLUSIVE, True)
 
 
+def test_a_forgotten_transpose_is_no_matter_of_symmetry(tmp_path, monkeypatch):
+    code = THREE_ARRAYS.replace("0.5 * float(x @ A @ x)", "float(np.sum(np.tanh(A @ x)))")
+    code = code.replace("FACTOR * 0.5 * (A + A.T) @ x", "A @ (1 - np.tanh(A @ x) ** 2)")
+    (entry,) = attempts(tmp_path, monkeypatch, code).values()
+    assert entry.verdict is Verdict.FAIL
+
+
 def test_what_returns_nothing_is_no_derivative(tmp_path, monkeypatch):
     code = OF_A_VECTOR.replace("        H = np", "        return None\n        H = np")
     bare = "class Valley:\n    def gradient(self, x):\n        return x ** 3\n    def hessian(self, x):\n        return None\n"

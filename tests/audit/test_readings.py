@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from gradverify.audit import find
@@ -207,3 +208,12 @@ def test_lists_of_gradients_are_in_the_order_of_the_parameters_and_none_is_the_i
     (entry,) = tried(tmp_path, monkeypatch, LISTS.replace("FACTOR", factor))
     assert (entry.verdict, entry.reason) == (verdict, "")
     assert "x" not in {check.wrt for check in entry.report.checks}
+
+
+def test_an_audit_draws_the_same_whatever_was_drawn_before(tmp_path, monkeypatch):
+    computed = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        (entry,) = tried(tmp_path, monkeypatch, LISTS.replace("FACTOR", "1"))
+        computed.append([check.computed for check in entry.report.checks])
+    assert computed[0] == computed[1]

@@ -358,3 +358,53 @@ def test_what_is_left_in_attributes_is_output_and_gradient(monkeypatch, layer, i
     report = gv.check(gv.layer(layer()), *inputs)
     assert {check.wrt: check.verdict for check in report.checks}[wrt] == verdict
     assert all(check.verdict == "pass" for check in report.checks if check.wrt != wrt)
+
+
+class Leaving:
+    """Two inputs; where their gradients are left is told."""
+
+    def __init__(self, leave):
+        self.leave = leave
+
+    def forward(self, a, x):
+        self.a, self.x, self.dx = a, x, x - 1.0
+        self.output, self.out = x.copy(), a * np.tanh(x)
+
+    def backward(self, dy):
+        da, dx = dy * np.tanh(self.x), dy * self.a * (1 - np.tanh(self.x) ** 2)
+        vars(self).update(self.leave(da, dx))
+
+
+@pytest.mark.parametrize(("leave", "verdicts"), [
+    (lambda da, dx: {"da": da, "dx": dx}, {"a": "pass", "x": "pass"}),
+    (lambda da, dx: {"dinputs": [da, dx]}, {"a": "pass", "x": "pass"}),
+    (lambda da, dx: {"dx": dx}, {"x": "pass"}),
+    (lambda da, dx: {"da": da}, {"a": "pass"}),
+    (lambda da, dx: {"da": da.T, "dx": dx}, {"a": "fail"}),
+    (lambda da, dx: {"dinputs": [da, 1.1 * dx]}, {"a": "pass", "x": "fail"}),
+], ids=["by name", "as a list", "of the second", "of the first", "transposed", "wrong in a list"])  # fmt: skip
+def test_each_input_has_the_gradient_that_the_backward_left_for_it(leave, verdicts):
+    report = gv.check(gv.layer(Leaving(leave)), X, X[::-1].copy())
+    assert {check.wrt: check.verdict for check in report.checks} == verdicts
+
+
+class TruthFirst:
+    def forward(self, target, pred):
+        self.error = pred - target
+        return np.sum(self.error**2)
+
+    def backward(self):
+        self.dinputs = FACTOR[0] * 2 * self.error
+
+
+class AskedAgain(TruthFirst):
+    def backward(self, target, pred):
+        self.dinputs = FACTOR[0] * 2 * (pred - target)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (1.1, "fail")])
+@pytest.mark.parametrize("loss", [TruthFirst, AskedAgain])
+def test_a_loss_leaves_the_gradient_of_its_prediction(monkeypatch, loss, factor, verdict):
+    monkeypatch.setitem(globals(), "FACTOR", [factor])
+    report = gv.check(gv.layer(loss()), X[::-1].copy(), X)
+    assert {check.wrt: check.verdict for check in report.checks} == {"pred": verdict}
