@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gradverify.audit.conventions import IN_PLACE
 from gradverify.audit.inputs import Arguments
 from gradverify.audit.readings import Trial
+from gradverify.diagnosis import GOOD
 from gradverify.records import Report, Verdict
 
 ERRORS = 4  # the rank of an answer that is nothing but errors
@@ -76,9 +77,9 @@ class Answer:
 
     @property
     def lacks_explanation(self) -> bool:
-        """Whether the budget ended before a cause of a failure was found."""
-        causes = [cause for c in self.report.checks if c.verdict is Verdict.FAIL for cause in c.causes]
-        return any(cause.name == "explanation-unavailable" for cause in causes)
+        """Whether a failure has no cause that nothing asked for last could better."""
+        failed = [c for c in self.report.checks if c.verdict is Verdict.FAIL]
+        return any(max((cause.strength for cause in c.causes), default=0.0) <= GOOD for c in failed)
 
     @property
     def rank(self) -> int:

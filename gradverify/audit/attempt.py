@@ -36,12 +36,14 @@ from gradverify.audit.trials import DECAYING, OF_LOGITS, trials
 from gradverify.audit.unfinished import line_that_never_runs, unfinished_report
 from gradverify.audit.variations import variations
 from gradverify.checking import check
+from gradverify.diagnosis import without_last_resorts
 from gradverify.records import Check, Options, Report, Verdict
 from gradverify.targets import make_targets
 from gradverify.targets.calling import argument_names, seeded
 
 _INSTANCES = 16  # instances of a class that the search for inputs looks at
 _POINTS = 10  # accepted inputs at which a backward may raise before that is the result
+_PARTIAL = 4  # shapes of inputs at which a parameter has no gradient, before another instance is looked at
 _PATIENCE = 15.0  # processor seconds of looking for inputs: a busy machine finds the same; what hangs has a timeout
 
 
@@ -91,12 +93,17 @@ def _judge(candidate: Candidate, seed: int) -> Answer:
 
 def _concluded(candidate: Candidate, trial: Trial, tried: Answer, seed: int) -> Answer:
     """The answer at other settings too, its failure explained or told as a convention."""
-    tried = _as_convention(candidate, trial, _at_other_settings(trial, tried, seed), seed)
+    settled = _at_other_settings(trial, _explained(trial, tried, seed), seed)
+    return _as_convention(candidate, trial, settled, seed)
+
+
+def _explained(trial: Trial, tried: Answer, seed: int) -> Answer:
+    """The answer with every means of finding a cause, of which the search for a reading takes the cheap ones."""
     if not tried.lacks_explanation or tried.arguments is None:
         return tried
     spent = _budget(trial, tried.arguments)
-    again = _check(trial, tried.reading, tried.arguments, seed, Search(), budget=_EXPLAINING * spent, search="none")
-    return again if again is not None and again.rank == tried.rank and not again.lacks_explanation else tried
+    again = _check(trial, tried.reading, tried.arguments, seed, Search(), budget=_EXPLAINING * spent)
+    return again if again is not None and (again.rank, again.suffix) == (tried.rank, tried.suffix) else tried
 
 
 _EXPLAINING = 5  # times the forwards of a search, for the cause of one failure
@@ -153,7 +160,7 @@ def _settle(trial: Trial, search: Search, seed: int, found: list[Answer]) -> Ans
         unknown = tried.suffix == _OWN_LOSS and len(found) < _LABELLINGS
         if (astray and len(found) < _POINTS) or unknown or _may_be_the_labels(tried, found):
             continue
-        if tried.rank < ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS * 2):
+        if tried.rank < ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS):
             return tried if tried.is_settled else _first_labelled(found) or tried
     return None
 
@@ -268,7 +275,7 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
     accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
     most = _POINTS * (3 if trial.own_loss else 1)
     until = time.process_time() + _PATIENCE
-    mute: set[Any] = set()
+    mute, partial = set[Any](), set[Any]()
     points = (a for found in accepted for a in trial.extend(found) if a.shapes not in mute)
     for arguments in islice(points, most):
         if time.process_time() > until:
@@ -278,6 +285,10 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
             best = _at_flags(trial, arguments, seed, search) or best
         if best is not None:
             yield best
+            if best.rank < ERRORS - 1 and not best.is_whole:
+                partial.add(tuple(map(np.shape, arguments.inputs)))
+            if len(partial) == _PARTIAL:
+                return
         else:
             mute.add(arguments.shapes)
 
@@ -295,6 +306,11 @@ def _at_flags(trial: Trial, arguments: Arguments, seed: int, search: Search) -> 
 
 def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
     """The best answer of all readings at one point."""
+    with without_last_resorts():
+        return _best_of_readings(trial, arguments, seed, search)
+
+
+def _best_of_readings(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
     best: Answer | None = None
     raised = False
     for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):

@@ -7,6 +7,8 @@ within the bars outranks what explains them roughly; of two exact ones the more 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -53,20 +55,34 @@ VECTOR_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, f
 MATRIX_EXPLANATIONS: Explanations = (nonfinite, zero_gradient, spurious, sign, factor, asymmetric, matrix_slices)
 
 
+_SEARCHING: ContextVar[bool] = ContextVar("searching", default=True)
+
+
+@contextmanager
+def without_last_resorts() -> Iterator[None]:
+    """Leave out what asks the oracle many times: for whoever asks of many readings and wants the cause of one."""
+    token = _SEARCHING.set(False)
+    try:
+        yield
+    finally:
+        _SEARCHING.reset(token)
+
+
 def diagnose(case: Case, explanations: Explanations | None = None) -> tuple[Cause, ...]:
     """The causes that hold, the strongest first; ``unexplained`` if none does."""
     *_, causes = explanations_of(case, explanations)
     return causes
 
 
-_GOOD = 0.88  # nothing that is asked for last says more
-_ENOUGH = {**dict.fromkeys(LAST_RESORTS, _GOOD), repairs: STRENGTH}
+GOOD = 0.88  # nothing that is asked for last says more
+_ENOUGH = {**dict.fromkeys(LAST_RESORTS, GOOD), repairs: STRENGTH}
 
 
 def explanations_of(case: Case, explanations: Explanations | None = None) -> Iterator[tuple[Cause, ...]]:
     """The causes after each further explanation, so that whoever has to stop keeps what was found."""
     found: list[Cause] = []
-    for explain in explanations or (*EXPLANATIONS, *LAST_RESORTS):
+    last = LAST_RESORTS if _SEARCHING.get() else ()
+    for explain in explanations or (*EXPLANATIONS, *last):
         if all(cause.strength <= _ENOUGH.get(explain, 1.0) for cause in found):
             found = sorted([*found, *explain(case)], key=lambda cause: -cause.strength)
             yield tuple(found)
@@ -100,6 +116,6 @@ def _unexplained(case: Case) -> Cause:
 
 
 __all__ = [
-    "EXPLANATIONS", "MATRIX_EXPLANATIONS", "VECTOR_EXPLANATIONS", "Case", "at_singular_point", "diagnose",
-    "explanations_of",
+    "EXPLANATIONS", "GOOD", "MATRIX_EXPLANATIONS", "VECTOR_EXPLANATIONS", "Case", "at_singular_point", "diagnose",
+    "explanations_of", "without_last_resorts",
 ]  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning, NoSuchExample
+from hypothesis.internal.conjecture import providers
 
 T = TypeVar("T")
 
@@ -63,12 +65,30 @@ def _run(
             raise _Failed
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_local_constants():
             warnings.simplefilter("ignore", HypothesisWarning)
             seed(key)(_settings(examples + (not first))(given(strategy)(judge)))()
     except _Failed:
         return Found(smallest[0], drawn, ran)
     return None
+
+
+@contextmanager
+def _without_local_constants() -> Iterator[None]:
+    """Nothing is drawn from the constants in the modules that happen to be imported: a seed means the same everywhere.
+
+    Hypothesis has no setting for that; where its internals have other names the draws are as it makes them.
+    """
+    kept = {name: vars(providers).get(name) for name in ("_get_local_constants", "CONSTANTS_CACHE", "Constants")}
+    if None in kept.values():
+        yield
+        return
+    none = kept["Constants"]()  # type: ignore[misc]
+    vars(providers).update({"_get_local_constants": lambda: none, "CONSTANTS_CACHE": {}})
+    try:
+        yield
+    finally:
+        vars(providers).update(kept)
 
 
 def _settings(examples: int) -> settings:
