@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.arrays import is_floating
 from gradverify.audit.advising import advice
 from gradverify.audit.answers import ERRORS, Answer
+from gradverify.audit.asking import OWN_LOSS, ask, at_flags, at_point, budget_of
 from gradverify.audit.broken import never_runs
-from gradverify.audit.claims import data_of, symmetrized, without_labels
+from gradverify.audit.claims import symmetrized
 from gradverify.audit.conventions import as_convention, in_conventions, is_epsilon
 from gradverify.audit.customtrials import custom_trials
 from gradverify.audit.examples import Example, examples_for
 from gradverify.audit.graphtrials import graph_trials
-from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import NotTriable, load
@@ -30,15 +28,11 @@ from gradverify.audit.logits import of_logits, undecided
 from gradverify.audit.optimizing import ADDED
 from gradverify.audit.readings import ADDS_OWN, Trial, adds_own
 from gradverify.audit.record import AuditEntry, Candidate
-from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
 from gradverify.audit.trials import DECAYING, OF_LOGITS, trials
 from gradverify.audit.unfinished import line_that_never_runs, unfinished_report
 from gradverify.audit.variations import variations
-from gradverify.checking import check
-from gradverify.diagnosis import without_last_resorts
-from gradverify.records import Check, Options, Report, Verdict
-from gradverify.targets import make_targets
+from gradverify.records import Check, Report, Verdict
 from gradverify.targets.calling import argument_names, seeded
 
 _INSTANCES = 16  # instances of a class that the search for inputs looks at
@@ -101,8 +95,8 @@ def _explained(trial: Trial, tried: Answer, seed: int) -> Answer:
     """The answer with every means of finding a cause, of which the search for a reading takes the cheap ones."""
     if not tried.lacks_explanation or tried.arguments is None:
         return tried
-    spent = _budget(trial, tried.arguments)
-    again = _check(trial, tried.reading, tried.arguments, seed, Search(), budget=_EXPLAINING * spent)
+    spent = budget_of(trial, tried.arguments)
+    again = ask(trial, tried.reading, tried.arguments, seed, Search(), budget=_EXPLAINING * spent)
     return again if again is not None and (again.rank, again.suffix) == (tried.rank, tried.suffix) else tried
 
 
@@ -120,7 +114,7 @@ def _at_example(candidate: Candidate, example: Example, seed: int) -> Answer:
         except Exception as error:
             heard.complaint = f"{type(error).__name__}: {error}"
             continue
-        tried = _at(trial, arguments, seed, heard)
+        tried = at_point(trial, arguments, seed, heard)
         if tried is not None:
             _raise_if_unread(tried, candidate)
             return _concluded(candidate, trial, tried, seed)
@@ -157,7 +151,7 @@ def _settle(trial: Trial, search: Search, seed: int, found: list[Answer]) -> Ans
         # Where other inputs raised, those that fail may not be the right ones either.
         astray = tried.rank > 0 and any(other.rank >= ERRORS - 1 for other in found)
         found.append(tried)
-        unknown = tried.suffix == _OWN_LOSS and len(found) < _LABELLINGS
+        unknown = tried.suffix == OWN_LOSS and len(found) < _LABELLINGS
         if (astray and len(found) < _POINTS) or unknown or _may_be_the_labels(tried, found):
             continue
         if tried.rank < ERRORS - 1 and (tried.is_whole or len(found) >= _POINTS):
@@ -202,7 +196,7 @@ def _as_convention(candidate: Candidate, trial: Trial, tried: Answer, seed: int)
         return replace(tried, report=undecided(tried.report, ADDS_OWN), suffix=tried.suffix + ADDS_OWN)
     alike = symmetrized(trial, tried.arguments) if trial.returns_number(tried.arguments) else None
     if alike is not None:
-        again = _check(trial, tried.reading, alike[0], seed, Search(), search="none")
+        again = ask(trial, tried.reading, alike[0], seed, Search(), search="none")
         if again is not None and again.rank == 0:
             return replace(tried, report=undecided(tried.report, alike[1]), suffix=tried.suffix + alike[1])
     if "label" not in roles_of(required_names(trial.forward)):
@@ -249,11 +243,11 @@ def _failures_at(trial: Trial, passed: Answer, seed: int, regime: str) -> list[C
     if passed.reading >= len(trial.readings):
         return []
     for arguments in _points_like(trial, passed, search, seed):
-        tried = _check(trial, passed.reading, arguments, seed, search, search="none")
+        tried = ask(trial, passed.reading, arguments, seed, search, search="none")
         if tried is None or tried.rank >= ERRORS - 1:
             continue
         decaying = [n for n, reading in enumerate(trial.readings) if reading.suffix == DECAYING]
-        others = [_check(trial, n, arguments, seed, search, search="none") for n in decaying if tried.rank == 1]
+        others = [ask(trial, n, arguments, seed, search, search="none") for n in decaying if tried.rank == 1]
         if any(other is not None and other.rank == 0 for other in others):
             return []
         failed = [replace(c, regime=regime) for c in tried.report.checks if c.verdict is Verdict.FAIL]
@@ -280,9 +274,9 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
     for arguments in islice(points, most):
         if time.process_time() > until:
             return
-        best = _at(trial, arguments, seed, search)
+        best = at_point(trial, arguments, seed, search)
         if best is None or best.rank == ERRORS:
-            best = _at_flags(trial, arguments, seed, search) or best
+            best = at_flags(trial, arguments, seed, search) or best
         if best is not None:
             yield best
             if best.rank < ERRORS - 1 and not best.is_whole:
@@ -293,114 +287,3 @@ def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:
             mute.add(arguments.shapes)
 
 
-def _at_flags(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
-    """The answer where flags that are off by default are on: ``save_input=False`` leaves nothing for a backward."""
-    parameters = inspect.signature(trial.forward).parameters.values()
-    flags = {p.name: True for p in parameters if p.default is False and p.name not in arguments.kwargs}
-    switched = replace(arguments, kwargs={**arguments.kwargs, **flags})
-    if not flags or not search.takes(trial.run, switched):
-        return None
-    tried = _at(trial, switched, seed, search)
-    return tried if tried is not None and tried.rank < ERRORS - 1 else None
-
-
-def _at(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
-    """The best answer of all readings at one point."""
-    with without_last_resorts():
-        return _best_of_readings(trial, arguments, seed, search)
-
-
-def _best_of_readings(trial: Trial, arguments: Arguments, seed: int, search: Search) -> Answer | None:
-    best: Answer | None = None
-    raised = False
-    for number in likeliest(trial, arguments) if trial.own_loss else range(len(trial.readings)):
-        tried = _check(trial, number, arguments, seed, search)
-        if tried is not None and (best is None or tried.is_better_than(best)):
-            best = tried
-        if best is not None and best.rank == 0 and best.is_whole:
-            break
-        if number == 0:
-            raised = tried is None or tried.rank == ERRORS
-    if best is not None and raised and best.rank == 1 and best.suffix.startswith(" of the output"):
-        return None  # the reading that would tell which is meant needs inputs that it takes
-    if best is not None and best.rank == ERRORS - 1:
-        best = _at_told_shapes(trial, best, seed, search) or best
-    return _told_apart(best) if best is not None and trial.own_loss else best
-
-
-def _at_told_shapes(trial: Trial, tried: Answer, seed: int, search: Search) -> Answer | None:
-    """The same reading where arguments have their gradients' shapes: b of (3,) that was given as (3, 3)."""
-    arguments = tried.arguments
-    if arguments is None:
-        return None
-    options = Options(kwargs=dict(arguments.kwargs))
-    try:
-        target = make_targets(trial.readings[tried.reading].build(arguments), arguments.inputs, options)[0]
-        y, pullback = target.linearize(target.point, None)  # type: ignore[misc]
-        shapes = {n: np.shape(g) for n, g in pullback({n: np.ones(np.shape(v)) for n, v in y.items()}).items()}
-        names = argument_names(trial.forward, len(arguments.inputs))
-        inputs = tuple(_smaller(x, shapes.get(n, np.shape(x))) for n, x in zip(names, arguments.inputs, strict=True))
-        again = _check(trial, tried.reading, replace(arguments, inputs=inputs), seed, search)
-    except Exception:  # shapes that the forward does not take
-        return None
-    return again if again is not None and again.rank < ERRORS - 1 else None
-
-
-def _smaller(x: Any, shape: tuple[int, ...]) -> Any:
-    """The first entries of an array in another shape that does not hold more."""
-    fits = is_floating(x) and int(np.prod(shape)) <= np.size(x)
-    return np.resize(x, shape) if fits else x
-
-
-def _told_apart(tried: Answer) -> Answer:
-    """Of a loss that nobody computes a failure says something only if part of the gradient is that loss's."""
-    verdicts = {c.verdict for c in tried.report.checks if c.reason != "zero"}  # zero is so of any loss
-    if Verdict.FAIL not in verdicts or Verdict.PASS in verdicts:
-        return tried
-    text = "it differentiates a loss of its own, which is none of those tried"
-    checks = tuple(as_convention(c, text) for c in tried.report.checks)
-    return replace(tried, report=replace(tried.report, checks=checks, again=""), suffix=_OWN_LOSS)
-
-
-_OWN_LOSS = " of a loss of its own"
-
-
-def _check(
-    trial: Trial, number: int, arguments: Arguments, seed: int, heard: Search, **more: Any
-) -> Answer | None:
-    """What the engine says of one reading; None where the reading does not apply."""
-    reading = trial.readings[number]
-    try:
-        target = reading.build(arguments)
-        options: dict[str, Any] = {"kwargs": dict(arguments.kwargs) or None, "seed": seed, **more}
-        options["tolerate"] = _tolerated(trial)
-        options["budget"] = more.get("budget") or _budget(trial, arguments)
-        claimed = reading.wrt(target, arguments)
-        options["wrt"] = without_labels(target, trial.forward, arguments, claimed)
-        report = check(target, *arguments.inputs, **options)
-        report = replace(report, notes=(*report.notes, *reading.notes(claimed)))
-    except Exception as error:
-        heard.backward = heard.backward or f"{type(error).__name__}: {error}".splitlines()[0][:160]
-        return None
-    names = argument_names(trial.forward, len(arguments.inputs))
-    is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
-    guarded = guarded_arguments(trial.forward)
-    data = data_of(trial.forward, names)
-    report, convention = in_conventions(report, is_loss=is_loss, leaves=data, guarded=guarded)
-    return Answer(report, reading.suffix + convention, number, arguments, trial)
-
-
-def _budget(trial: Trial, arguments: Arguments) -> int:
-    """So many forwards that a check of a slow network ends in about the time a worker has."""
-    started = time.process_time()
-    with silence():
-        trial.run(arguments)
-    return int(min(max(_SECONDS / max(time.process_time() - started, 1e-6), 150), 20_000))
-
-
-_SECONDS = 6.0
-
-
-def _tolerated(trial: Trial) -> float:
-    """What is noted and not failed: a constant with six digits; in a loss, the epsilon inside its logarithm."""
-    return 1e-4 if "label" in roles_of(required_names(trial.forward)) else 1e-5

@@ -354,7 +354,7 @@ def scale(x):
 def test_rounding_to_float32_is_no_failure_at_another_setting(monkeypatch, cause, left):
     failed = Check("scale", "x", "out", Verdict.FAIL, causes=(Cause(cause, "", "", "", 0.9),))
     answer = Answer(Report("scale", (failed,)), "", 0, Arguments((np.ones(3),), {}))
-    monkeypatch.setattr("gradverify.audit.attempt._check", lambda *_, **__: answer)
+    monkeypatch.setattr("gradverify.audit.attempt.ask", lambda *_, **__: answer)
     trial = Trial(scale, (), (Reading(lambda _: scale),), lambda arguments: scale(*arguments.inputs))
     assert len(_failures_at(trial, answer, 0, "no_bias=True")) == left
 
