@@ -154,6 +154,7 @@ def _linear(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generato
     for leaf in trial.leaves:
         sum_of_parts = gradient.value[leaf] - 2 * second.value[leaf]
         noise = gradient.noise[leaf] + 2 * second.noise[leaf] + joint.noise[leaf]
+        noise = noise + _tolerated(trial, gradient.value[leaf], 2 * second.value[leaf])
         yield from _differs(
             leaf,
             joint.value[leaf],
@@ -162,6 +163,12 @@ def _linear(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generato
             "nonlinear",
             "the backward is not linear in the upstream gradient",
         )
+
+
+def _tolerated(trial: Trial, *terms: np.ndarray) -> float:
+    """As the noise of a leaf: what is tolerated of the largest entry, as where a rule rounds to a coarser dtype."""
+    largest = max(float(np.max(np.abs(x), initial=0.0)) for x in terms)
+    return trial.options.tolerate * largest / (FAIL_FACTOR * NOISE_FACTOR)
 
 
 def _homogeneous(trial: Trial, u: Arrays, gradient: Gradient, rng: np.random.Generator) -> Iterator[Breach]:
@@ -310,7 +317,7 @@ def _compare(
     trial: Trial, gradient: Gradient, other: Arrays, cause: str, text: str, leaves: tuple[str, ...] | None = None
 ) -> Iterator[Breach]:
     """The same numbers in another order: reordered sums differ by about the root of the rounding at most."""
-    room = float(np.sqrt(trial.target.eps)) / FAIL_FACTOR
+    room = max(float(np.sqrt(trial.target.eps)), trial.options.tolerate) / FAIL_FACTOR
     for leaf in trial.leaves if leaves is None else leaves:
         g, old = other.get(leaf), gradient.value[leaf]
         new = np.zeros_like(old) if g is None else to_float64(g)

@@ -69,11 +69,12 @@ def decide(
         return outcome(Verdict.INCONCLUSIVE, expected.reason)
     if not math.isfinite(bar) or not math.isfinite(distance):
         return outcome(Verdict.INCONCLUSIVE, expected.reason or "resolution")
-    if distance > FAIL_FACTOR * bar:
-        negligible = distance <= tolerate * max(scales.leaf, abs(expected.value))
-        return outcome(Verdict.PASS, "negligible") if negligible else outcome(Verdict.FAIL)
     if distance > bar:
-        return outcome(Verdict.INCONCLUSIVE, _what_limits(expected, noise))
+        negligible = distance <= tolerate * max(scales.leaf, abs(expected.value))
+        known = distance > FAIL_FACTOR * bar
+        if negligible and (known or bar <= require * scales.leaf):
+            return outcome(Verdict.PASS, "negligible")
+        return outcome(Verdict.FAIL) if known else outcome(Verdict.INCONCLUSIVE, _what_limits(expected, noise))
     if bar <= require * scales.leaf:
         return outcome(Verdict.PASS)
     zero = max(abs(computed), abs(expected.value)) <= max(bar, math.ulp(0.0))

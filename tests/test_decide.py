@@ -26,6 +26,24 @@ def test_the_two_error_bars_decide(row):
     assert decide(computed, estimate, 0.0, Scales(leaf, values), 1e-6).verdict is verdict
 
 
+TOLERATED = [
+    # discrepancy, error, tolerate, verdict
+    ("between one bar and four, and tolerated", 2e-9, 1e-9, 1e-5, Verdict.PASS),
+    ("between one bar and four, and more than is tolerated", 2e-9, 1e-9, 1e-9, Verdict.INCONCLUSIVE),
+    ("beyond four bars, and tolerated", 8e-9, 1e-9, 1e-5, Verdict.PASS),
+    ("beyond four bars, and more than is tolerated", 8e-9, 1e-9, 1e-9, Verdict.FAIL),
+    ("between one bar and four, and the bar too coarse for a pass", 2e-5, 1e-5, 1e-4, Verdict.INCONCLUSIVE),
+]
+
+
+@pytest.mark.parametrize("row", TOLERATED, ids=[row[0] for row in TOLERATED])
+def test_what_is_tolerated_passes_where_a_larger_error_would_fail(row):
+    _, gap, error, tolerate, verdict = row
+    decision = decide(1.0 + gap, Estimate(1.0, error, 5, "finite"), 0.0, Scales(1.0, 1.0), 1e-6, tolerate)
+    assert decision.verdict is verdict
+    assert (decision.reason == "negligible") is (verdict is Verdict.PASS)
+
+
 PERMITTED = [
     # discrepancy, oracle's error, noise, scale of the leaf, of the values, passes
     ("roundings of cancelled terms, an exact estimate within them", 1e-15, 1e-20, 1e-15, 1e-9, 1.0, True),

@@ -66,6 +66,12 @@ def truncated(dy, x):
     return dy, (np.trunc(dy.sum(axis=0) * 64) / 64).astype(dy.dtype)
 
 
+def kept_in_float32(dy, x):
+    gradient = np.zeros_like(x, dtype="float32")
+    gradient += np.exp(x) * dy.astype("float32")
+    return gradient
+
+
 def mask_in_float16(x):
     return np.where(x > 0.1, x, 0 * x), x
 
@@ -131,6 +137,14 @@ CASES = [
     Right("float16 sum in float64",
           gv.pair(total, lambda dy, x: (dy, dy.sum(axis=0, dtype="float64").astype(dy.dtype))),
           (LONG16, LONG16[0])),
+    Right("a float32 buffer for the upstream gradient, tolerated", gv.pair(lambda x: (np.exp(x), x), kept_in_float32), X,
+          {"tolerate": 1e-5}),
+    Wrong("a float32 buffer that is clipped too, the rounding tolerated",
+          gv.pair(lambda x: (np.exp(x), x), lambda dy, x: kept_in_float32(np.clip(dy, -100, 100), x)), X, "x",
+          "nonlinear", {"tolerate": 1e-5}),
+    Wrong("a float32 buffer and a rule with 0.01 % of a square, the rounding tolerated",
+          gv.pair(lambda x: (np.exp(x), x), lambda dy, x: kept_in_float32(dy + 1e-4 * dy * np.abs(dy), x)), X, "x",
+          "nonlinear|unexplained|wrong-line", {"tolerate": 1e-5}),
     Wrong("float16: bias accumulated in float16, truncated", gv.pair(total, truncated), (X16, X16[0]), "b",
           "unexplained|low-precision-inside|nonlinear"),
     Wrong("float32: bias accumulated in float16", gv.pair(total, summed_in_float16),
