@@ -29,11 +29,12 @@ from gradverify.audit.optimizing import ADDED
 from gradverify.audit.readings import ADDS_OWN, Trial, adds_own
 from gradverify.audit.record import AuditEntry, Candidate
 from gradverify.audit.search import Search, silence
+from gradverify.audit.seeding import reproducible
 from gradverify.audit.trials import DECAYING, OF_LOGITS, trials
 from gradverify.audit.unfinished import line_that_never_runs, unfinished_report
 from gradverify.audit.variations import variations
 from gradverify.records import Check, Report, Verdict
-from gradverify.targets.calling import argument_names, seeded
+from gradverify.targets.calling import argument_names
 
 _INSTANCES = 16  # instances of a class that the search for inputs looks at
 _POINTS = 10  # accepted inputs at which a backward may raise before that is the result
@@ -47,7 +48,7 @@ def attempt(candidate: Candidate, seed: int) -> AuditEntry:
         candidate.symbol, candidate.convention, path=candidate.source.path, line=candidate.line
     )
     try:
-        with seeded(seed)():  # an initializer draws the same, in whatever process and after whatever else this is tried
+        with reproducible(seed):  # in whatever process, and after whatever else, it is tried
             tried = _judge(candidate, seed)
     except NotTriable as why:
         unfinished = unfinished_report(candidate, "".join(format_exception(why.__cause__))) if why.__cause__ else None

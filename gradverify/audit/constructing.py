@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, functions_for, is_padding, is_size, settings_for, snake
-from gradverify.audit.hints import told_in_words
+from gradverify.audit.hints import dictionaries_for, told_in_words
 from gradverify.audit.inputs import weights_for
 from gradverify.audit.mined import example_calls, reads_attributes, told_length, words_for
 from gradverify.audit.partners import concrete, objects_for
@@ -99,6 +99,9 @@ _INPUT_SHAPES = ((IN,), (2, 6, 4, CHANNELS), (CHANNELS, 6, 4), (BATCH, IN))
 def _choices(
     cls: type, parameter: inspect.Parameter, others: list[inspect.Parameter], rng: np.random.Generator
 ) -> list[Any]:
+    dictionaries = dictionaries_for(cls, parameter.name, rng)
+    if dictionaries:
+        return [*dictionaries]
     words = list(words_for(cls, parameter.name))[:4]
     length = told_length(cls, parameter.name)
     if length:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gradverify.audit.guesses import CONFIG, Hinted, is_setting, settings_for
-from gradverify.audit.mined import tree_of, words_for
+from gradverify.audit.mined import assignments, tree_of, words_for
 
 Function = Callable[..., Any]
 
@@ -59,6 +60,44 @@ def values_for(function: Function, parameter: inspect.Parameter, rng: np.random.
         known = {**CONFIG, "stride": 2} if any("pool" in k for k in keys) else CONFIG  # windows side by side
         return [{k: known[k] if k in known else settings_for(inspect.Parameter(k, kind), rng)[0] for k in keys}]
     return [*words, *settings_for(parameter, rng)]
+
+
+def dictionaries_for(cls: type, name: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """The dictionary of settings that a constructor wants: one value for each key its class, or one it makes, reads."""
+    read = [*_keys_read(cls, name), *(pair for c, n in _made_with(cls, name) for pair in _keys_read(c, n))]
+    words: dict[str, list[str]] = {key: [] for key, _ in read}
+    for key, found in read:
+        words[key] += found
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    values = {k: [*found, *settings_for(inspect.Parameter(k, kind), rng)][0] for k, found in words.items()}
+    return [values] if len(values) >= _FEWEST else []
+
+
+_FEWEST = 2  # keys: with one the argument may be anything that is looked into
+
+
+def _keys_read(cls: type, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each key under which a class looks into an argument, with the words that it compares the value with."""
+    pairs = [pair for node in ast.walk(tree_of(cls)) for pair in assignments(node)]
+    owners = {name} | {ast.unparse(t) for t, value in pairs if isinstance(value, ast.Name) and value.id == name}
+    for n in ast.walk(tree_of(cls)):
+        if isinstance(n, ast.Subscript) and isinstance(n.slice, ast.Constant) and ast.unparse(n.value) in owners:
+            key, called = n.slice.value, [t.id for t, value in pairs if value is n and isinstance(t, ast.Name)]
+            if isinstance(key, str):
+                yield key, tuple(word for spelled in (key, *called) for word in words_for(cls, spelled))
+
+
+def _made_with(cls: type, name: str) -> list[tuple[type, str]]:
+    """The classes of its module that a class gives this argument to, ``conv(params)``, and what they call it."""
+    scope = vars(sys.modules.get(cls.__module__, object()))
+    found = []
+    for call in (n for n in ast.walk(tree_of(cls)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)):
+        made = scope.get(call.func.id)  # type: ignore[attr-defined]
+        place = next((i for i, a in enumerate(call.args) if isinstance(a, ast.Name) and a.id == name), None)
+        if place is not None and isinstance(made, type) and made is not cls:
+            names = list(inspect.signature(made).parameters)
+            found += [(made, names[place])] if place < len(names) else []
+    return found
 
 
 def told_in_words(cls: type, name: str) -> tuple[int, ...]:

@@ -233,5 +233,7 @@ def words_for(code: Any, parameter: str) -> tuple[str, ...]:
 def _is_about(node: ast.expr, parameter: str) -> bool:
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         node = node.func.value  # kind.lower()
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return bool(node.slice.value == parameter)  # settings["kind"]
     name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
     return name.strip("_") == parameter.strip("_")

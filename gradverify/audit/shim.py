@@ -22,6 +22,7 @@ from gradverify.arrays import flatten, is_floating
 from gradverify.audit.holding import NoGradient, filled, waits_in_delta
 from gradverify.audit.losses import compared
 from gradverify.audit.mined import returned_words
+from gradverify.audit.neighbours import linked
 from gradverify.audit.placing import place_of_input, places_of_params
 from gradverify.audit.preparing import RATE, Descent, has_rate
 from gradverify.audit.roles import required_parameters, roles_of_backward
@@ -194,6 +195,7 @@ def run_forward(twin: Any, plan: Plan, arguments: Sequence[Any], settings: Mappi
 
 def _call_forward(layer: Any, plan: Plan, arguments: Sequence[Any], settings: Mapping[str, Any]) -> Any:
     method = getattr(layer, plan.forward)
+    linked(layer, method, lists=False)  # an end of the chain has none after it
     if plan.label:
         setattr(layer, plan.label, arguments[-1])
     if plan.loss or plan.label:
@@ -230,6 +232,7 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     if plan.joint:
         return result[1] if len(result) == 2 else tuple(result[1:])
     method = getattr(layer, plan.backward)
+    linked(layer, method, lists=True)
     if plan.cotangent == "filled":
         return filled(layer, method, u, arguments[0])
     if plan.cotangent == "prediction":

@@ -23,6 +23,7 @@ from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
 from gradverify.audit.mined import tree_of
+from gradverify.audit.neighbours import is_linked
 from gradverify.audit.optimizing import ADDED, Heard, lacks_optimizer, with_optimizers
 from gradverify.audit.preparing import in_training, with_visible_steps
 from gradverify.audit.readings import Reading, Trial
@@ -138,9 +139,11 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     label = "" if asked else _held_label(obj, getattr(obj, candidate.backward))
     if label:
         return _of_held_labels(candidate, obj, held, replace(plan, inputs=(*names, label), label=label))
+    hands_on = is_linked(obj, getattr(obj, candidate.backward))
     natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
     roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
-    readings = [natural] if set(roles) <= {"cotangent"} and not (plan.joint or feed or _keeps_loss(obj, roles)) else []
+    plain = not (plan.joint or feed or hands_on or _keeps_loss(obj, roles))
+    readings = [natural] if set(roles) <= {"cotangent"} and plain else []
     modes = _COTANGENTS if "cotangent" in roles or feed else (("one", ""),)
     if "cotangent" in roles and any(map(is_label, (*names, *required_parameters(getattr(obj, plan.backward))))):
         modes = (*modes, *_INSTEAD)

@@ -15,6 +15,7 @@ from gradverify.targets.graph import floating_of, paths_of
 
 _CONTAINERS = ("params", "parameters", "weights", "p", "theta")
 _GRADIENT_BOXES = ("grads", "gradients", "grad", "dparams", "paramgrads", "paramsgrads", "dweights", "g", "dtheta")
+_OF_THE_WHOLE = ("gradient", "gradients", "grad", "grads")  # of parameters that are one array, the first there is
 _VALUES = ("value", "data", "val", "v", "w", "array")
 _GRADIENTS = ("grad", "gradient", "g", "d", "dvalue", "derivative")
 
@@ -142,7 +143,10 @@ def _split(path: str) -> tuple[str, str]:
 def slot_of(path: str, where: Places) -> str | None:
     """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
     head, name = _split(path)
-    sibling = where.first(where.beside.get(head, {}), _siblings(name))
+    beside = where.beside.get(head, {})
+    sibling = where.first(beside, _siblings(name))
+    if sibling is None and plain(name) in _CONTAINERS[:2]:
+        sibling = next((found for word in _OF_THE_WHOLE if (found := where.first(beside, (word,)))), None)
     if sibling is not None:
         return sibling
     return _mirror(path, where) or (f"{path}.grad" if f"{path}.grad" in where.rank else None)
