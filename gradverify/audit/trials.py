@@ -139,7 +139,7 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     label = "" if asked else _held_label(obj, getattr(obj, candidate.backward))
     if label:
         return _of_held_labels(candidate, obj, held, replace(plan, inputs=(*names, label), label=label))
-    hands_on = is_linked(obj, getattr(obj, candidate.backward))
+    hands_on = not plan.joint and is_linked(obj, getattr(obj, candidate.backward))
     natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
     roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
     plain = not (plan.joint or feed or hands_on or _keeps_loss(obj, roles))
