@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 
 from gradverify import limits
-from gradverify.arrays import EPS, Arrays, all_finite, axpy, dot, dtype_name, norm, one_ulp, select, to_float64
+from gradverify.arrays import (
+    EPS,
+    Arrays,
+    all_finite,
+    axpy,
+    dot,
+    dtype_name,
+    norm,
+    one_ulp,
+    one_ulp_if_rounded,
+    select,
+    to_float64,
+)
 from gradverify.domains import Region, move, project
 from gradverify.limits import BudgetSpent
 from gradverify.noise import LEAP, Gradient, Noise, differences, sudden, without_branches
@@ -220,7 +232,7 @@ class Trial:
         signs = {n: times * eps * rng.choice([-1.0, 1.0], np.shape(y)) for n, y in u.items()}
         nudged = {n: to_float64(y) * (1 + signs[n]) for n, y in u.items()}
         move = partial(one_ulp, key=key, eps=eps, times=times)
-        saved = move if residuals else None
+        saved = partial(one_ulp_if_rounded, key=key, eps=eps, times=times) if residuals else None
         return self._differing(lambda: self.raw_gradient(nudged, saved, point=self._near(move)), value)
 
     def _near(self, move: Perturb) -> Arrays:

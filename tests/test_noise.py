@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradverify as gv
-from gradverify.arrays import one_ulp
+from gradverify.arrays import one_ulp, one_ulp_if_rounded
 from gradverify.noise import sudden, without_branches
 
 X = np.array([[-1.5, -0.2, 0.3], [0.7, -0.4, 2.0]])
@@ -83,3 +83,34 @@ def test_several_units_are_several_times_one_whatever_the_dtype(dtype):
     one, eight = (np.abs(one_ulp(x, 12345, 2.0**-64, times) - x) for times in (1.0, 8.0))
     assert np.all(eight == 8 * one)
     assert np.all(one > 0)
+
+
+class Gate:
+    """A mask that is kept in a coarser type than all else, in which it is exact."""
+
+    factor = 1.0
+
+    def forward(self, x: Any) -> Any:
+        self.mask = (x > 0).astype(np.float32)
+        return x * self.mask
+
+    def backward(self, dy: Any) -> Any:
+        return self.factor * dy * self.mask
+
+
+class SlightlyOff(Gate):
+    factor = 1 + 1e-9
+
+
+@pytest.mark.parametrize(("layer", "verdict"), [(Gate, gv.Verdict.PASS), (SlightlyOff, gv.Verdict.FAIL)])
+def test_what_a_coarser_type_holds_exactly_was_not_rounded(layer, verdict):
+    assert gv.check(gv.layer(layer()), X).verdict is verdict
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_a_coarser_type_rounded_is_moved(dtype):
+    rounded = np.tanh(np.linspace(-1, 1, 12)).astype(dtype)
+    assert np.all(one_ulp_if_rounded(rounded, 3, 2.0**-53)[rounded != 0] != rounded[rounded != 0])
+    exact = np.array([0, 1, -0.5, 3] * 4, dtype=dtype)
+    assert np.array_equal(one_ulp_if_rounded(exact, 3, 2.0**-53), exact)
+    assert not np.array_equal(one_ulp_if_rounded(exact[:1] + dtype(1), 3, 2.0**-53), exact[:1] + dtype(1))  # of one none can tell

@@ -111,6 +111,13 @@ def forget(top: str) -> None:
         del sys.modules[name]
 
 
+def forget_absent() -> None:
+    """Have what was not there looked for anew: another project may have it."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(getattr(getattr(module, "__spec__", None), "loader", None), _AbsentLoader):
+            del sys.modules[name]
+
+
 class Absent:
     """Stands for whatever a package that is not installed holds: fit to import, useless to compute with.
 

@@ -19,6 +19,7 @@ from gradverify.audit.imports import (
     FINDER,
     folders_of,
     forget,
+    forget_absent,
     install,
     is_below,
     lend_dropped,
@@ -110,6 +111,7 @@ def _prepare_path(source: Source) -> None:
     folders = folders_of(source.path)
     if FINDER.folders != folders:  # its own folder's "layers" is meant, not that of the one beside it
         _forget_below(FINDER.folders[-1:])
+        forget_absent()
     FINDER.folders = folders
     PROJECT[:] = folders[-1:]
     if sys.path[:1] != [source.root]:
