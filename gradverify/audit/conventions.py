@@ -113,16 +113,17 @@ def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str]) -> floa
         return None  # one parameter off and another right: a bug in that one
     if about_inputs and not is_loss:
         return None
-    factors = [f for c in failed if (f := _factor(c)) is not None or c.entries]
+    least = _EPSILON if is_loss else _ROUNDING  # a loss has an epsilon in its logarithm, its gradient another
+    factors = [f for c in failed if (f := _factor(c, least)) is not None or c.entries]
     first = factors[0] if factors else None
-    if first is None or any(f is None or abs(f / first - 1) > _ROUNDING for f in factors):
+    if first is None or any(f is None or abs(f / first - 1) > least for f in factors):
         return None
     if not all(_is_off_by(c, first) for c in failed if not c.entries):
         return None
     if not about_inputs and not is_loss:  # averaged over the batch, which the inputs show: never more than the sum
         return first if first < 1 and any(abs(first * n - 1) < _ROUNDING for n in _batches(report, leaves)) else None
     sizes = _sizes(report)
-    return first if any(abs(abs(f) / n - 1) < _ROUNDING for n in sizes for f in (first, 1 / first)) else None
+    return first if any(abs(abs(f) / n - 1) < least for n in sizes for f in (first, 1 / first)) else None
 
 
 def _is_off_by(check: Check, factor: float) -> bool:
@@ -130,12 +131,12 @@ def _is_off_by(check: Check, factor: float) -> bool:
     return abs(check.computed - factor * check.expected) <= check.bar
 
 
-def _factor(check: Check) -> float | None:
-    """The one factor by which the entries shown are off; None where there is not one, or it is negative."""
+def _factor(check: Check, least: float) -> float | None:
+    """The one factor by which the entries shown are off, to within `least`; None for none, or a negative one."""
     factors = [entry.computed / entry.expected for entry in check.entries if entry.expected]
     if not check.shape or len(factors) < min(math.prod(check.shape), _ENTRIES) or len(factors) != len(check.entries):
         return None
-    same = all(abs(f / factors[0] - 1) < _ROUNDING for f in factors) if factors[0] > 0 else False
+    same = all(abs(f / factors[0] - 1) < least for f in factors) if factors[0] > 0 else False
     return factors[0] if same else None
 
 

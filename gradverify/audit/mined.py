@@ -205,6 +205,16 @@ def returned_words(code: Any) -> tuple[str, ...]:
     return tuple(ast.unparse(e) for e in tuples[0].elts) if len(tuples) == 1 == len(values) else ()
 
 
+def hands_back(code: Any) -> bool:
+    """Whether a function returns anything, or computes what it forgets to return: a last name that nothing reads."""
+    nodes = list(ast.walk(tree_of(code)))
+    returned = [n.value for n in nodes if isinstance(n, ast.Return)]
+    if not nodes[1:] or any(returned) or any(isinstance(n, (ast.Yield, ast.Lambda)) for n in nodes):
+        return True
+    read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return any(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id not in read for n in nodes)
+
+
 def always_none(code: Any) -> set[int]:
     """The places of the tuples that a function returns at which every one has None."""
     values = [n.value for n in ast.walk(tree_of(code)) if isinstance(n, ast.Return)]

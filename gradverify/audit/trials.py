@@ -22,7 +22,7 @@ from gradverify.audit.holding import NoGradient
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
-from gradverify.audit.mined import tree_of
+from gradverify.audit.mined import hands_back, tree_of
 from gradverify.audit.neighbours import is_linked
 from gradverify.audit.optimizing import ADDED, Heard, lacks_optimizer, with_optimizers
 from gradverify.audit.preparing import in_training, with_visible_steps
@@ -32,7 +32,8 @@ from gradverify.audit.roles import is_label, required_parameters, roles_of_backw
 from gradverify.audit.search import silence
 from gradverify.audit.shapes import Whole, stated_shapes
 from gradverify.audit.shim import Plan, make_plan, run_forward, shimmed
-from gradverify.targets import layer
+from gradverify.records import Options
+from gradverify.targets import layer, make_targets
 from gradverify.targets.calling import argument_names
 from gradverify.targets.graph import floating_of
 
@@ -140,7 +141,9 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     if label:
         return _of_held_labels(candidate, obj, held, replace(plan, inputs=(*names, label), label=label))
     hands_on = not plan.joint and is_linked(obj, getattr(obj, candidate.backward))
-    natural = Reading(lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward))
+    natural = Reading(
+        lambda _: layer(obj, forward=candidate.forward, backward=candidate.backward), wrt=partial(_claimed, candidate)
+    )
     roles = () if plan.joint else roles_of_backward(required_parameters(getattr(obj, plan.backward)), names)
     plain = not (plan.joint or feed or hands_on or _keeps_loss(obj, roles))
     readings = [natural] if set(roles) <= {"cotangent"} and plain else []
@@ -165,6 +168,16 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     if callable(obj) and not (plan.joint or feed):
         readings += through_graph(obj, forward)
     return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
+
+
+def _claimed(candidate: Candidate, spec: Any, arguments: Arguments) -> tuple[str, ...] | None:
+    """What the engine finds; raises `NoGradient` where that is nothing, and the backward hands nothing back at all."""
+    backward = getattr(spec.obj, candidate.backward)
+    if not hands_back(getattr(backward, "__func__", backward)):
+        target = make_targets(spec, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0]
+        if target.claimed is None:
+            raise NoGradient(f"{candidate.backward} leaves nothing that could be a gradient")
+    return None
 
 
 OF_LOGITS = " of a softmax that leaves its derivative to the loss"

@@ -243,5 +243,6 @@ _SUFFIXES = ("grad", "gradient", "gradients", "delta", "bar", "grads", "g")
 @cache
 def spellings(leaf: str) -> frozenset[str]:
     """What the gradient of a leaf is usually called, as `plain` names: ``dw``, ``wgrad``, ``gradofw`` ..."""
-    stems = {plain(leaf), _SHORT.get(plain(leaf), plain(leaf))}
+    short = _SHORT.get(plain(leaf))
+    stems = {plain(leaf), *([short, *(word for word, other in _SHORT.items() if other == short)] if short else [])}
     return frozenset({p + stem for stem in stems for p in _PREFIXES} | {stem + s for stem in stems for s in _SUFFIXES})

@@ -84,6 +84,42 @@ def test_a_backward_that_hands_nothing_on_fails(tmp_path, monkeypatch):
     assert (entry.verdict, entry.report.checks[0].causes[0].name) == (Verdict.FAIL, "zero-gradient")
 
 
+NETWORK = """
+class Network:
+    def __init__(self):
+        self.layers = {}
+    def forward(self, x):
+        for layer in self.layers.values():
+            x = layer.forward(x)
+        return x
+    def backward(self, dy):
+        for layer in reversed(list(self.layers.values())):
+            dy = layer.backward(dy)
+"""
+
+
+def test_a_network_without_layers_that_returns_no_gradient_claims_no_zero(tmp_path, monkeypatch):
+    (entry,) = attempts(tmp_path, monkeypatch, NETWORK).values()
+    assert (entry.verdict, entry.report) == (Verdict.INCONCLUSIVE, None)
+    assert "leaves nothing that could be a gradient" in entry.reason
+
+
+MEAN_AS_SUM = """
+class Loss:
+    def forward(self, y, t):
+        self.y, self.t = y, t
+        return -np.mean(t * np.log(y + 1e-7) + (1 - t) * np.log(1 - y + 1e-7))
+    def backward(self, dout=1.0):
+        return dout * FACTOR * (-self.t / (self.y + 3e-7) + (1 - self.t) / (1 - self.y + 3e-7))
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.INCONCLUSIVE), ("0.99", Verdict.FAIL)])
+def test_a_loss_is_that_of_the_sum_whatever_its_epsilon(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, MEAN_AS_SUM.replace("FACTOR", factor)).values()
+    assert (entry.verdict, "of the sum" in entry.convention) == (verdict, factor == "1")
+
+
 def test_one_array_of_parameters_is_judged_by_the_array_called_its_gradient(tmp_path, monkeypatch):
     code = IN_A_GRAPH.replace("FACTOR", "1").replace("upstream @ self.input.T", "1.1 * upstream @ self.input.T")
     (entry,) = attempts(tmp_path, monkeypatch, code).values()
