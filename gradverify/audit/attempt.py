@@ -259,11 +259,26 @@ def _failures_at(trial: Trial, passed: Answer, seed: int, regime: str) -> list[C
 
 
 def _points_like(trial: Trial, passed: Answer, search: Search, seed: int) -> Iterator[Arguments]:
-    """The inputs that passed, where the forward takes them; then a few that are found anew."""
+    """The inputs that passed, where the forward takes them; then a few that are found anew, and square ones."""
     if passed.arguments is not None and search.takes(trial.run, passed.arguments):
         yield passed.arguments
     accepted = search.accepted(trial.forward, trial.held, seed, trial.run, trial.stated)
     yield from islice((a for found in accepted for a in trial.extend(found)), 3)
+    square = _squared(passed.arguments) if passed.arguments is not None else None
+    if square is not None and search.takes(trial.run, square):
+        yield square
+
+
+def _squared(arguments: Arguments) -> Arguments | None:
+    """Matrices of one shape cut to square ones: one axis taken for another raises at the others, and is wrong here."""
+    shapes = {np.shape(x) for x in arguments.inputs}
+    if len(shapes) != 1 or len(min(shapes)) != _MATRIX:
+        return None
+    n = min(min(shapes))
+    return replace(arguments, inputs=tuple(x[:n, :n] for x in arguments.inputs))
+
+
+_MATRIX = 2
 
 
 def _at_points(trial: Trial, search: Search, seed: int) -> Iterator[Answer]:

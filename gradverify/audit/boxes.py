@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -51,17 +52,21 @@ class Box:
         """An object that holds x; of an array without axes the bare number, as scalar graphs have it."""
         return self.cls(x[()] if isinstance(x, np.ndarray) and x.ndim == 0 else x, **self.settings)
 
+    def constant(self, x: Any) -> Any:
+        """An object that holds x and asks for no gradient, where the class has a flag for that: integers cannot."""
+        settings = {name: value for name, value in self.settings.items() if not _WANTED.fullmatch(name)}
+        return self.cls(x, **settings)
+
     def holds(self, thing: Any) -> bool:
         """Whether a thing is such an object, also of another class that keeps its value under the same name."""
         return isinstance(thing, self.cls) or (_keeps(thing, self.gradient) and _keeps(thing, self.value))
 
     def value_of(self, thing: Any) -> Any:
         """The array of an object, or of the first object of a tuple or list; raises TypeError for anything else."""
-        if isinstance(thing, (tuple, list)) and thing:
-            return self.value_of(thing[0])
-        if not self.holds(thing):
-            raise TypeError(f"it returned no {self.cls.__name__} but {type(thing).__name__}")
-        return getattr(thing, self.value)
+        first = first_of(thing)
+        if not self.holds(first):
+            raise TypeError(f"it returned no {self.cls.__name__} but {type(first).__name__}")
+        return getattr(first, self.value)
 
     def gradient_of(self, thing: Any, shape: tuple[int, ...] | None = None) -> Any:
         """The gradient that an object holds: None where it never got one; one number stands for all of its entries."""
@@ -156,13 +161,32 @@ def way_back(box: Box, run: Callable[[], Any], rng: np.random.Generator) -> Way 
     for way in (_given, _given_boxed, _weighted, by_attribute):
         arrives = _arrives(box, way, run, rng)
         if arrives is None:  # gradients of results are not kept: those of what nothing made are
-            arrives = _arrives(box, way, lambda: box.make(np.array(box.value_of(run()))), rng)
+            leaf = _arrives(box, way, lambda: box.make(np.array(box.value_of(run()))), rng)
+            arrives = leaf or _passes_on(box, way, run, rng)
         if arrives:
             return way
     return None
 
 
-def _arrives(box: Box, way: Way, run: Callable[[], Any], rng: np.random.Generator) -> bool | None:
+def way_that_raises(box: Box, run: Callable[[], Any], rng: np.random.Generator) -> Way | None:
+    """The way that takes an upstream gradient and gets furthest before it raises: what the rule says is to be heard."""
+    found: list[tuple[int, Way]] = []
+    for way in (_given, _given_boxed):
+        with silence():
+            out = first_of(run())
+            u = rng.standard_normal(np.shape(box.value_of(out)))
+        try:
+            with silence():
+                _seed_of(_sweep(out))
+                way(box, out, u)
+        except Exception as error:
+            found.append((len(traceback.extract_tb(error.__traceback__)), way))
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def _arrives(
+    box: Box, way: Way, run: Callable[[], Any], rng: np.random.Generator, at: Callable[[Any], Any] = lambda out: out
+) -> bool | None:
     """Whether an object ends with the upstream gradient that a way gives it; None where it ends with none."""
     try:
         with silence():
@@ -170,7 +194,7 @@ def _arrives(box: Box, way: Way, run: Callable[[], Any], rng: np.random.Generato
             y = np.asarray(box.value_of(out))
             u = rng.standard_normal(y.shape).astype(y.dtype)
             way(box, out, u)
-            arrived = box.gradient_of(out)
+            arrived = box.gradient_of(at(out))
     except Exception:  # not this way
         return False
     if arrived is None:
@@ -181,6 +205,18 @@ def _arrives(box: Box, way: Way, run: Callable[[], Any], rng: np.random.Generato
 def first_of(result: Any) -> Any:
     """The first of several outputs."""
     return first_of(result[0]) if isinstance(result, (tuple, list)) and result else result
+
+
+def _passes_on(box: Box, way: Way, run: Callable[[], Any], rng: np.random.Generator) -> bool:
+    """Whether the upstream gradient of a sum arrives at what was added up: nothing but such leaves keeps one."""
+    made: list[Any] = []
+
+    def added() -> Any:
+        y = np.array(box.value_of(run()))
+        made[:] = [box.make(y), box.make(np.zeros_like(y))]
+        return made[0] + made[1]
+
+    return bool(_arrives(box, way, added, rng, at=lambda _: made[0]))
 
 
 def _sweep(out: Any) -> Any:
@@ -221,7 +257,7 @@ def by_attribute(box: Box, out: Any, u: np.ndarray) -> None:
 
 def from_one(_: Box, out: Any, __: np.ndarray) -> None:
     """``out.backward()``: the gradient of the sum of the output."""
-    _sweep(first_of(out))()
+    _sweep(out)()
 
 
 def adds_up(box: Box) -> bool:

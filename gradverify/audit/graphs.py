@@ -29,10 +29,11 @@ def find_graphs(source: Source, tree: ast.Module, classes: Classes) -> Iterator[
     tensors = {name for name, node in classes.items() if is_tensor(node, classes)}
     for name in tensors:
         for method in _functions(classes[name].body):
-            if _may_be_operator(method.name) and records_rule(method) and not _sweeps(method):
+            if _may_be_operator(method.name) and records_rule(method) and not (_sweeps(method) or _is_maker(method)):
                 yield _candidate(source, name, method, _rule_of(classes[name]))
+    makers = tensors | {m.name for name in tensors for m in _functions(classes[name].body) if _is_maker(m)}
     for function in _functions(tree.body):
-        if records_rule(function) and _makes_tensor(function, tensors) and _takes_data(function):
+        if records_rule(function) and _makes_tensor(function, makers) and _takes_data(function):
             yield _candidate(source, "", function, "backward")
     for name, node in classes.items():
         rule = _node_rule(node, classes, tensors)
@@ -84,7 +85,24 @@ def records_rule(node: ast.FunctionDef) -> bool:
                 return True
         if isinstance(inner, ast.Assign) and any(_is_rule(t) for t in inner.targets) and _is_made(inner.value):
             return True
+        if isinstance(inner, (ast.Assign, ast.Return, ast.Expr)) and _makes_node(inner):
+            return True
     return False
+
+
+def _makes_node(node: ast.Assign | ast.Return | ast.Expr) -> bool:
+    """Whether a statement makes a rule that is an object; ``self.grad_fn = ExpBackward()`` changes its own tensor."""
+    own = isinstance(node, ast.Assign) and any(_is_own(t) for t in node.targets)
+    calls = (ast.unparse(n.func).split(".")[-1] for n in ast.walk(node) if isinstance(n, ast.Call))
+    return not own and any(_NODE.fullmatch(name) for name in calls)
+
+
+def _is_own(target: ast.expr) -> bool:
+    parts = target.elts if isinstance(target, ast.Tuple) else [target]
+    return any(ast.unparse(part).startswith("self.") for part in parts)
+
+
+_NODE = re.compile(r"[A-Z]\w*(Backward|Bwd|Grad|VJP)\d?|Backward[A-Z]\w*")  # a class whose objects are rules
 
 
 def _is_rule(target: ast.expr) -> bool:
@@ -102,10 +120,18 @@ def _sweeps(node: ast.FunctionDef) -> bool:
     return node.name.startswith(("set_", "register", "zero", "_zero", "no_grad", "with_", "build", "clear"))
 
 
-def _makes_tensor(node: ast.FunctionDef, tensors: set[str]) -> bool:
-    """Whether a function calls a class of tensors, by its name where that class stands in another file."""
+def _is_maker(node: ast.FunctionDef) -> bool:
+    """Whether a method makes the results of operators, which hand it their rule: ``_made(self, data, backward_fn)``."""
+    return any(_HANDED.fullmatch(a.arg) for a in (*node.args.args, *node.args.kwonlyargs))
+
+
+_HANDED = re.compile(r"\w*(backward|backprop|vjp|pullback|grad_?fn|grad_?func)\w*|_*(grad_)?rules?", re.IGNORECASE)
+
+
+def _makes_tensor(node: ast.FunctionDef, makers: set[str]) -> bool:
+    """Whether a function calls a class of tensors or a method that makes one, a class in another file by its name."""
     called = {ast.unparse(n.func).split(".")[-1] for n in ast.walk(node) if isinstance(n, ast.Call)}
-    return any(name in tensors or _TENSOR.fullmatch(name) for name in called)
+    return any(name in makers or _TENSOR.fullmatch(name) for name in called)
 
 
 _TENSOR = re.compile(r"_?([A-Z]\w*)?(Tensor|Variable|Value|Var|Expr|Scalar|Node|Array)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import symtable
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def line_that_never_runs(traceback: str, candidate: Candidate) -> str:
         tree = ast.parse(text)
     except SyntaxError:
         return ""
-    if not _is_certain(message, tree, line, path):
+    if not _is_certain(message, text, tree, line, path):
         return ""
     return f"{path.name}:{line}: {text.splitlines()[line - 1].strip()}"
 
@@ -57,9 +58,10 @@ def unfinished_report(candidate: Candidate, traceback: str) -> Report | None:
     return Report(candidate.symbol, (check,), notes=(f"it cannot run, whatever it is given: {line}",))
 
 
-def _is_certain(message: str, tree: ast.Module, line: int, path: Path) -> bool:
+def _is_certain(message: str, text: str, tree: ast.Module, line: int, path: Path) -> bool:
     if match := _NAME.search(message):
-        return not FINDER.absent and not hasattr(builtins, match[1]) and match[1] not in set(_bound(tree))
+        lacking = not FINDER.absent and not hasattr(builtins, match[1]) and match[1] not in set(_bound(text, path))
+        return lacking and "globals()" not in text
     if match := _NUMPY.search(message):
         return not _was_once(match[1], match[2])
     if match := _SETTER.search(message):
@@ -69,19 +71,20 @@ def _is_certain(message: str, tree: ast.Module, line: int, path: Path) -> bool:
     return match is not None and any(_is_fixed(call, tree, path) for call in _calls(tree, line, match[1]))
 
 
-def _bound(tree: ast.Module) -> Iterator[str]:
-    """All names that a file binds anywhere, those of imports that may fail too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            yield node.name
-        elif isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.alias):
-            yield (node.asname or node.name).split(".")[0]
-        elif isinstance(node, ast.Global):
-            yield from node.names
+def _bound(text: str, path: Path) -> Iterator[str]:
+    """All names that a module may have: bound at its top, in whatever branch, declared global, or imported anywhere.
+
+    A name that is local to one function is none to another: ``out`` of ``add`` is not bound in ``relu``.
+    """
+    top = symtable.symtable(text, str(path), "exec")
+    yield from (s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace())
+    yield from _declared(top)
+
+
+def _declared(table: symtable.SymbolTable) -> Iterator[str]:
+    for inner in table.get_children():
+        yield from (s.get_name() for s in inner.get_symbols() if s.is_declared_global() or s.is_imported())
+        yield from _declared(inner)
 
 
 def _was_once(module: str, name: str) -> bool:

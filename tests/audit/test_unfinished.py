@@ -29,10 +29,16 @@ STUCK = {
     "a keyword of a function in C": ("pass", "x * np.random.binomial(1, 0.5, shape=x.shape)", RIGHT, "shape=x.shape"),
     "a property that is assigned to": ("kept = property(lambda self: 1)", "x * x", RIGHT, "self.kept = {}"),
     "a backward with a name that nothing binds": ("pass", "x * x", "square_of(dy)", ""),
+    "a name of another function": ("def other(self, square_of): pass", "x * x", "square_of(dy)", ""),
+    "a name of its class": ("square_of = np.square", "x * x", "square_of(dy)", ""),
 }
 OURS = {
     "an import that failed": ("try:\n        from compiled_somewhere import square_of\n    except OSError:\n        pass",
                               "square_of(x)", RIGHT),
+    "a name that another function declares global": (
+        "def other(self):\n        global square_of\n        square_of = np.square", "square_of(x)", RIGHT),
+    "a name at the top, in a branch not taken": ("pass\nif not np.pi:\n    square_of = np.square\nclass Other(Square):",
+                                                 "square_of(x)", RIGHT),
     "an array of the wrong kind": ("pass", "x.never(axis=0)", RIGHT),
     "an argument that is called": ("def __init__(self, helper=None):\n        self.helper = helper",
                                    "self.helper(x, axis=0)", RIGHT),
