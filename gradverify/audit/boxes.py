@@ -7,6 +7,7 @@ upstream gradient goes in is tried out on the object itself. Runs in a worker on
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import sys
@@ -49,8 +50,11 @@ class Box:
         return not any(hasattr(self.cls, name) for name in _OF_ARRAYS) and not any(v is np for v in names.values())
 
     def make(self, x: Any) -> Any:
-        """An object that holds x; of an array without axes the bare number, as scalar graphs have it."""
-        return self.cls(x[()] if isinstance(x, np.ndarray) and x.ndim == 0 else x, **self.settings)
+        """An object that holds x; for no axes the bare number, as scalar graphs have it, where it is taken."""
+        if isinstance(x, np.ndarray) and x.ndim == 0:
+            with contextlib.suppress(Exception):
+                return self.cls(x[()], **self.settings)
+        return self.cls(x, **self.settings)
 
     def constant(self, x: Any) -> Any:
         """An object that holds x and asks for no gradient, where the class has a flag for that: integers cannot."""
