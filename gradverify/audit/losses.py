@@ -22,6 +22,18 @@ def _binary_cross_entropy(p: Any, t: Any) -> Any:
     return -np.sum(t * np.log(p) + (1 - t) * np.log(1 - p))
 
 
+def _of_softmax(axis: int) -> Loss:
+    def cross_entropy(z: Any, t: Any) -> Any:
+        shifted = z - np.max(z, axis=axis, keepdims=True)
+        return -np.sum(t * (shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))))
+
+    return cross_entropy
+
+
+def _of_sigmoid(z: Any, t: Any) -> Any:
+    return np.sum(np.log(1 + np.exp(z)) - t * z)
+
+
 def _per_sample(loss: Loss) -> Loss:
     return lambda y, t: loss(y, t) / _batch(y)
 
@@ -47,6 +59,9 @@ _SUMS: Mapping[str, Loss] = {
     "the squared error": _squares,
     "the cross entropy": _cross_entropy,
     "the binary cross entropy": _binary_cross_entropy,
+    "the cross entropy of its softmax": _of_softmax(-1),
+    "the cross entropy of its softmax by columns": _of_softmax(0),
+    "the binary cross entropy of its sigmoid": _of_sigmoid,
 }
 
 LOSSES: Mapping[str, Loss] = {

@@ -9,8 +9,13 @@ from gradverify.targets.methods import required_arguments
 
 _RATE = re.compile(r"lr|l_?rate|learn(ing)?_?rate|eta|step_?size|alpha|rate|nu", re.IGNORECASE)
 _OPTIMIZER = re.compile(r"optimi[sz]er|optim|opt|updater", re.IGNORECASE)
+_PENALTY = re.compile(
+    r"reg(ulari[sz]ation|_?strength|_?lambda|_?param)?|l[12]_?(reg|lambda|penalty)|weight_?decay|wd|lam(b?da)?|lambd",
+    re.IGNORECASE,
+)
 _CACHE = re.compile(r"cache[sd]?|ctx|context|saved|residuals?|memory|tape|store|\w+_cache", re.IGNORECASE)
-_OUTPUT = re.compile(r"out(put)?s?|y_?hat|y_?pred|preds?|predictions?|probs?|activations?|a_?out|result", re.IGNORECASE)
+_OUTPUT = re.compile(r"out(put)?s?|y_?hat|y_?pred|preds?|predictions?|probs?|logits?|scores?|activations?"
+                     r"|a_?out|result", re.IGNORECASE)
 _COTANGENT = re.compile(
     r"d|[dD][A-Z]\w*|d_\w+|d(out|y|z|a|h|x|v|s|o|l)\w*|dLd\w+|g|gy|gout|g_\w+|grad\w*|\w+_?grads?|\w+_?gradients?"
     r"|up(stream)?\w*"
@@ -36,7 +41,7 @@ def required_parameters(function: Callable[..., object]) -> list[str]:
 def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
     """A role for each argument: ``cotangent``, ``rate``, ``optimizer``, ``cache``, ``output``, ``input:x`` ...
 
-    A ``store`` is a dictionary that it writes gradients to.
+    A ``store`` is a dictionary that it writes gradients to, a ``penalty`` the factor of one.
 
     At most one is the cotangent: the first that is called like one and is no input, else the first
     that is called like nothing known.
@@ -67,7 +72,7 @@ def _role(name: str, inputs: Sequence[str]) -> str:
     bare = name.strip("_")
     if name in inputs:
         return f"input:{name}"
-    for role, pattern in (("rate", _RATE), ("optimizer", _OPTIMIZER), ("cache", _CACHE)):
+    for role, pattern in (("rate", _RATE), ("optimizer", _OPTIMIZER), ("cache", _CACHE), ("penalty", _PENALTY)):
         if pattern.fullmatch(bare) and not (role == "rate" and bare in ("eta", "alpha", "nu") and not inputs):
             return role
     return "output" if _OUTPUT.fullmatch(bare) and not _COTANGENT.fullmatch(bare) else ""

@@ -251,7 +251,14 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     store = next((v for v, role in zip(values, roles, strict=False) if role == "store"), None)
     if store:
         return {**store, f"d{plan.inputs[0]}": returned}
-    return None if returned is layer else returned
+    return None if returned is layer else _apart_from_loss(returned)
+
+
+def _apart_from_loss(returned: Any) -> Any:
+    """The dictionary in ``return loss, grads``; anything else as it is."""
+    boxes = [part for part in returned if isinstance(part, Mapping)] if isinstance(returned, tuple) else []
+    numbers = [part for part in returned if np.size(part) == 1] if len(boxes) == 1 else []
+    return boxes[0] if boxes and len(numbers) == len(returned) else returned
 
 
 def _inner_output(layer: Any, x: Any) -> np.ndarray:
@@ -284,7 +291,7 @@ def _value(role: str, u: Any, given: Mapping[str, Any], layer: Any, result: Any,
         return {}
     if role == "label":
         return list(given.values())[-1]
-    fixed: dict[str, Any] = {"cotangent": u, "rate": RATE, "optimizer": Descent(), "counter": 1}
+    fixed: dict[str, Any] = {"cotangent": u, "rate": RATE, "optimizer": Descent(), "counter": 1, "penalty": 0.0}
     return fixed[role] if role in fixed else output_of(layer, result, plan)
 
 

@@ -120,6 +120,28 @@ def test_a_loss_is_that_of_the_sum_whatever_its_epsilon(tmp_path, monkeypatch, f
     assert (entry.verdict, "of the sum" in entry.convention) == (verdict, factor == "1")
 
 
+OF_LOGITS = """
+class Classifier:
+    def __init__(self):
+        self.params = {"W": np.random.randn(3, 4), "b": np.zeros(4)}
+    def forward(self, X):
+        return X @ self.params["W"] + self.params["b"], (X,)
+    def backward(self, logits, labels, cache, reg):
+        X, = cache
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p = e / e.sum(axis=1, keepdims=True)
+        loss = -np.mean(np.log(p[np.arange(len(X)), labels])) + reg / 2 * np.sum(self.params["W"] ** 2)
+        delta = (p - np.eye(4)[labels]) / len(X)
+        return loss, {"W": X.T @ delta + reg * self.params["W"], "b": FACTOR * delta.sum(axis=0)}
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_network_that_leaves_its_softmax_to_its_backward_is_judged(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, OF_LOGITS.replace("FACTOR", factor)).values()
+    assert (entry.verdict, "cross entropy of its softmax" in entry.convention) == (verdict, True)
+
+
 def test_one_array_of_parameters_is_judged_by_the_array_called_its_gradient(tmp_path, monkeypatch):
     code = IN_A_GRAPH.replace("FACTOR", "1").replace("upstream @ self.input.T", "1.1 * upstream @ self.input.T")
     (entry,) = attempts(tmp_path, monkeypatch, code).values()
