@@ -23,8 +23,8 @@ from gradverify.audit.guesses import settings_for
 from gradverify.audit.names import SWEEPS
 from gradverify.audit.search import silence
 
-_VALUES = ("data", "value", "val", "_data", "_value", "values", "array", "arr", "v", "x")
-_GRADIENTS = ("grad", "_grad", "gradient", "_gradient", "grads", "g", "D", "derivative", "adjoint", "diff")
+VALUES = ("data", "value", "val", "_data", "_value", "values", "array", "arr", "v", "x")
+GRADIENTS = ("grad", "_grad", "gradient", "_gradient", "grads", "g", "D", "derivative", "adjoint", "diff")
 _OF_ARRAYS = ("shape", "ndim", "sum", "mean", "dot", "matmul", "__matmul__", "T", "transpose", "reshape", "__getitem__",
               "zeros", "randn")  # fmt: skip
 _WANTED = re.compile(r"_*(requires?_?grads?|req_?grad|needs?_?grad|with_grad|trainable|is_?param\w*)", re.IGNORECASE)
@@ -94,8 +94,8 @@ def _box_with(cls: type, probe: Any, settings: Mapping[str, Any]) -> Box | None:
             thing = cls(np.copy(probe) if np.ndim(probe) else probe, **settings)
     except Exception:  # another probe or setting may do
         return None
-    value = next((n for n in _names(thing, _VALUES) if _equals(thing, n, probe)), "")
-    gradient = next((n for n in _GRADIENTS if _keeps(thing, n)), "")
+    value = next((n for n in _names(thing, VALUES) if _equals(thing, n, probe)), "")
+    gradient = next((n for n in GRADIENTS if _keeps(thing, n)), "")
     return Box(cls, value, gradient, settings) if value and gradient else None
 
 
@@ -150,10 +150,11 @@ def _may_sweep(cls: type) -> bool:
     """Whether a class of the project has a sweep and is no layer, which has a forward beside its backward."""
     named = {name for name in (*SWEEPS, "forward", "__call__") if callable(getattr(cls, name, None))}
     is_layer = "forward" in named or (type(cls) is type and "__call__" in vars(cls))
-    return bool(named & set(SWEEPS)) and not is_layer and not _is_foreign(cls)
+    return bool(named & set(SWEEPS)) and not is_layer and not is_foreign(cls)
 
 
-def _is_foreign(cls: type) -> bool:
+def is_foreign(cls: type) -> bool:
+    """Whether a class is of a library, not of the project."""
     return cls.__module__.split(".")[0] in ("torch", "tensorflow", "jax", "numpy", "builtins", "gradverify")
 
 

@@ -17,7 +17,7 @@ from gradverify.arrays import is_floating
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.kernels import kernel_readings, returning_buffer, writes_only
 from gradverify.audit.load import NotTriable
-from gradverify.audit.mined import returned_words
+from gradverify.audit.mined import kept_words, returned_words
 from gradverify.audit.names import BEFORE
 from gradverify.audit.placing import is_called_for
 from gradverify.audit.readings import Reading, Trial
@@ -111,7 +111,9 @@ def _pull_by_roles(forward: Function, backward: Function, *arguments: Any, **set
     values |= {"label": inputs[-1], **{f"input:{name}": x for name, x in known.items()}}
     shared = {n: v for n, v in settings.items() if n in inspect.signature(backward).parameters}
     needed = required_parameters(backward)
-    roles = iter(roles_of_backward([n for n in needed if n not in shared], tuple(known)))
+    kept = kept_words(forward, result)
+    values |= {f"kept:{i}": part for i, part in enumerate(rest)}
+    roles = iter(roles_of_backward([n for n in needed if n not in shared], tuple(known), kept))
     wanted = [shared[name] if name in shared else values[next(roles)] for name in needed]
     return backward(*wanted, **{n: v for n, v in shared.items() if n not in needed})
 

@@ -65,7 +65,8 @@ _NAMED: tuple[tuple[str, Maker], ...] = (
     (r"((n|num)_?)?heads?(_?(n|num|count))?|(n|num)?_?groups?|g", _always(1, IN)),
     (r"(n|num|number_of)_?(layers|blocks|stages)|(layer|block|stage)s?_?(n|num|count)", _always(2, 1)),
     (r"i|j|idx|ind|index|step|iteration|iter|epoch", _always(1, 0)),
-    (r"(kernel|filter)_?(size|shape|dims?)|kernel|k|ksize|f", _always(3, (3, 3))),
+    (r"(kernel|filter)_?(size|shape|dims?)|kernel|k|ksize|f",
+     _always(3, (3, 3), (3, 3, CHANNELS, FILTERS), (FILTERS, CHANNELS, 3, 3))),
     (r"pool_?(size|shape|dims?|[hw]|height|width)?|window_?(size)?|(scale_?)?factor|upsample\w*", _always(2, (2, 2))),
     (r"(filter|kernel)_?([hw]|height|width)|k[hw]|h_?f|w_?f", _always(3)),
     (r"stride_?[hw]?|strides?|dilation|s", _always(1, 2, (1, 1))),
@@ -171,6 +172,22 @@ _SETTING_NAME = re.compile(
     r"|temperature|size|\w+_(param|params|config|cfg)|hparam\w*|(\w+_)?shape(_\w+)?|axes|power|exponent|repeats|num_\w+",
     re.IGNORECASE,
 )
+
+
+def is_named_setting(name: str) -> bool:
+    """Whether an argument of a constructor is by its name a number or word, and no array, layer or node.
+
+    >>> is_named_setting("num_outputs"), is_named_setting("prev_layer"), is_named_setting("x")
+    (True, False, False)
+    """
+    known = any(pattern.fullmatch(snake(name)) for pattern, _ in _SETTINGS)
+    return known and len(name) > _LETTER and _NODE_NAME.fullmatch(snake(name)) is None
+
+
+_LETTER = 2
+_NODE_NAME = re.compile(
+    r"(in|inputs?|prev\w*|weights?|w|b|bias(es)?|x_?\w*|y_?\w*|kernels?|filters?|layers?|targets?|labels?)\d?"
+    r"|\w*_?(layer|node|variable|var|tensor|blob|array)s?\d?", re.IGNORECASE)  # fmt: skip
 
 
 class Hinted(str):

@@ -16,7 +16,7 @@ import re
 import sys
 import typing
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache, partial, reduce
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -47,8 +47,11 @@ def revive_old_names() -> None:
     for name in collections.abc.__all__:
         if not hasattr(collections, name):
             setattr(collections, name, getattr(collections.abc, name))
-    builtins.unicode = getattr(builtins, "unicode", str)  # type: ignore[attr-defined]
-    builtins.xrange = getattr(builtins, "xrange", range)  # type: ignore[attr-defined]
+    for name, value in _BUILTINS_OF_2.items():
+        setattr(builtins, name, getattr(builtins, name, value))
+
+
+_BUILTINS_OF_2 = {"unicode": str, "basestring": str, "long": int, "xrange": range, "reduce": reduce}
 
 
 class _OlderNumpy(ModuleType):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.imports import folders_of
+from gradverify.audit.older import parsed
 
 _MOST_FILES, _MOST_CALLS, _LARGE = 300, 3, 12
 _SMALL = (8, 6, 10, 12, 14)  # in place of 784 and 128: different, and even, so that windows of two fit
@@ -120,9 +121,20 @@ def _shrunk(value: Any, sizes: dict[int, int]) -> Any:
 def tree_of(code: Any) -> ast.AST:
     """The syntax of a function or class; an empty module where its source is not to be had."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+        return parsed(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):
+        return _class_of_older(code) if isinstance(code, type) else ast.Module([], [])
+
+
+def _class_of_older(cls: type) -> ast.AST:
+    """The syntax of a class in a file of Python 2, which `inspect` does not read; an empty module if there is none."""
+    try:
+        path = Path(inspect.getsourcefile(cls) or "")
+        tree = parsed(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, TypeError, SyntaxError):
         return ast.Module([], [])
+    found = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
+    return next(iter(found), ast.Module([], []))
 
 
 @cache
@@ -213,6 +225,13 @@ def hands_back(code: Any) -> bool:
         return True
     read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     return any(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id not in read for n in nodes)
+
+
+def kept_words(forward: Any, result: Any) -> tuple[str, ...]:
+    """What a forward calls each thing that it returned beside its output, empty where nothing says it."""
+    count = len(result) - 1 if isinstance(result, tuple) and len(result) > 1 else 0
+    words = returned_words(getattr(forward, "__func__", forward))[1:]
+    return words if len(words) == count else ("",) * count
 
 
 def always_none(code: Any) -> set[int]:

@@ -48,6 +48,12 @@ class _Older(ast.NodeTransformer):
         node.attr = {"iteritems": "items", "itervalues": "values"}.get(node.attr, node.attr)
         return node
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if not (isinstance(node.func, ast.Attribute) and node.func.attr == "has_key" and len(node.args) == 1):
+            return node
+        return ast.copy_location(ast.Compare(node.args[0], [ast.In()], [node.func.value]), node)
+
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         if not isinstance(node.op, ast.Div):

@@ -38,10 +38,11 @@ def required_parameters(function: Callable[..., object]) -> list[str]:
     return required_arguments(function, keywords=True)
 
 
-def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
+def roles_of_backward(names: Sequence[str], inputs: Sequence[str], beside: Sequence[str] = ()) -> tuple[str, ...]:
     """A role for each argument: ``cotangent``, ``rate``, ``optimizer``, ``cache``, ``output``, ``input:x`` ...
 
-    A ``store`` is a dictionary that it writes gradients to, a ``penalty`` the factor of one.
+    A ``store`` is a dictionary that it writes gradients to, a ``penalty`` the factor of one. `beside` are the words, as
+    far as they are known, under which the forward returns more than its output: ``kept:0`` is the first of those.
 
     At most one is the cotangent: the first that is called like one and is no input, else the first
     that is called like nothing known.
@@ -50,6 +51,8 @@ def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str,
     (('cotangent', 'rate'), ('input:x', 'cotangent'))
     >>> roles_of_backward(["eta"], ["x"]), roles_of_backward(["dy", "eta"], ["x"])
     (('cotangent',), ('cotangent', 'rate'))
+    >>> roles_of_backward(["deltas", "fwd_state"], ["x"], ["fwd_state"])
+    ('cotangent', 'kept:0')
     >>> roles_of_backward(["x"], ["x"]), roles_of_backward(["y", "y_pred"], ["y", "y_pred"])
     (('cotangent',), ('input:y', 'input:y_pred'))
     """
@@ -65,7 +68,19 @@ def roles_of_backward(names: Sequence[str], inputs: Sequence[str]) -> tuple[str,
         roles[i] = "cotangent"
     for i in [i for i, r in enumerate(roles) if r == ""]:
         roles[i] = _second_choice(names[i], inputs)
+    rest = [i for i, r in enumerate(roles) if r == ""]
+    for place, i in enumerate(rest):
+        roles[i] = _kept(names[i], beside, place, len(rest)) or _last_choice(inputs)
     return tuple(roles)
+
+
+def _kept(name: str, beside: Sequence[str], place: int, wanted: int) -> str:
+    """Which of the things that a forward returns beside its output is meant: by its name, or all in their order."""
+    if name in beside:
+        return f"kept:{list(beside).index(name)}"
+    if beside and wanted == len(beside):
+        return f"kept:{place}"
+    return "cache" if beside and wanted == 1 else ""
 
 
 def _role(name: str, inputs: Sequence[str]) -> str:
@@ -85,8 +100,10 @@ def _second_choice(name: str, inputs: Sequence[str]) -> str:
         return "output"
     if _LABEL.fullmatch(name):
         return "label"
-    if _COUNTER.fullmatch(name):
-        return "counter"
+    return "counter" if _COUNTER.fullmatch(name) else ""
+
+
+def _last_choice(inputs: Sequence[str]) -> str:
     return f"input:{inputs[0]}" if inputs else "cotangent"
 
 

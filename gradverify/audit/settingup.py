@@ -53,6 +53,13 @@ def set_ups(instance: Any, seed: int) -> Iterator[tuple[Any, Any]]:
             yield twin, shape
 
 
+def set_up_alone(instance: Any) -> None:
+    """Call every method that sets an object up and needs to be told nothing: ``init_params()``."""
+    for name in _builders(instance):
+        if not required_of(getattr(instance, name)):
+            getattr(instance, name)()
+
+
 def _of_width(instance: Any) -> list[Any]:
     """Shapes of sequences and of rows as wide as an object says that its data is, ``self.d_model = 6``."""
     held = getattr(instance, "__dict__", {})

@@ -21,7 +21,7 @@ import numpy as np
 from gradverify.arrays import flatten, is_floating
 from gradverify.audit.holding import NoGradient, filled, waits_in_delta
 from gradverify.audit.losses import compared
-from gradverify.audit.mined import returned_words
+from gradverify.audit.mined import kept_words, returned_words
 from gradverify.audit.neighbours import linked
 from gradverify.audit.placing import place_of_input, places_of_params
 from gradverify.audit.preparing import RATE, Descent, has_rate
@@ -242,7 +242,7 @@ def _call_backward(layer: Any, plan: Plan, u: Any, arguments: Sequence[Any], res
     if plan.feed:
         _feed_cotangent(layer, u)
     names = required_parameters(method)
-    roles = roles_of_backward(names, plan.inputs)
+    roles = roles_of_backward(names, plan.inputs, kept_words(getattr(layer, plan.forward), result))
     given = dict(zip(plan.inputs, arguments, strict=False))
     values = [_value(role, u, given, layer, result, plan) for role in roles]
     if plan.point:
@@ -284,8 +284,10 @@ _FED = re.compile(rf"(dlossd|d)out(put)?|out(put)?\w*{_GRADIENT}|{_GRADIENT}out(
 def _value(role: str, u: Any, given: Mapping[str, Any], layer: Any, result: Any, plan: Plan) -> Any:
     if role.startswith("input:"):
         return given[role.removeprefix("input:")]
+    rest = result[1:] if isinstance(result, tuple) else ()
+    if role.startswith("kept:"):
+        return rest[int(role.removeprefix("kept:"))]
     if role == "cache":
-        rest = result[1:] if isinstance(result, tuple) else ()
         return rest[0] if len(rest) == 1 else (rest or tuple(given.values()))
     if role == "store":
         return {}

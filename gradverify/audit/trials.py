@@ -32,6 +32,7 @@ from gradverify.audit.roles import is_label, required_parameters, roles_of_backw
 from gradverify.audit.search import silence
 from gradverify.audit.shapes import Whole, stated_shapes
 from gradverify.audit.shim import Plan, make_plan, run_forward, shimmed
+from gradverify.audit.wired import is_wired, wired_or
 from gradverify.records import Options
 from gradverify.targets import layer, make_targets
 from gradverify.targets.calling import argument_names
@@ -57,8 +58,9 @@ def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None =
         yield of_functions(candidate, lambda name: getattr(cls, name), ())
         return
     found = instances(cls, seed, candidate.source.path) if make is None else made_by(cls, make)
-    for made in found:
-        yield from _of_made_for(candidate, made, module, seed)
+    of_instances = (trial for made in found for trial in _of_made_for(candidate, made, module, seed))
+    wired = candidate.kind == "layer" and make is None and is_wired(cls, candidate.forward, candidate.backward)
+    yield from (wired_or(candidate, cls, module, of_instances) if wired else of_instances)
 
 
 def _of_made_for(candidate: Candidate, made: Made, module: ModuleType, seed: int) -> Iterator[Trial]:
