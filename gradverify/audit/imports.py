@@ -15,8 +15,8 @@ import importlib.util
 import re
 import sys
 import typing
-from collections.abc import Iterator, Sequence
-from functools import cache, partial, reduce
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial, reduce, wraps
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -40,10 +40,12 @@ _OLD_NUMPY = {
 
 
 def revive_old_names() -> None:
-    """``np.float``, ``collections.Hashable`` and their like exist again."""
+    """``np.float``, ``collections.Hashable`` and their like exist again, ``np.hstack(x for x in y)`` works."""
     for name, value in _OLD_NUMPY.items():
         if name not in np.__dict__:
             setattr(np, name, value)
+    for name in _STACKS:
+        setattr(np, name, _of_generators(getattr(np, name)))
     for name in collections.abc.__all__:
         if not hasattr(collections, name):
             setattr(collections, name, getattr(collections.abc, name))
@@ -52,6 +54,17 @@ def revive_old_names() -> None:
 
 
 _BUILTINS_OF_2 = {"unicode": str, "basestring": str, "long": int, "xrange": range, "reduce": reduce}
+
+
+_STACKS = ("hstack", "vstack", "dstack", "column_stack", "stack")
+
+
+def _of_generators(stack: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(stack)
+    def function(arrays: Any, *more: Any, **named: Any) -> Any:
+        return stack(list(arrays) if isinstance(arrays, Iterator) else arrays, *more, **named)
+
+    return function
 
 
 class _OlderNumpy(ModuleType):

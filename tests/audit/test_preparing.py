@@ -131,3 +131,18 @@ def test_what_is_revived_leaves_numpys_allocations_alone():
     revive_old_names()
     # Arrays that a forward makes and fills carry other numbers only where these are NumPy's own.
     assert np.zeros is ORIGINALS["zeros"]
+
+
+STACKED = """
+class Rows:
+    def forward(self, x):
+        return np.vstack(2 * row for row in x)
+    def backward(self, dy):
+        return np.stack(map(lambda row: FACTOR * row, dy))
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("2", Verdict.PASS), ("2.2", Verdict.FAIL)])
+def test_rows_are_stacked_as_older_numpy_did(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, STACKED.replace("FACTOR", factor)).values()
+    assert entry.verdict is verdict
