@@ -106,7 +106,7 @@ def _choices(
     length = told_length(cls, parameter.name)
     if length:
         usual = [v for v in settings_for(parameter, rng) if isinstance(v, tuple) and len(v) == length]
-        return [*usual, *([_TUPLES[length]] if length in _TUPLES else []), *settings_for(parameter, rng)]
+        return [*usual, *_TUPLES.get(length, ()), *settings_for(parameter, rng)]
     if _BEFORE.fullmatch(snake(parameter.name)) and reads_attributes(cls, parameter.name):
         return [Previous(shape) for shape in _SHAPES_BEFORE]
     if is_size(parameter.name):
@@ -121,7 +121,10 @@ def _choices(
     return [*functions, *words, *layers_for(parameter.name, cls), *partners, *settings_for(parameter, rng)]
 
 
-_TUPLES = {2: (6, 4), 3: (CHANNELS, 6, 4), 4: (2, CHANNELS, 6, 4)}
+_TUPLES: dict[int, list[tuple[int, ...]]] = {
+    2: [(6, 4)], 3: [(CHANNELS, 6, 4)],
+    4: [(2, CHANNELS, 6, 4), (2, 6, 4, CHANNELS), (2, 4, 4, CHANNELS)],
+}
 
 
 def _constructor(cls: type) -> list[inspect.Parameter]:

@@ -33,7 +33,7 @@ from gradverify.audit.names import (
 )
 from gradverify.audit.older import parsed
 from gradverify.audit.record import Candidate, Source
-from gradverify.audit.roles import is_cotangent, is_label
+from gradverify.audit.roles import is_cotangent, is_label, is_step
 
 Function = ast.FunctionDef
 Methods = dict[str, Function]
@@ -203,18 +203,33 @@ def _in_class(file: _File, name: str) -> Iterator[Candidate]:
 
 
 def _by_methods(source: Source, owner: str, methods: Methods, line: int) -> Candidate | None:
+    called = [n for n in methods if BACKWARD_WORD.fullmatch(n)]
+    pulling = [n for n in called if [is_cotangent(a) for a in _positional(methods[n])] == [True]]
     for forward, backward in LAYER_METHODS:
-        if forward in methods and backward in methods:
+        if forward in methods and backward in methods and not (pulling and _only_steps(methods[backward])):
             kind = "training" if _has_own_loss(methods[forward], methods[backward]) else "layer"
             return Candidate(source, kind, owner, forward, backward, line)
     for forward, backward in POINT_METHODS:
         usable = forward in methods and backward in methods
         if usable and _kind(methods[forward], methods[backward]) == "point":
-            return Candidate(source, "point", owner, forward, backward, line)
-    called = [n for n in methods if BACKWARD_WORD.fullmatch(n)]
-    pulling = [n for n in called if [is_cotangent(a) for a in _positional(methods[n])] == [True]]
+            kind = "layer" if _pulls(methods, forward, backward) else "point"
+            return Candidate(source, kind, owner, forward, backward, line)
     running = [n for n in dict(LAYER_METHODS) if n in methods]
     return Candidate(source, "layer", owner, running[0], pulling[0], line) if pulling and running else None
+
+
+def _only_steps(node: Function) -> bool:
+    """Whether a method takes nothing but the sizes of a step: ``backward(alpha, weight_decay)`` updates parameters."""
+    names = _positional(node)
+    return bool(names) and all(map(is_step, names))
+
+
+def _pulls(methods: Methods, forward: str, backward: str) -> bool:
+    """Whether ``gradient(eta)`` takes an upstream gradient by its name, and what ``forward(x)`` took from itself."""
+    given, taken = (_positional(methods[n]) for n in (forward, backward))
+    own = {ast.unparse(n.value) for n in ast.walk(methods[backward]) if isinstance(n, ast.Attribute)}
+    upstream = [is_cotangent(n) for n in taken] == [True] and not is_cotangent(given[0])
+    return upstream and "self" in own
 
 
 def _second_order(source: Source, owner: str, methods: Methods, line: int) -> list[Candidate]:

@@ -160,11 +160,15 @@ _TOLD = r"\b{}\b[^\n]*\n?[^\n]*\btuple of (\d)\b"
 
 
 def _highest_index(code: Any, name: str) -> int:
-    """One more than the highest index with which a tuple is read, where that is at least its second entry; else 0."""
-    read = (n.slice.value for n in ast.walk(tree_of(code)) if isinstance(n, ast.Subscript)
-            and isinstance(n.slice, ast.Constant) and ast.unparse(n.value) in (name, f"self.{name}"))  # fmt: skip
-    highest = max((i for i in read if type(i) is int), default=0)
-    return highest + 1 if highest else 0
+    """The length that the indices speak of with which a tuple is read, at least its second entry among them; else 0.
+
+    Whoever reads ``shape[2]`` and ``shape[-1]`` means two entries.
+    """
+    read = [n.slice for n in ast.walk(tree_of(code)) if isinstance(n, ast.Subscript)
+            and ast.unparse(n.value) in (name, f"self.{name}")]  # fmt: skip
+    indices = [int(text) for text in map(ast.unparse, read) if re.fullmatch(r"-?\d+", text)]
+    highest = max(indices, default=0)
+    return highest + 1 - min(0, *indices) if highest > 0 else 0
 
 
 def assignments(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:

@@ -29,6 +29,9 @@ def places_of_params(
     slots = find_parameters(layer, layer, kept, returned, inputs)
     places: dict[str, tuple[str, Any]] = {p: ("held", s) for p, s in slots.items() if s is not None}
     stored = {s for s in slots.values() if s}
+    handed = [g for g in flat(returned) if is_floating(g)] if isinstance(returned, (tuple, list)) else [returned]
+    # What a backward hands back has not stepped.
+    moved = {p for p in moved if not any(after[p] is g or np.array_equal(after[p], g) for g in handed)}
     stepped = {p for p in moved if p not in places and p not in stored and not _is_gradient_name(p)}
     if any(plain(p.rsplit(".", maxsplit=1)[-1]) in _WEIGHTS or "[" in p for p in stepped) or not places:
         places |= {p: ("moved", p) for p in stepped}

@@ -117,6 +117,15 @@ def is_called_cotangent(name: str) -> bool:
     return _COTANGENT.fullmatch(name) is not None
 
 
+def is_step(name: str) -> bool:
+    """Whether an argument is by its name the size of a step, or shrinks what it steps from.
+
+    >>> is_step("learning_rate"), is_step("weight_decay"), is_step("grad")
+    (True, True, False)
+    """
+    return re.fullmatch(rf"{_RATE.pattern}|(weight_?)?decay(_?rate)?|momentum", name, re.IGNORECASE) is not None
+
+
 def is_label(name: str) -> bool:
     """Whether an argument is by its name the truth that a prediction is compared with."""
     return _LABEL.fullmatch(name) is not None

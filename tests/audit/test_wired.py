@@ -149,3 +149,48 @@ def test_what_a_layer_is_given_before_its_forward_or_keeps_for_its_backward_is_f
     assert {check.wrt for check in entry.report.checks} >= leaves
     if verdict == "fail":
         assert [c.causes[0].name for c in entry.report.checks if c.verdict == "fail"][:1] == ["factor"]
+
+
+STEPS_BACKWARD = """
+class Dense:
+    def __init__(self, shape, output_num=2):
+        self.input_shape, self.n = shape, shape[0]
+        self.weights = np.random.standard_normal((shape[1] * shape[2] * shape[-1], output_num))
+        self.w_gradient, self.eta = np.zeros(self.weights.shape), np.zeros((self.n, output_num))
+    def forward(self, x):
+        self.x = x.reshape(self.n, -1)
+        return self.x @ self.weights
+    def gradient(self, eta):
+        self.eta = eta
+        self.w_gradient += self.x.T @ eta
+        return FACTOR * (eta @ self.weights.T).reshape(self.input_shape)
+    def backward(self, alpha=1e-5, weight_decay=4e-4):
+        self.weights *= 1 - weight_decay
+        self.weights -= alpha * self.w_gradient
+"""
+PULLS_BY_ITS_GRADIENT = """
+class Leaky:
+    def __init__(self, shape):
+        self.eta, self.x = np.zeros(shape), np.zeros(shape)
+    def forward(self, x):
+        self.x = x
+        return np.where(x > 0, x, 0.1 * x)
+    def gradient(self, eta):
+        self.eta = FACTOR * np.where(self.x > 0, eta, 0.1 * eta)
+        return self.eta
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "leaves"),
+    [(STEPS_BACKWARD, "Dense", {"x", "weights"}), (PULLS_BY_ITS_GRADIENT, "Leaky", {"x"})],
+)
+@pytest.mark.parametrize(("factor", "verdict"), [("1", "pass"), ("2", "fail")])
+def test_a_gradient_of_an_upstream_one_goes_before_a_backward_that_only_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, name: str, leaves: set[str], factor: str, verdict: str
+) -> None:
+    entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor))[name]
+    assert entry.convention == "forward/gradient"
+    assert entry.verdict == verdict, str(entry)
+    assert entry.report is not None
+    assert {check.wrt for check in entry.report.checks} == leaves
