@@ -26,16 +26,41 @@ _TYPED = re.compile(
 def hinted(parameter: inspect.Parameter, function: Function, *, first: bool) -> str:
     """The name of a parameter, which `roles_of` takes for a setting where the code leaves no doubt.
 
-    It is annotated as a whole number, a flag, a word or a tuple; compared with strings; or asked for such keys.
+    It is annotated as a whole number, a flag, a word or a tuple; compared with strings; asked for such keys; a count.
     """
     if first:
         return parameter.name
     annotation = parameter.annotation
     said = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or str(annotation)
     typed = annotation is not parameter.empty and (_TYPED.fullmatch(said) or _TYPED.fullmatch(str(annotation)))
-    if typed or words_for(function, parameter.name) or keys_of(function, parameter.name):
+    told = words_for(function, parameter.name) or keys_of(function, parameter.name)
+    if typed or told or is_count(function, parameter.name):
         return Hinted(parameter.name)
     return parameter.name
+
+
+@cache
+def is_count(function: Function, name: str) -> bool:
+    """Whether the code can only mean a whole number by an argument: ``x.reshape(n * g, c // g)``, ``range(steps)``."""
+    nodes = list(ast.walk(tree_of(function)))
+    if any(isinstance(n, (ast.Attribute, ast.Subscript)) and ast.unparse(n.value) == name for n in nodes):
+        return False
+    divided = [n.right for n in nodes if isinstance(n, ast.BinOp) and isinstance(n.op, ast.FloorDiv)]
+    calls = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func).rpartition(".")[2] in _OF_COUNTS]
+    given = [part for call in calls for argument in call.args for part in _factors(argument)]
+    return any(isinstance(n, ast.Name) and n.id == name for n in (*divided, *given))
+
+
+_OF_COUNTS = ("reshape", "range", "zeros", "ones", "empty")
+
+
+def _factors(node: ast.expr) -> list[ast.expr]:
+    """The factors of the sizes in an argument, ``(n * g, c)``."""
+    if isinstance(node, ast.Tuple):
+        return [part for element in node.elts for part in _factors(element)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.FloorDiv)):
+        return [*_factors(node.left), *_factors(node.right)]
+    return [node]
 
 
 @cache
@@ -59,7 +84,9 @@ def values_for(function: Function, parameter: inspect.Parameter, rng: np.random.
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         known = {**CONFIG, "stride": 2} if any("pool" in k for k in keys) else CONFIG  # windows side by side
         return [{k: known[k] if k in known else settings_for(inspect.Parameter(k, kind), rng)[0] for k in keys}]
-    return [*words, *settings_for(parameter, rng)]
+    counts = [2, 3, 1] if is_count(function, parameter.name) and not words else []
+    usual = settings_for(parameter, rng)
+    return [*words, *(usual if any(type(v) is int for v in usual[:1]) else [*counts, *usual])]
 
 
 def dictionaries_for(cls: type, name: str, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -69,6 +96,8 @@ def dictionaries_for(cls: type, name: str, rng: np.random.Generator) -> list[dic
     for key, found in read:
         words[key] += found
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    if not all(key.isidentifier() for key in words):  # a vocabulary
+        return [{key: i for i, key in enumerate(words)}]
     values = {k: [*found, *settings_for(inspect.Parameter(k, kind), rng)][0] for k, found in words.items()}
     return [values] if len(values) >= _FEWEST else []
 

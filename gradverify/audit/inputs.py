@@ -269,6 +269,8 @@ def make_arguments(
             inputs.append(_array(role, told, parameter.name in positive, held, rng))
         elif inputs and _CONDITION.fullmatch(parameter.name):
             inputs.append(rng.integers(0, 2, proposal.scheme["data"]).astype(bool))
+        elif inputs and _MASK.fullmatch(parameter.name) and np.asarray(inputs[-1]).dtype.kind in "iu":
+            inputs.append(np.arange(np.size(inputs[-1])).reshape(np.shape(inputs[-1])) % 3 != 1)  # which labels count
         elif others and role not in ("setting", "label") and inputs:
             inputs.append(rng.standard_normal(others.pop(0)))
         elif role == "setting":
@@ -285,6 +287,7 @@ def make_arguments(
     return Arguments(tuple(_cast(value, proposal.dtype) for value in inputs), kwargs, label)
 
 
+_MASK = re.compile(r"(\w+_)?mask", re.IGNORECASE)
 _CONDITION = re.compile(r"cond(itions?)?|is_\w+|where", re.IGNORECASE)
 
 
