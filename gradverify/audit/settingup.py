@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from gradverify.audit.guesses import BATCH, CHANNELS, IN, settings_for, snake
-from gradverify.audit.mined import told_length, tree_of
+from gradverify.audit.mined import assignments, told_length, tree_of
 from gradverify.audit.partners import is_stub
 from gradverify.audit.preparing import Descent
+from gradverify.audit.roles import is_label
 from gradverify.audit.search import silence
 
 STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -74,6 +75,29 @@ def _fitting(cls: type, names: list[str]) -> list[Any]:
     """The shapes to tell, those first that have as many entries as the code of a class wants."""
     wanted = {told_length(cls, name) for name in names} - {0}
     return sorted(_SHAPES, key=lambda shape: isinstance(shape, tuple) and len(shape) not in wanted if wanted else False)
+
+
+def awaited_label(instance: Any, forward: str) -> str:
+    """The attribute of the truth that a forward reads, and a method which is handed it alone sets; empty for none."""
+    cls = type(instance)
+    methods = {n: f for n in dir(cls) if inspect.isfunction(f := inspect.getattr_static(cls, n))}
+    taken = [p.name for p in required_of(methods[forward])[1:]] if forward in methods else []
+    read = _of_self(tree_of(methods[forward]), ast.Load) if taken and not any(map(is_label, taken)) else set[str]()
+    lacking = {name for name in read if _TRUTH.search(name) and getattr(instance, name, None) is None}
+    setters = [f for n, f in methods.items() if n != forward and len(required_of(f)) == _SELF_AND_ONE]
+    told = {a for f in setters for a in _set_to_argument(f)}
+    return next(iter(sorted(lacking & told)), "")
+
+
+_SELF_AND_ONE = 2
+_TRUTH = re.compile(r"(^|_)(labels?|targ(et)?s?|truth|y|y_true|t)$", re.IGNORECASE)
+
+
+def _set_to_argument(method: Any) -> set[str]:
+    """The attributes of ``self`` that a method sets to its argument as it is."""
+    argument = required_of(method)[-1].name
+    pairs = [pair for node in ast.walk(tree_of(method)) for pair in assignments(node)]
+    return {t.attr for t, v in pairs if isinstance(t, ast.Attribute) and ast.unparse(v) == argument}
 
 
 def _builders(instance: Any) -> list[str]:

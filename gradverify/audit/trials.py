@@ -30,6 +30,7 @@ from gradverify.audit.readings import Reading, Trial
 from gradverify.audit.record import Candidate
 from gradverify.audit.roles import is_label, required_parameters, roles_of_backward
 from gradverify.audit.search import silence
+from gradverify.audit.settingup import awaited_label, required_of
 from gradverify.audit.shapes import Whole, stated_shapes
 from gradverify.audit.shim import Plan, make_plan, run_forward, shimmed
 from gradverify.audit.wired import is_wired, wired_or
@@ -121,6 +122,9 @@ def of_object(candidate: Candidate, obj: Any) -> Trial:
     held = tuple(floating_of(obj).values())
     if candidate.kind == "training":
         return _of_training(candidate, obj, held)
+    awaited = awaited_label(obj, candidate.forward) if candidate.kind == "layer" else ""
+    if awaited:
+        return _of_told_labels(candidate, obj, held, awaited)
     if candidate.kind in ("layer", "joint"):
         return _of_layer(candidate, obj, held)
     trial = of_functions(candidate, lambda name: getattr(obj, name), held)
@@ -170,6 +174,15 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
     if callable(obj) and not (plan.joint or feed):
         readings += through_graph(obj, forward)
     return Trial(forward, held, tuple(readings), lambda arguments: _run(obj, plan, arguments))
+
+
+def _of_told_labels(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...], label: str) -> Trial:
+    """A loss that hears the truth from a method of its own, ``set_labels(y)``: its forward takes the scores alone."""
+    names = required_names(getattr(obj, candidate.forward))
+    plan = Plan(candidate.forward, candidate.backward, (*names, "labels"), label=label)
+    modes = _COTANGENTS if required_of(getattr(obj, candidate.backward)) else _COTANGENTS[1:2]
+    readings = tuple(Reading(partial(_shim, obj, plan, mode), suffix, _claimed_by_shim) for mode, suffix in modes)
+    return Trial(_fed(*plan.inputs), held, readings, lambda arguments: _run(obj, plan, arguments))
 
 
 def _claimed(candidate: Candidate, spec: Any, arguments: Arguments) -> tuple[str, ...] | None:
@@ -273,11 +286,11 @@ def _fed_attribute(obj: Any, forward: Function) -> str:
 _INPUT_NAMES = ("input", "x", "inputs", "input_data", "data")
 
 
-def _fed(name: str) -> Function:
-    def forward(x: Any) -> None: ...
+def _fed(*names: str) -> Function:
+    def forward(*x: Any) -> None: ...
 
-    parameter = inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    forward.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return forward
 
 

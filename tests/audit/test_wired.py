@@ -127,9 +127,28 @@ class Two:
 """
 
 
+TOLD_ITS_LABELS = """
+class SoftmaxLoss:
+    def set_batch_labels(self, batch_labels):
+        self.batch_labels = batch_labels
+    def forward(self, scores):
+        n = scores.shape[0]
+        e = np.exp(scores - scores.max(axis=1, keepdims=True))
+        p = e / e.sum(axis=1, keepdims=True)
+        at = np.arange(n), self.batch_labels
+        self.gradient = p.copy()
+        self.gradient[at] -= 1
+        self.gradient /= n
+        return -np.sum(np.log(p[at])) / n
+    def backward(self, gradient=1):
+        return FACTOR * self.gradient
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "name", "leaves"),
     [
+        (TOLD_ITS_LABELS, "SoftmaxLoss", {"scores"}),
         (VARIABLES, "Dense", {"input_variable", "w"}),
         (TOPS, "Sin", {"prev_layer"}),
         (BY_NODE, "Linear", {"X", "W", "b"}),
