@@ -35,6 +35,8 @@ SETS = {
     "fourth": "A fourth set, measured untouched and then built on",
     "fifth": "A fifth set, measured untouched and then built on",
     "sixth": "A sixth set, measured untouched and then built on",
+    "seventh": "A seventh set, measured untouched at 84 % and then built on",
+    "eighth": "An eighth set, measured untouched at 76 % and then built on, with others looked at beside it",
     "unseen": "Repositories that nobody here had looked at, untouched",
     "packages": "Packages from the registry",
 }
