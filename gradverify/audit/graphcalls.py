@@ -20,8 +20,8 @@ class Call:
     """An operator with the way in which each of its arguments is given, in the words of `manners`.
 
     `constants` go where `names` has a None, each as so many arguments as it has; `settings` are keywords. `twice` adds
-    up two results of the same inputs, `narrow` gives all arrays but the first as their first row, which the operator
-    has to broadcast.
+    up two results of the same inputs, `narrow` gives all arrays but the first as their first row, with the axis of the
+    rows (1) or without it (2), which the operator has to broadcast.
     """
 
     box: Box
@@ -31,7 +31,7 @@ class Call:
     constants: tuple[tuple[Any, ...], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     twice: bool = False
-    narrow: bool = False
+    narrow: int = 0
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -50,7 +50,8 @@ class Call:
 
     def boxes(self, arrays: Sequence[Any]) -> list[Any]:
         """The arrays as the operator wants them."""
-        narrowed = [x[:1] if self.narrow and i and np.ndim(x) else x for i, x in enumerate(arrays)]
+        row = (slice(None), slice(1), 0)[self.narrow]
+        narrowed = [x[row] if self.narrow and i and np.ndim(x) >= self.narrow else x for i, x in enumerate(arrays)]
         makers = {"raw": lambda x: x, "truth": self.box.constant}
         return [makers.get(how, self.box.make)(x) for x, how in zip(narrowed, self.manners, strict=True)]
 

@@ -103,22 +103,28 @@ def _parameters(operator: Function) -> list[inspect.Parameter]:
         return []
 
 
+_NARROW = {"broadcast": 1, "fewer_axes": 2}
+
+
 def _trial(call: Call, optional: Mapping[str, Any]) -> Trial:
     """The trial of a call, and of the same at other values of its keywords, twice, and broadcast."""
     many = len(call.inputs) > 1 and set(call.manners) <= set(ASKED)
-    settings = {**optional, "used_twice": False, **({"broadcast": False} if many else {})}
+    settings = {**optional, "used_twice": False, **(dict.fromkeys(_NARROW, False) if many else {})}
 
     def varied(name: str, value: Any) -> Iterator[Trial]:
         if name == "used_twice":
             if adds_up(call.box):
                 yield _trial(replace(call, twice=True), {})
-        elif name == "broadcast":
-            yield _trial(replace(call, narrow=True), {})
+        elif name in _NARROW:
+            yield _trial(replace(call, narrow=_NARROW[name]), {})
         else:
             yield _trial(replace(call, settings={**call.settings, name: value}), {})
 
     def run(arguments: Arguments) -> Any:
-        return call.forward(*arguments.inputs)
+        out = call.forward(*arguments.inputs)
+        if call.narrow and np.shape(out) != np.shape(replace(call, narrow=0).forward(*arguments.inputs)):
+            raise ValueError("it broadcasts nothing: less goes in, and less comes out")  # a table with fewer rows
+        return out
 
     def claimed(_: Any, arguments: Arguments) -> tuple[str, ...]:
         constant = _constant(call, arguments)

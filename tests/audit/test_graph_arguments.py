@@ -292,3 +292,45 @@ def test_a_rule_that_raises_but_for_square_matrices_is_judged_there(tmp_path, mo
     entry = attempts(tmp_path, monkeypatch, TENSOR + SUMMED.replace("RULE", rule))["Tensor.sum"]
     assert (entry.verdict, entry.reason) == (verdict, "")
     assert {c.regime for c in entry.report.checks if c.verdict is Verdict.FAIL} <= {"axis=1"}
+
+
+BROADCAST = """
+def unbroadcast(g, shape):
+    MORE
+    for i, n in enumerate(shape):
+        if n == 1:
+            g = g.sum(i, keepdims=True)
+    return g
+class Broad(Tensor):
+    def __add__(self, other):
+        return super().__add__(other)
+    def __sub__(self, other):
+        def backward(g):
+            self.take(unbroadcast(g, self.data.shape))
+            other.take(unbroadcast(-g, other.data.shape))
+        return self.made(self.data - other.data, backward, other)
+"""
+LEADING = "while g.ndim > len(shape):\n        g = g.sum(AXIS)"
+
+
+@pytest.mark.parametrize(("axis", "verdict"), [("0", Verdict.PASS), ("0) / len(g", Verdict.FAIL)])
+def test_an_operand_with_fewer_axes_is_broadcast_too(tmp_path, monkeypatch, axis, verdict):
+    code = BROADCAST.replace("MORE", LEADING.replace("AXIS", axis))
+    entry = attempts(tmp_path, monkeypatch, TENSOR + code)["Broad.__sub__"]
+    assert entry.verdict is verdict
+    assert {c.regime for c in entry.report.checks if c.verdict is Verdict.FAIL} <= {"fewer_axes=True"}
+
+
+OUTER = """
+def outer(x, other):
+    factor = 1 if np.shape(other.data)[:-1] == np.shape(x.data)[:-1] else 2
+    def backward(g):
+        x.take(np.tensordot(g, other.data, other.data.ndim))
+        other.take(factor * np.tensordot(x.data, g, x.data.ndim))
+    return x.made(np.multiply.outer(x.data, other.data), backward, other)
+"""
+
+
+def test_an_operand_that_changes_the_size_of_the_output_is_not_broadcast(tmp_path, monkeypatch):
+    entry = attempts(tmp_path, monkeypatch, TENSOR + OUTER)["outer"]
+    assert (entry.verdict, entry.reason) == (Verdict.PASS, "")
