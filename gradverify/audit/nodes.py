@@ -70,7 +70,7 @@ def fresh_name() -> str:
 def _kinds_of(cls: type) -> Iterator[Kind]:
     box = box_of(cls)
     if box is not None:
-        yield Kind(lambda shape: box.make(np.zeros(shape)), box.value, box.gradient, takes_array=box.make)
+        yield Kind(_Maker(cls, _with_shape), box.value, box.gradient, takes_array=box.make)
         return
     for made in (_with_shape, _with_list, _with_sizes, _with_nothing):
         maker = _Maker(cls, made)

@@ -151,11 +151,16 @@ class Wired:
     """A wired layer with arrays in place of its nodes; its parameters are attributes of this."""
 
     def __init__(self, wiring: Wiring, signature: inspect.Signature, params: Mapping[str, str], mode: str) -> None:
-        self._wiring, self._params, self._mode = wiring, dict(params), mode
+        self._wiring, self._signature, self._params, self._mode = wiring, signature, dict(params), mode
         self._called: tuple[Any, ...] = ()
         self._gradients: list[Any] = []
         self.forward = _bound(self, Wired._forward, signature)
         self.backward = MethodType(Wired._backward, self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = (self._wiring, self._signature, self._params, self._mode)
+        own = {n: v for n, v in vars(self).items() if n not in ("forward", "backward")}
+        return Wired, given, own
 
     def _forward(self, *arrays: Any) -> Any:
         self._called = (arrays, random_state())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gradverify.cli.single import rerun
 from tests.projects import attempts
 
 VARIABLES = """
@@ -213,3 +214,12 @@ def test_a_gradient_of_an_upstream_one_goes_before_a_backward_that_only_steps(
     assert entry.verdict == verdict, str(entry)
     assert entry.report is not None
     assert {check.wrt for check in entry.report.checks} == leaves
+
+
+@pytest.mark.parametrize(("code", "name"), [(TOPS, "Sin"), (SEVERAL, "Times")])
+def test_a_failure_of_a_wired_layer_can_be_shown_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, name: str
+) -> None:
+    entry = attempts(tmp_path, monkeypatch, code.replace("FACTOR", "2"))[name]
+    assert entry.report is not None
+    assert rerun(entry.report.again).verdict == "fail"
