@@ -16,6 +16,7 @@ from gradverify.audit.conventions import as_convention, in_conventions
 from gradverify.audit.guards import guarded_arguments
 from gradverify.audit.guesses import roles_of
 from gradverify.audit.inputs import Arguments, required_names
+from gradverify.audit.losses import DOWNHILL
 from gradverify.audit.readings import Trial
 from gradverify.audit.screen import likeliest
 from gradverify.audit.search import Search, silence
@@ -58,7 +59,7 @@ def _best_of_readings(trial: Trial, arguments: Arguments, seed: int, search: Sea
         return None  # the reading that would tell which is meant needs inputs that it takes
     if best is not None and best.rank == ERRORS - 1:
         best = _at_told_shapes(trial, best, seed, search) or best
-    return _told_apart(best) if best is not None and trial.own_loss else best
+    return _as_step(_told_apart(best)) if best is not None and trial.own_loss else best
 
 
 def _at_told_shapes(trial: Trial, tried: Answer, seed: int, search: Search) -> Answer | None:
@@ -93,6 +94,15 @@ def _told_apart(tried: Answer) -> Answer:
     text = "it differentiates a loss of its own, which is none of those tried"
     checks = tuple(as_convention(c, text) for c in tried.report.checks)
     return replace(tried, report=replace(tried.report, checks=checks, again=""), suffix=OWN_LOSS)
+
+
+def _as_step(tried: Answer) -> Answer:
+    """What is right for the negative loss is the direction of a step, which its optimizer adds: a convention."""
+    if not tried.suffix.endswith(DOWNHILL):
+        return tried
+    text = "it points downhill: the step that is added to the parameters, minus the gradient of the loss"
+    checks = tuple(as_convention(c, text) if c.verdict is Verdict.PASS else c for c in tried.report.checks)
+    return replace(tried, report=replace(tried.report, checks=checks))
 
 
 OWN_LOSS = " of a loss of its own"

@@ -64,12 +64,21 @@ _SUMS: Mapping[str, Loss] = {
     "the binary cross entropy of its sigmoid": _of_sigmoid,
 }
 
-LOSSES: Mapping[str, Loss] = {
+_UPHILL: Mapping[str, Loss] = {
     **_SUMS,
     **{f"the mean over samples of {name}": _per_sample(loss) for name, loss in _SUMS.items()},
     **{f"the mean over columns of {name}": _per_column(loss) for name, loss in _SUMS.items()},
     **{f"the mean over entries of {name}": _per_entry(loss) for name, loss in _SUMS.items()},
 }
+
+DOWNHILL = ", pointing downhill"
+
+
+def _negative(loss: Loss) -> Loss:
+    return lambda y, t: -loss(y, t)
+
+
+LOSSES: Mapping[str, Loss] = {**_UPHILL, **{name + DOWNHILL: _negative(loss) for name, loss in _UPHILL.items()}}
 
 
 def labels_for(output: Any, seed: int) -> list[np.ndarray]:

@@ -210,6 +210,14 @@ def test_lists_of_gradients_are_in_the_order_of_the_parameters_and_none_is_the_i
     assert "x" not in {check.wrt for check in entry.report.checks}
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.INCONCLUSIVE), ("1.1", Verdict.FAIL), ("-1", Verdict.FAIL)])
+def test_a_step_against_the_gradient_is_named_as_that(tmp_path, monkeypatch, factor, verdict):
+    code = LISTS.replace("activations[-1] - y", "y - activations[-1]").replace("FACTOR", factor)
+    (entry,) = tried(tmp_path, monkeypatch, code)
+    assert entry.verdict is verdict
+    assert "pointing downhill" in entry.convention or factor == "-1"  # half of it uphill: neither is meant
+
+
 def test_an_audit_draws_the_same_whatever_was_drawn_before(tmp_path, monkeypatch):
     computed = []
     for seed in (1, 2):
