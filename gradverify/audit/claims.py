@@ -23,10 +23,10 @@ _BUFFERS = ("out", "output", "O")  # arguments that a forward writes to
 def without_labels(
     target: Any, forward: Callable[..., Any], arguments: Arguments, claimed: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
-    """The claimed leaves without real-valued labels: nobody claims a derivative by those."""
+    """The claimed leaves without real-valued labels and settings: nobody claims a derivative by those."""
     names = argument_names(forward, len(arguments.inputs))
     roles = zip(names, roles_of(required_names(forward)), arguments.inputs, strict=False)
-    labels = {name for name, role, value in roles if role == "label" and is_floating(value)}
+    labels = {name for name, role, value in roles if role in ("label", "setting") and is_floating(value)}
     buffers = {name for name in names[1:] if name in _BUFFERS}
     labels |= buffers
     if not labels or len(labels) == len(names):

@@ -41,7 +41,7 @@ def of_functions(candidate: Candidate, fetch: Callable[[str], Any], held: tuple[
         forward, backward = _normalised(forward, backward, candidate.kind)
     if candidate.kind == "pair" and writes_only(forward):
         forward = returning_buffer(forward)
-    makers = {"pair": _pair_readings, "joint": _joint_readings, "flag": _flag_readings}
+    makers = {"pair": _pair_readings, "layer": _pair_readings, "joint": _joint_readings, "flag": _flag_readings}
     readings = makers.get(candidate.kind, _point_readings)(forward, backward, candidate)
     run = partial(twin_call, forward)
     if candidate.kind == "joint":

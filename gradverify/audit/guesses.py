@@ -162,6 +162,13 @@ def _tanh_prime(x: Any) -> Any:
     return 1 - np.tanh(x) ** 2
 
 
+def value_of_key(key: str) -> Any:
+    """A value for an entry of a dictionary of settings: windows of a pooling lie side by side."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    usual = settings_for(inspect.Parameter(key, kind), np.random.default_rng(0))[0]
+    return CONFIG.get(key, 2 if re.fullmatch(r"pool\w*stride\w*", key) else usual)
+
+
 def is_setting(name: str) -> bool:
     """Whether an argument of a forward is by its name a setting: a stride, a rate, a flag."""
     return _SETTING_NAME.fullmatch(name.strip("_")) is not None

@@ -258,6 +258,7 @@ def make_arguments(
     parameters, positive = required(function), log_arguments(function) | guarded_arguments(function)
     roles = roles_of(required_names(function))
     inputs: list[Any] = []
+    last = max((i for i, role in enumerate(roles) if role != "setting"), default=0)
     others = list(proposal.others)
     kwargs: dict[str, Any] = {}
     fixed = dict(proposal.fixed)
@@ -267,7 +268,7 @@ def make_arguments(
         elif parameter.name in fixed:
             told = replace(proposal, scheme={"data": fixed[parameter.name]}, width=None)
             inputs.append(_array(role, told, parameter.name in positive, held, rng))
-        elif inputs and _CONDITION.fullmatch(parameter.name):
+        elif inputs and role != "setting" and _CONDITION.fullmatch(parameter.name):
             inputs.append(rng.integers(0, 2, proposal.scheme["data"]).astype(bool))
         elif inputs and _MASK.fullmatch(parameter.name) and np.asarray(inputs[-1]).dtype.kind in "iu":
             inputs.append(np.arange(np.size(inputs[-1])).reshape(np.shape(inputs[-1])) % 3 != 1)  # which labels count
@@ -284,6 +285,9 @@ def make_arguments(
     kwargs |= {p.name: settings_for(p, rng)[0] for p in keywords if p.default is inspect.Parameter.empty}
     kwargs |= _in_training(function)
     label = proposal.label if "label" in roles else ""
+    for i, parameter in enumerate(parameters[:last]):  # what stands before an array is given by position as it is
+        if parameter.name in kwargs:
+            inputs.insert(i, kwargs.pop(parameter.name))
     return Arguments(tuple(_cast(value, proposal.dtype) for value in inputs), kwargs, label)
 
 
@@ -303,7 +307,8 @@ _OF_TRAINING = re.compile(
 
 
 def _cast(value: Any, dtype: str) -> Any:
-    return value.astype(dtype) if is_floating(value) and dtype != "float64" else value
+    narrow = isinstance(value, np.ndarray) and is_floating(value) and dtype != "float64"
+    return value.astype(dtype) if narrow else value
 
 
 def _array(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gradverify.arrays import flatten, is_floating
+from gradverify.audit.guesses import value_of_key
 from gradverify.audit.inputs import Arguments, Proposal, make_arguments, proposals
 from gradverify.audit.refusals import by_name, changes
 
@@ -94,8 +95,17 @@ def _refused(
     if error is None or len(proposal.fixed) >= _CONDITIONS:
         return []
     with silence():
-        found = changes(error, by_name(function, arguments.inputs, arguments.kwargs))
+        found = [*_with_missing_key(arguments, error)]
+        found = found or changes(error, by_name(function, arguments.inputs, arguments.kwargs))
     return [replace(proposal, fixed=(*proposal.fixed, change)) for change in found]
+
+
+def _with_missing_key(arguments: Arguments, error: Exception) -> Iterator[tuple[str, Any]]:
+    """The dictionaries among the settings with the key that was looked for in one of them, and a value by its name."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    for name, setting in arguments.kwargs.items():
+        if isinstance(setting, dict) and isinstance(key, str) and key.isidentifier() and key not in setting:
+            yield name, {**setting, key: value_of_key(key)}
 
 
 _CONDITIONS = 5  # that are met one after the other

@@ -6,9 +6,12 @@ import contextlib
 import inspect
 import io
 import random
+import sys
+import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -128,14 +131,18 @@ def overwritten(
     return [(n, old, new) for n, old, new in pairs if not np.array_equal(old.astype(new.dtype), new, equal_nan=True)]
 
 
-State = tuple[Any, Any]
+State = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Runs user code again and again from the same global random state, and puts the caller's back."""
+    """Runs user code again and again from the same random state, and puts the caller's back.
+
+    `held` are the generators of modules beside the global ones, as ``rng = np.random.default_rng()`` leaves them.
+    """
 
     start: State
+    held: tuple[Any, ...] = ()
 
     @contextlib.contextmanager
     def __call__(self, start: State | None = None) -> Iterator[list[State]]:
@@ -144,27 +151,67 @@ class Replay:
         What is yielded holds the state that the code left behind once it has run: a backward goes
         on from where its forward stopped, so that a second draw is a second draw.
         """
-        outer, left = random_state(), list[State]()
-        set_random_state(outer, start or self.start)
+        outer, left = random_state(self.held), list[State]()
+        set_random_state(outer, start or self.start, self.held)
         try:
             yield left
         finally:
-            left.append(random_state())
-            set_random_state(left[0], outer)
+            left.append(random_state(self.held))
+            set_random_state(left[0], outer, self.held)
 
 
-def random_state() -> State:
-    """The state of NumPy's and Python's global generators."""
-    return np.random.get_state(), random.getstate()  # noqa: NPY002 - user code uses it
+def random_state(held: tuple[Any, ...] = ()) -> State:
+    """The state of NumPy's and Python's global generators, and of those `held`."""
+    return np.random.get_state(), random.getstate(), *map(_state_of, held)  # noqa: NPY002 - user code uses it
 
 
-def set_random_state(old: State, new: State) -> None:
+def set_random_state(old: State, new: State, held: tuple[Any, ...] = ()) -> None:
     """Put the state `new` in the place of `old`, which is the one of now."""
     # Setting costs ten times what comparing does, and hardly any target draws at all.
     if old[0][2] != new[0][2] or not np.array_equal(old[0][1], new[0][1]):
         np.random.set_state(new[0])  # noqa: NPY002
     if old[1] != new[1]:
         random.setstate(new[1])
+    for generator, state in zip(held, new[2:], strict=False):
+        if isinstance(generator, np.random.RandomState):
+            generator.set_state(state)
+        else:
+            generator.bit_generator.state = state
+
+
+def _state_of(generator: Any) -> Any:
+    older = isinstance(generator, np.random.RandomState)
+    return generator.get_state(legacy=False) if older else generator.bit_generator.state
+
+
+def generators_of_modules() -> tuple[Any, ...]:
+    """The generators that modules hold as globals, or in their classes; not those of installed packages and of ours."""
+    found: dict[int, Any] = {}
+    for module in _local_modules():
+        values = list(vars(module).values())
+        classes = [c for c in values if isinstance(c, type) and c.__module__ == module.__name__]
+        values += [v for c in classes for v in vars(c).values()]
+        found |= {id(v): v for v in values if isinstance(v, (np.random.Generator, np.random.RandomState))}
+    return tuple(found.values())
+
+
+_LOCAL: dict[tuple[int, int], list[ModuleType]] = {}  # of the modules there are, by their number and the last of them
+
+
+def _local_modules() -> list[ModuleType]:
+    key = len(sys.modules), id(next(reversed(sys.modules.values())))
+    if key not in _LOCAL:
+        _LOCAL.clear()
+        _LOCAL[key] = [m for m in list(sys.modules.values()) if _is_local(m)]
+    return _LOCAL[key]
+
+
+def _is_local(module: Any) -> bool:
+    name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None) or ""
+    return isinstance(module, ModuleType) and not (name.startswith("gradverify.") or file.startswith(_INSTALLED))
+
+
+_INSTALLED = tuple({path for path in map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")) if path})
 
 
 def seeded(seed: int) -> Replay:
@@ -174,7 +221,8 @@ def seeded(seed: int) -> Replay:
 
 def replay() -> Replay:
     """A `Replay` that starts every call from the random state of now."""
-    return Replay(random_state())
+    held = generators_of_modules()
+    return Replay(random_state(held), held)
 
 
 @contextlib.contextmanager

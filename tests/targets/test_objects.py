@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -164,3 +168,36 @@ def test_what_a_lazy_layer_has_appended_once_answers_for_no_other_point():
     report = gv.check(Appends(), X)
     assert report.ok, str(report)
     assert {c.wrt for c in report.checks} == {"x", "params[0]"}
+
+
+def with_own_generator(name, draw):
+    """A module with a generator of its own, as ``rng = np.random.default_rng()`` at its top leaves it."""
+    module = types.ModuleType(name)
+    exec(
+        "import numpy as np\n"
+        f"rng = {draw}\n"
+        "class Dropout:\n"
+        "    factor = 1.0\n"
+        "    def forward(self, x):\n"
+        "        self.mask = rng.random(x.shape) > 0.5\n"
+        "        return x * self.mask\n"
+        "    def backward(self, dy):\n"
+        "        return self.factor * dy * self.mask\n"
+        "class Redrawing(Dropout):\n"
+        "    def backward(self, dy):\n"
+        "        return dy * (rng.random(dy.shape) > 0.5)\n",
+        vars(module),
+    )
+    return module
+
+
+@pytest.mark.parametrize("draw", ["np.random.default_rng(3)", "np.random.RandomState(3)"])
+def test_a_generator_of_a_module_draws_the_same_at_each_call(monkeypatch, draw):
+    module = with_own_generator("of_its_own", draw)
+    monkeypatch.setitem(sys.modules, "of_its_own", module)
+    right, wrong, redrawn = module.Dropout(), module.Dropout(), module.Redrawing()
+    wrong.factor = 1.001
+    twin = copy.deepcopy(module.rng)
+    assert gv.check(gv.layer(right), X).verdict is PASS
+    assert np.array_equal(module.rng.random(5), twin.random(5))
+    assert [gv.check(gv.layer(layer), X).verdict for layer in (wrong, redrawn)] == [FAIL, FAIL]
