@@ -129,7 +129,9 @@ def ask(
     is_loss = "label" in roles_of(required_names(trial.forward)) or trial.returns_number(arguments)
     guarded = guarded_arguments(trial.forward)
     data = data_of(trial.forward, names)
-    report, convention = in_conventions(report, is_loss=is_loss, leaves=data, guarded=guarded)
+    shapes = [np.shape(x) for x in arguments.inputs if isinstance(x, np.ndarray)]
+    batches = {n for shape in shapes for n in (*shape[:1], *shape[-1:]) if n > 1}
+    report, convention = in_conventions(report, is_loss=is_loss, leaves=data, guarded=guarded, batches=batches)
     return Answer(report, reading.suffix + convention, number, arguments, trial)
 
 

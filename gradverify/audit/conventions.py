@@ -17,7 +17,8 @@ IN_PLACE = ("mutated-upstream", "mutated-saved", "mutated-input")
 
 
 def in_conventions(
-    report: Report, *, is_loss: bool, leaves: Sequence[str] = (), guarded: Collection[str] = ()
+    report: Report, *, is_loss: bool, leaves: Sequence[str] = (), guarded: Collection[str] = (),
+    batches: Collection[int] = ()
 ) -> tuple[Report, str]:
     """The report as an audit sees it, and the name of the convention that it found.
 
@@ -34,7 +35,7 @@ def in_conventions(
     checks = tuple(_stability(c) if c.reason == "nonfinite" and c.regime in LARGE else c for c in checks)
     checks = tuple(_in_place(c) if c.reason in IN_PLACE else c for c in checks)
     report = replace(report, checks=checks)
-    factor = _common_factor(report, is_loss, leaves)
+    factor = _common_factor(report, is_loss, leaves, batches)
     if factor is None:
         return (report, "") if report.verdict is Verdict.FAIL else (replace(report, again=""), "")
     text, suffix = _words(factor, is_loss)
@@ -102,7 +103,7 @@ def _in_place(check: Check) -> Check:
     return replace(check, verdict=Verdict.INCONCLUSIVE)
 
 
-def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str]) -> float | None:
+def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str], batches: Collection[int]) -> float | None:
     """The one factor by which all failures, and among the parameters no pass, are off: a size, or one over it."""
     failed = [c for c in report.checks if c.verdict is Verdict.FAIL and c.regime == "given"]
     if not failed or any(c.verdict is Verdict.FAIL and c.regime != "given" for c in report.checks):
@@ -121,7 +122,8 @@ def _common_factor(report: Report, is_loss: bool, leaves: Sequence[str]) -> floa
     if not all(_is_off_by(c, first) for c in failed if not c.entries):
         return None
     if not about_inputs and not is_loss:  # averaged over the batch, which the inputs show: never more than the sum
-        return first if first < 1 and any(abs(first * n - 1) < _ROUNDING for n in _batches(report, leaves)) else None
+        sizes = _batches(report, leaves) or set(batches) or {BATCH}
+        return first if first < 1 and any(abs(first * n - 1) < _ROUNDING for n in sizes) else None
     sizes = _sizes(report)
     return first if any(abs(abs(f) / n - 1) < least for n in sizes for f in (first, 1 / first)) else None
 
@@ -150,9 +152,9 @@ def _sizes(report: Report) -> set[int]:
 
 
 def _batches(report: Report, leaves: Sequence[str]) -> set[int]:
-    """What a batch may be in the inputs: the first axis, the last, the first two; of integers the usual one."""
+    """What a batch may be in the inputs that are judged: the first axis, the last, the first two."""
     shapes = [c.shape for c in report.checks if c.shape and c.wrt in leaves]
-    return {n for shape in shapes for n in (shape[0], shape[-1], math.prod(shape[:2])) if n > 1} or {BATCH}
+    return {n for shape in shapes for n in (shape[0], shape[-1], math.prod(shape[:2])) if n > 1}
 
 
 def _words(factor: float, is_loss: bool) -> tuple[str, str]:

@@ -50,3 +50,23 @@ WRITTEN = {"static": STATIC, "in the middle": IN_THE_MIDDLE, "passed on": PASSED
 def test_it_is_called_as_it_is_written(tmp_path, monkeypatch, code, factor, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, code.replace("FACTOR", factor)).values()
     assert entry.verdict is verdict
+
+
+AVERAGED = """
+class Embedding:
+    def __init__(self, vocab_size, embed_dim):
+        self.W = np.random.randn(vocab_size, embed_dim)
+    def forward(self, tokens):
+        assert tokens.shape[0] == 3
+        self.tokens = tokens
+        return self.W[tokens]
+    def backward(self, dout):
+        self.dW = np.zeros_like(self.W)
+        np.add.at(self.dW, self.tokens, FACTOR * dout / self.tokens.shape[0])
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.INCONCLUSIVE), ("1.1", Verdict.FAIL)])
+def test_an_average_over_a_batch_of_integers_is_a_convention(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, AVERAGED.replace("FACTOR", factor)).values()
+    assert (entry.verdict, "averaged" in entry.convention) == (verdict, factor == "1")
