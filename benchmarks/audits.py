@@ -35,8 +35,8 @@ SETS = {
     "fourth": "A fourth set, measured untouched and then built on",
     "fifth": "A fifth set, measured untouched and then built on",
     "sixth": "A sixth set, measured untouched and then built on",
-    "seventh": "A seventh set, measured untouched at 84 % and then built on",
-    "eighth": "An eighth set, measured untouched at 76 % and then built on, with others looked at beside it",
+    "seventh": "A seventh set, measured untouched and then built on",
+    "eighth": "An eighth set, measured untouched and then built on",
     "unseen": "Repositories that nobody here had looked at, untouched",
     "packages": "Packages from the registry",
 }
@@ -125,19 +125,37 @@ def table(rows):
 
 
 def write():
-    judged = known()
+    judged, older = known(), written()
     kept = {kind: sorted((KEPT / kind).glob("*.json")) for kind in SETS}
     lines = [
         "# Audits of code that nobody prepared", "",
         "Written by `python benchmarks/audits.py` from the entries of its last run: no configuration, one seed,",
         f"{JOBS} worker on {os.cpu_count()} shared cores, at most {SECONDS} s a place and {TIMEOUT} s a derivative.", "",
         *judged.get("notes", {}).get("lines", []),
-        *(line for kind, places in kept.items() if places for line in section(SETS[kind], places, judged)),
-        "", "## Failures, looked at by hand", "", "| where | judged | what is wrong |", "|---|---|---|",
-        *(line for places in kept.values() for place in places for line in by_hand(place, judged)),
+        *(line for kind, places in kept.items()
+          for line in (section(SETS[kind], places, judged) if places else older.get(SETS[kind], ()))),
+        "", f"## {BY_HAND}", "", "| where | judged | what is wrong |", "|---|---|---|",
+        *merged(older.get(BY_HAND, ()), kept, judged),
     ]  # fmt: skip
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text("\n".join(lines) + "\n")
+
+
+BY_HAND = "Failures, looked at by hand"
+
+
+def written():
+    """The sections of the tables as they stand, by title: a set that is not run here keeps its own."""
+    text = REPORT.read_text() if REPORT.exists() else ""
+    parts = [part.partition("\n") for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]]
+    return {title: ["", f"## {title}", *body.rstrip("\n").split("\n")] for title, _, body in parts}
+
+
+def merged(older, kept, judged):
+    """The failures of every place that was run, and as they stand those of all others."""
+    ran = {place.stem for places in kept.values() for place in places}
+    others = [line for line in older if line.startswith("| ") and line[2:].split(",")[0] not in (*ran, "where | judged | what is wrong |")]
+    return [*others, *(line for places in kept.values() for place in places for line in by_hand(place, judged))]
 
 
 def section(title, places, judged):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
@@ -73,12 +73,15 @@ def _whole_pair_readings(forward: Function, pullback: Function) -> tuple[Reading
     backward = returning(pullback)
     natural = function(forward, vjp=backward) if _takes_cotangent_last(backward) else pair(forward, backward)
     roles = roles_of_backward(required_parameters(backward), tuple(required_names(forward)))
-    pull = partial(_pull_by_roles, forward, backward)
+    pull = partial(_pull_by_roles, forward, backward, False)
     if "cotangent" not in roles:  # sigmoid_prime(z, a): a derivative that reads the output too
         derivative = lambda *arguments, **settings: pull(*arguments, None, **settings)  # noqa: E731
         return (Reading(lambda arguments: claim(_first_output(forward), derivative, arguments)),)
     by_roles = function(_first_output(forward), vjp=pull)
-    readings = (Reading(lambda _: natural), Reading(lambda _: by_roles))
+    readings: tuple[Reading, ...] = (Reading(lambda _: natural), Reading(lambda _: by_roles))
+    if set(_guessed(backward, required_names(forward))):  # softmax_backward(s, grad) of softmax(x)
+        at_output = function(_first_output(forward), vjp=partial(_pull_by_roles, forward, backward, True))
+        readings = (*readings, Reading(lambda _: at_output, " of the output"))
     if required_parameters(backward) == required_names(forward):  # relu_backward(x) of relu(x) is its slope
         at_input = Reading(lambda arguments: claim(forward, backward, arguments), ", the derivative at the input")
         return (*readings, at_input)
@@ -101,7 +104,14 @@ def _picked(forward: Function, pick: Function) -> Function:
 _NO_PLAN = Plan("", "", ())
 
 
-def _pull_by_roles(forward: Function, backward: Function, *arguments: Any, **settings: Any) -> Any:
+def _guessed(backward: Function, inputs: Sequence[str]) -> list[str]:
+    """The arguments of a backward that are taken for an input though none is called so."""
+    names = required_parameters(backward)
+    roles = roles_of_backward(names, tuple(inputs))
+    return [n for n, role in zip(names, roles, strict=True) if role.startswith("input:") and n not in inputs]
+
+
+def _pull_by_roles(forward: Function, backward: Function, of_output: bool, *arguments: Any, **settings: Any) -> Any:
     *inputs, u = arguments
     result = forward(*inputs, **settings)
     known = dict(zip(argument_names(forward, len(inputs)), inputs, strict=False))
@@ -115,6 +125,9 @@ def _pull_by_roles(forward: Function, backward: Function, *arguments: Any, **set
     values |= {f"kept:{i}": part for i, part in enumerate(rest)}
     roles = iter(roles_of_backward([n for n in needed if n not in shared], tuple(known), kept))
     wanted = [shared[name] if name in shared else values[next(roles)] for name in needed]
+    if of_output:
+        guessed = _guessed(backward, tuple(known))
+        wanted = [values["output"] if n in guessed else value for n, value in zip(needed, wanted, strict=True)]
     return backward(*wanted, **{n: v for n, v in shared.items() if n not in needed})
 
 

@@ -70,3 +70,18 @@ class Embedding:
 def test_an_average_over_a_batch_of_integers_is_a_convention(tmp_path, monkeypatch, factor, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, AVERAGED.replace("FACTOR", factor)).values()
     assert (entry.verdict, "averaged" in entry.convention) == (verdict, factor == "1")
+
+
+AT_THE_OUTPUT = """
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+def softmax_derivative(s, grad):
+    return FACTOR * s * (grad - np.sum(grad * s, axis=-1, keepdims=True))
+"""
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [("1", Verdict.PASS), ("1.1", Verdict.FAIL)])
+def test_a_pullback_may_be_given_the_output(tmp_path, monkeypatch, factor, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, AT_THE_OUTPUT.replace("FACTOR", factor)).values()
+    assert entry.verdict is verdict
