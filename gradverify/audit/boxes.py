@@ -24,7 +24,8 @@ from gradverify.audit.names import SWEEPS
 from gradverify.audit.search import silence
 
 VALUES = ("data", "value", "val", "_data", "_value", "values", "array", "arr", "v", "x")
-GRADIENTS = ("grad", "_grad", "gradient", "_gradient", "grads", "g", "D", "derivative", "adjoint", "diff")
+GRADIENTS = ("grad", "_grad", "gradient", "_gradient", "grads", "g", "D", "derivative", "adjoint", "diff",
+             "deltas", "delta")  # fmt: skip
 _OF_ARRAYS = ("shape", "ndim", "sum", "mean", "dot", "matmul", "__matmul__", "T", "transpose", "reshape", "__getitem__",
               "zeros", "randn")  # fmt: skip
 _WANTED = re.compile(r"_*(requires?_?grads?|req_?grad|needs?_?grad|with_grad|trainable|is_?param\w*)", re.IGNORECASE)

@@ -23,7 +23,7 @@ from gradverify.audit.load import beside
 from gradverify.audit.search import silence
 
 VALUES = (*boxes.VALUES, "output", "out", "activation", "result")
-GRADIENTS = (*boxes.GRADIENTS, "gradients", "delta", "deltas", "dvalue", "error")
+GRADIENTS = (*boxes.GRADIENTS, "gradients", "dvalue", "error")
 _MOST = 4  # kinds of nodes that are tried
 _PROBE = (3, 2)
 _COUNT = itertools.count()

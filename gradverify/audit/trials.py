@@ -18,6 +18,7 @@ from gradverify.audit.boxed import unboxed
 from gradverify.audit.contexts import context_trials, takes_context
 from gradverify.audit.functions import claim, of_functions
 from gradverify.audit.graphtrials import called_with_tensors, tensors_beside, through_graph
+from gradverify.audit.handed import handed
 from gradverify.audit.holding import NoGradient
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
@@ -66,6 +67,10 @@ def trials(candidate: Candidate, seed: int, make: Callable[[type], Any] | None =
 
 def _of_made_for(candidate: Candidate, made: Made, module: ModuleType, seed: int) -> Iterator[Trial]:
     """The trials of an instance: on arrays, or on the objects of its project that its forward asks for."""
+    on_handed = handed(made.obj, candidate.forward, candidate.backward, module) if candidate.kind == "layer" else []
+    if on_handed:
+        yield from on_handed
+        return
     on_arrays = unboxed(made.obj, candidate.forward, candidate.backward, module) if candidate.kind != "joint" else None
     if on_arrays is None:
         yield _of_made(candidate, made, seed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
 from types import MethodType, ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,6 +40,42 @@ _PROBES = ((5, 3), (2, 4, 4, 2), (3,))  # at which a layer is made, to see wheth
 _MOST = 6
 
 
+class Ran(Protocol):
+    """A layer that has run forward."""
+
+    @property
+    def y(self) -> Any:
+        """Its output."""
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of its parameters."""
+
+    def pull(self, backward: str, u: np.ndarray) -> tuple[list[Any], dict[str, Any]]:
+        """The gradients of inputs and parameters; None where there is no place for one."""
+
+    def arrivals(self, backward: str) -> tuple[list[bool], dict[str, bool]]:
+        """Whether a backward gives each input and parameter a gradient."""
+
+
+class Wrapped(Protocol):
+    """What arrays go into: makes objects that hold them, and runs a layer on those."""
+
+    @property
+    def name(self) -> str:
+        """What the layer is called."""
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of its inputs."""
+
+    @property
+    def methods(self) -> tuple[str, str]:
+        """Forward and backward."""
+
+    def run(self, arrays: Sequence[Any], params: Mapping[str, Any]) -> Ran:
+        """The layer after a forward."""
+
+
 @dataclass(frozen=True)
 class Wiring:
     """How a layer is made: which of its arguments are nodes, of which kind, and what the others are."""
@@ -51,6 +87,11 @@ class Wiring:
     manner: str  # "each", "list" or "star"
     settings: Mapping[str, Any]
     methods: tuple[str, str]
+
+    @property
+    def name(self) -> str:
+        """What the layer is called."""
+        return self.cls.__name__
 
     def made(self, arrays: Sequence[Any]) -> tuple[list[tuple[Any, Any]], Any]:
         """Nodes that hold the arrays, and a layer on top of them."""
@@ -81,7 +122,7 @@ def wired_or(candidate: Candidate, cls: type, module: ModuleType, others: Iterat
     methods = (candidate.forward, candidate.backward)
     found = (wiring for kind in kinds_in(module, cls, types) for wiring in _wirings(cls, kind, methods))
     wirings = list(islice(filter(_takes, found), _MOST))
-    yield from map(_trial, wirings)
+    yield from (trial_of(wiring, _IMAGES) for wiring in wirings)
     try:
         yield from others
     except NotTriable:  # without nodes it cannot be made
@@ -150,7 +191,7 @@ def _is_made(wiring: Wiring, shape: tuple[int, ...]) -> bool:
 class Wired:
     """A wired layer with arrays in place of its nodes; its parameters are attributes of this."""
 
-    def __init__(self, wiring: Wiring, signature: inspect.Signature, params: Mapping[str, str], mode: str) -> None:
+    def __init__(self, wiring: Wrapped, signature: inspect.Signature, params: Mapping[str, str], mode: str) -> None:
         self._wiring, self._signature, self._params, self._mode = wiring, signature, dict(params), mode
         self._called: tuple[Any, ...] = ()
         self._gradients: list[Any] = []
@@ -203,7 +244,8 @@ def _bound(owner: Wired, method: Callable[..., Any], signature: inspect.Signatur
     return MethodType(call, owner)
 
 
-def _trial(wiring: Wiring) -> Trial:
+def trial_of(wiring: Wrapped, stated: Sequence[tuple[int, ...]]) -> Trial:
+    """The trial of a layer with arrays in place of its objects; `stated` are shapes to begin with."""
     names = [_plain(n) for n in wiring.arrays]
     names = names if len(set(names)) == len(names) else list(wiring.arrays)
     signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
@@ -212,12 +254,12 @@ def _trial(wiring: Wiring) -> Trial:
         return wiring.run([_copied(x) for x in arrays], {}).y
 
     forward.__signature__ = signature  # type: ignore[attr-defined]
-    forward.__name__ = forward.__qualname__ = wiring.cls.__name__
+    forward.__name__ = forward.__qualname__ = wiring.name
     readings = tuple(
         Reading(partial(_build, wiring, signature, mode), suffix, lambda spec, _: spec.obj.claimed)
         for mode, suffix in (("given", ""), ("one", ", which takes the upstream gradient to be one"))
     )
-    return Trial(forward, (), readings, lambda arguments: forward(*arguments.inputs), stated=_IMAGES)
+    return Trial(forward, (), readings, lambda arguments: forward(*arguments.inputs), stated=tuple(stated))
 
 
 _IMAGES = tuple(Sized(shape) for shape in ((2, 6, 4, 2), (2, 4, 4, 2), (2, 2, 4, 4)))  # square where sides are mixed up
@@ -232,7 +274,7 @@ def _plain(name: str) -> str:
 _A_NODE = re.compile(r"_?(layer|node|variable|var|tensor|blob|input)\d?$", re.IGNORECASE)
 
 
-def _is_deaf(wiring: Wiring, arguments: Arguments) -> bool:
+def _is_deaf(wiring: Wrapped, arguments: Arguments) -> bool:
     """Whether a backward sends the same whatever upstream gradient its output has."""
     now = random_state()
     found = []
@@ -244,7 +286,7 @@ def _is_deaf(wiring: Wiring, arguments: Arguments) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(*found, strict=True) if a is not None)
 
 
-def _build(wiring: Wiring, signature: inspect.Signature, mode: str, arguments: Arguments) -> Any:
+def _build(wiring: Wrapped, signature: inspect.Signature, mode: str, arguments: Arguments) -> Any:
     """The wrapped layer at these arguments; raises `NoGradient` where nothing arrives at an input or parameter."""
     with silence():
         graph = wiring.run([_copied(x) for x in arguments.inputs], {})
