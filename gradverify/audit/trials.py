@@ -167,7 +167,7 @@ def _of_layer(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]) -> T
         readings.append(Reading(partial(_shim, obj, plan, "filled"), more, _claimed_by_shim))
     if "cotangent" in roles:
         readings.append(Reading(partial(_shim, obj, replace(plan, logits=True), "given"), OF_LOGITS, _claimed_by_shim))
-    if "cotangent" in roles and held:
+    if "cotangent" in roles and held and "penalty" not in roles:  # one that it is told is none here
         readings.append(Reading(partial(_shim, obj, replace(plan, decay=True), "given"), DECAYING, _claimed_by_shim))
     if held and lacks_optimizer(obj):
         readings.append(Reading(partial(_of_added_steps, obj, plan, modes[0][0]), ADDED, _claimed_by_shim))

@@ -29,20 +29,21 @@ def output_name(layer: Any, inputs: Sequence[Any] = ()) -> str:
     return next(others, names[0] if names else "")
 
 
-def slots(layer: Any) -> dict[str, Any]:
-    """The attributes of a layer, arrays as they are now: what a backward leaves shows beside it."""
+def slots(layer: Any) -> dict[str, tuple[Any, Any]]:
+    """The attributes of a layer, each with a copy of what it holds now: what a backward leaves shows beside it."""
     held = getattr(layer, "__dict__", {})
-    return {name: np.array(value) if is_floating(value) else value for name, value in held.items()}
+    return {name: (value, np.array(value) if is_floating(value) else value) for name, value in held.items()}
 
 
-def left_places(layer: Any, before: Mapping[str, Any], inputs: Arrays) -> Places:
+def left_places(layer: Any, before: Mapping[str, tuple[Any, Any]], inputs: Arrays) -> Places:
     """Where a backward left the gradients of inputs, by a usual name: ``self.dinputs``, ``self.dy`` of an input y.
 
-    What was there before and is unchanged is none. A name that says no more than that it is of an input is that of
-    the first one that no truth is passed as; a list is of all inputs.
+    What was there before and was not set anew is none: another pass may have left the same numbers, which is not told
+    by them. A name that says no more than that it is of an input is that of the first one that no truth is passed as;
+    a list is of all inputs.
     """
     held = getattr(layer, "__dict__", {})
-    fresh = {n: v for n, v in held.items() if n not in before or not _same(before[n], v)}
+    fresh = {n: v for n, v in held.items() if n not in before or v is not before[n][0] or not _same(before[n][1], v)}
     arrays = [n for n, v in fresh.items() if is_floating(v)]
     places: dict[str, tuple[str, int | None]] = {}
     for leaf, x in inputs.items():

@@ -34,6 +34,7 @@ def find_parameters(obj: Any, trial: Any, kept: frozenset[str], returned: Any, i
     after, aliases = places(paths_with_aliases(trial)), paths_of(obj)
     names = {path: sorted(aliases[id(array)], key=len) for path, array in before.items()}
     slots: Slots = {path: slot for path in before if (slot := _first_slot(names[path], after)) is not None}
+    slots |= _of_the_whole({path: array for path, array in before.items() if path not in slots}, floating_of(trial))
     slots |= {path: slot for path, slot in _from_methods(trial).items() if path in before and path not in slots}
     taken = set(slots.values())
     free = {path: array for path, array in before.items() if path not in slots and path not in taken}
@@ -43,6 +44,18 @@ def find_parameters(obj: Any, trial: Any, kept: frozenset[str], returned: Any, i
         declared |= {path for path in free if plain(_split(path)[1]) in USUAL_PARAMETERS}
     chosen = declared | named | _placed_in(returned, free, inputs)
     return {path: slots.get(path) for path in before if (path in slots and path not in taken) or path in chosen}
+
+
+def _of_the_whole(free: Arrays, after: Arrays) -> Slots:
+    """Where all parameters are one array, the array of its shape beside it that is called their gradient."""
+    found: Slots = {}
+    for path, array in free.items():
+        head, name = _split(path)
+        beside = (f"{head}.{word}" if head else word for word in _OF_THE_WHOLE if plain(name) in _CONTAINERS[:2])
+        fitting = [other for other in beside if other in after and after[other].shape == array.shape]
+        if fitting:
+            found[path] = fitting[0]
+    return found
 
 
 def _named_in(returned: Any, free: Arrays) -> set[str]:
@@ -143,10 +156,7 @@ def _split(path: str) -> tuple[str, str]:
 def slot_of(path: str, where: Places) -> str | None:
     """The path of the gradient: a sibling ``dW``, ``grads.W`` beside ``params.W``, ``grads[0]`` for ``params[0]``."""
     head, name = _split(path)
-    beside = where.beside.get(head, {})
-    sibling = where.first(beside, _siblings(name))
-    if sibling is None and plain(name) in _CONTAINERS[:2]:
-        sibling = next((found for word in _OF_THE_WHOLE if (found := where.first(beside, (word,)))), None)
+    sibling = where.first(where.beside.get(head, {}), _siblings(name))
     if sibling is not None:
         return sibling
     return _mirror(path, where) or (f"{path}.grad" if f"{path}.grad" in where.rank else None)

@@ -85,3 +85,22 @@ def softmax_derivative(s, grad):
 def test_a_pullback_may_be_given_the_output(tmp_path, monkeypatch, factor, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, AT_THE_OUTPUT.replace("FACTOR", factor)).values()
     assert entry.verdict is verdict
+
+
+PENALIZED = """
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.W = np.random.randn(n_in, n_out)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dout, reg):
+        self.dW = self.x.T @ dout + DECAY * self.W
+        return dout @ self.W.T
+"""
+
+
+@pytest.mark.parametrize(("decay", "verdict"), [("reg", Verdict.PASS), ("1", Verdict.FAIL), ("(1 + reg)", Verdict.FAIL)])
+def test_a_penalty_that_is_told_is_none_where_it_is_told_so(tmp_path, monkeypatch, decay, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, PENALIZED.replace("DECAY", decay)).values()
+    assert entry.verdict is verdict

@@ -201,3 +201,48 @@ def test_a_generator_of_a_module_draws_the_same_at_each_call(monkeypatch, draw):
     assert gv.check(gv.layer(right), X).verdict is PASS
     assert np.array_equal(module.rng.random(5), twin.random(5))
     assert [gv.check(gv.layer(layer), X).verdict for layer in (wrong, redrawn)] == [FAIL, FAIL]
+
+
+class Handing:
+    """Returns nothing; what it leaves for another input may be the same numbers."""
+
+    def __init__(self, k=1.0):
+        self.W, self.k = SQUARE.copy(), k
+
+    def forward(self, x):
+        self.x, self.output = x, x @ self.W
+
+    def backward(self, dvalues):
+        self.dW = self.x.T @ dvalues
+        self.dinputs = self.k * dvalues @ self.W.T
+
+
+@pytest.mark.parametrize(("k", "verdict"), [(1.0, PASS), (1.1, FAIL)])
+def test_a_layer_that_was_used_before_leaves_its_gradients_anew(k, verdict):
+    layer = Handing(k)
+    layer.forward(2 * X)
+    layer.backward(np.ones((3, 3)))
+    report = gv.check(gv.layer(layer), X)
+    assert (report.verdict, {c.wrt for c in report.checks}) == (verdict, {"x", "W"})
+
+
+class Whole:
+    """All parameters are one array; `grad` is the input's gradient, `grads` theirs."""
+
+    def __init__(self, k=1.0):
+        self.params, self.k = np.array([0.5, 1.5, 2.5]), k
+
+    def forward(self, x):
+        self.x = x
+        return x * self.params
+
+    def backward(self, dy):
+        self.grads = self.k * np.sum(dy * self.x, axis=0)
+        self.grad = dy * self.params
+        return self.grad
+
+
+@pytest.mark.parametrize(("k", "verdict"), [(1.0, PASS), (1.1, FAIL)])
+def test_the_gradient_of_one_array_of_parameters_has_its_shape(k, verdict):
+    report = gv.check(gv.layer(Whole(k)), RNG.normal(size=(5, 3)))
+    assert (report.verdict, {c.wrt for c in report.checks}) == (verdict, {"x", "params"})
