@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
+from enum import Enum
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -94,14 +95,14 @@ def _evaluate(node: ast.expr, module: ModuleType | None, sizes: dict[int, int]) 
 
 
 def _named(node: ast.expr, module: ModuleType | None) -> Any:
-    """A class or function of the project by its name; numbers and data under a name are left alone."""
+    """A class, function or member of an enumeration by its name; numbers and data under a name are left alone."""
     parts = ast.unparse(node).split(".")
     for place in (module, *_siblings(module), np if parts[0] in ("np", "numpy") else None):
         value: Any = place
         for part in parts if place is not np else parts[1:]:
             value = getattr(value, part, None)
         value = value if value is not None else getattr(place, parts[-1], None)
-        if callable(value):
+        if callable(value) or isinstance(value, Enum):
             return value
     raise ValueError(ast.unparse(node))
 

@@ -45,6 +45,26 @@ class Dense:
 def network():
     return [Dense(in_shape=Shape([6]), out_shape=Shape([4])), Dense(in_shape=Shape([4]), out_shape=Shape([2]))]
 """
+# Which of the ways it goes is a member of an enumeration, and no other value will do.
+CHOSEN = """
+import enum
+class Kind(enum.Enum):
+    MAX = 1
+class Pool:
+    def __init__(self, in_shape: Shape, out_shape: Shape, kind: Kind):
+        if in_shape.axes[0] != 2 * out_shape.axes[0] or not isinstance(kind, Kind):
+            raise ValueError(kind)
+        self.in_shape, self.out_shape = in_shape, out_shape
+    def forward(self, ins, outs):
+        for i, o in zip(ins, outs):
+            o.entries[:] = i.entries.reshape(-1, 2).max(axis=1)
+    def backward(self, outs, ins):
+        for i, o in zip(ins, outs):
+            pairs = i.entries.reshape(-1, 2)
+            i.deltas[:] = (FACTOR * o.deltas[:, None] * (np.arange(2) == pairs.argmax(axis=1)[:, None])).ravel()
+def network():
+    return [Pool(in_shape=Shape([6]), out_shape=Shape([3]), kind=Kind.MAX)]
+"""
 ALONE = """
 class Square:
     def forward(self, bottom, top):
@@ -78,6 +98,7 @@ def verdicts(entry):
     [
         (IN_LISTS, {"ins"}),
         (DENSE, {"ins", "weights"}),
+        (CHOSEN, {"ins"}),
         (ALONE, {"bottom"}),
         (LOSS, {"predictions"}),
     ],
