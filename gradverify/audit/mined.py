@@ -223,13 +223,22 @@ def returned_words(code: Any) -> tuple[str, ...]:
 
 
 def hands_back(code: Any) -> bool:
-    """Whether a function returns anything, or computes what it forgets to return: a last name that nothing reads."""
+    """Whether a function returns anything."""
     nodes = list(ast.walk(tree_of(code)))
     returned = [n.value for n in nodes if isinstance(n, ast.Return)]
-    if not nodes[1:] or any(returned) or any(isinstance(n, (ast.Yield, ast.Lambda)) for n in nodes):
-        return True
+    return not nodes[1:] or any(returned) or any(isinstance(n, (ast.Yield, ast.Lambda)) for n in nodes)
+
+
+def forgotten(code: Any) -> tuple[str, ...]:
+    """The local names that a function which returns nothing computes and drops: never read, or assigned at its end."""
+    if hands_back(code):
+        return ()
+    nodes = list(ast.walk(tree_of(code)))
     read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    return any(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id not in read for n in nodes)
+    unread = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id not in read]
+    last = next((f.body[-1] for f in nodes if isinstance(f, ast.FunctionDef)), None)
+    ends = [t.id for t, _ in assignments(last) if isinstance(t, ast.Name)] if last is not None else []
+    return tuple(dict.fromkeys((*unread, *ends)))
 
 
 def kept_words(forward: Any, result: Any) -> tuple[str, ...]:

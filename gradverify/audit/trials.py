@@ -23,7 +23,7 @@ from gradverify.audit.holding import NoGradient
 from gradverify.audit.inputs import Arguments, required_names
 from gradverify.audit.load import Made, find_attribute, instances, load, made_by
 from gradverify.audit.losses import LOSSES, labels_for
-from gradverify.audit.mined import hands_back, tree_of
+from gradverify.audit.mined import forgotten, hands_back, tree_of
 from gradverify.audit.neighbours import is_linked
 from gradverify.audit.optimizing import ADDED, Heard, lacks_optimizer, with_optimizers
 from gradverify.audit.preparing import in_training, with_visible_steps
@@ -38,7 +38,9 @@ from gradverify.audit.wired import is_wired, wired_or
 from gradverify.records import Options
 from gradverify.targets import layer, make_targets
 from gradverify.targets.calling import argument_names
+from gradverify.targets.gradients import decorated, plain
 from gradverify.targets.graph import floating_of
+from gradverify.targets.left import OF_AN_INPUT
 
 Function = Callable[..., Any]
 
@@ -191,10 +193,16 @@ def _of_told_labels(candidate: Candidate, obj: Any, held: tuple[np.ndarray, ...]
 
 
 def _claimed(candidate: Candidate, spec: Any, arguments: Arguments) -> tuple[str, ...] | None:
-    """What the engine finds; raises `NoGradient` where that is nothing, and the backward hands nothing back at all."""
+    """What the engine finds; of a backward that returns nothing also what it computes and forgets to return.
+
+    Raises `NoGradient` where that is nothing: it hands nothing back at all.
+    """
     backward = getattr(spec.obj, candidate.backward)
-    if not hands_back(getattr(backward, "__func__", backward)):
+    code = getattr(backward, "__func__", backward)
+    if not hands_back(code):
         target = make_targets(spec, arguments.inputs, Options(kwargs=dict(arguments.kwargs)))[0]
+        if any(plain(n) in OF_AN_INPUT or any(decorated(n, leaf) for leaf in target.point) for n in forgotten(code)):
+            return tuple(target.point)
         if target.claimed is None:
             raise NoGradient(f"{candidate.backward} leaves nothing that could be a gradient")
     return None

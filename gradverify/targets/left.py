@@ -11,7 +11,7 @@ from gradverify.arrays import Arrays, is_floating
 from gradverify.targets.gradients import as_gradient, decorated, lone_leaf, plain
 
 _OUTPUTS = ("output", "out", "outputs")
-_OF_AN_INPUT = ("dinputs", "dinput", "dx", "inputgrad", "inputgradient", "gradinput", "gradinputs", "dprev")
+OF_AN_INPUT = ("dinputs", "dinput", "dx", "inputgrad", "inputgradient", "gradinput", "gradinputs", "dprev")
 Places = Mapping[str, tuple[str, int | None]]  # by leaf: an attribute, and a number where that holds a list
 
 
@@ -52,7 +52,7 @@ def left_places(layer: Any, before: Mapping[str, tuple[Any, Any]], inputs: Array
         if own:
             places[leaf] = ((fitting or own)[0], None)
     taken = {name for name, _ in places.values()}
-    for name in (n for word in _OF_AN_INPUT for n in fresh if plain(n) == word and n not in taken):
+    for name in (n for word in OF_AN_INPUT for n in fresh if plain(n) == word and n not in taken):
         if isinstance(fresh[name], (list, tuple)) and len(fresh[name]) == len(inputs):
             return {leaf: (name, i) for i, leaf in enumerate(inputs)}
         if is_floating(fresh[name]):

@@ -104,3 +104,29 @@ class Dense:
 def test_a_penalty_that_is_told_is_none_where_it_is_told_so(tmp_path, monkeypatch, decay, verdict):
     (entry,) = attempts(tmp_path, monkeypatch, PENALIZED.replace("DECAY", decay)).values()
     assert entry.verdict is verdict
+
+
+FORGETS = """
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.W = np.random.randn(n_in, n_out)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dout):
+        self.dW = self.x.T @ dout
+        dx = dout @ self.W.T
+        END
+"""
+
+
+@pytest.mark.parametrize(("end", "verdict"), [("return dx", Verdict.PASS), ("dx = dx * 1.0", Verdict.FAIL), ("", Verdict.FAIL)])
+def test_a_gradient_that_is_computed_and_not_returned_is_missed(tmp_path, monkeypatch, end, verdict):
+    (entry,) = attempts(tmp_path, monkeypatch, FORGETS.replace("END", end)).values()
+    assert entry.verdict is verdict
+
+
+def test_a_first_layer_need_not_return_a_gradient(tmp_path, monkeypatch):
+    code = FORGETS.replace("        dx = dout @ self.W.T\n        END\n", "")
+    (entry,) = attempts(tmp_path, monkeypatch, code).values()
+    assert (entry.verdict, {check.wrt for check in entry.report.checks}) == (Verdict.PASS, {"W"})
