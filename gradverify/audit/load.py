@@ -117,11 +117,15 @@ def _prepare_path(source: Source) -> None:
     if sys.path[:1] != [source.root]:
         sys.path[:] = [source.root, *(p for p in sys.path if p not in _ROOTS)]  # another copy's package is none of this
         _ROOTS.add(source.root)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # last: a random.py there must not stand in for the library's
+    here = str(Path.cwd())
+    sys.path[:] = [p for p in sys.path if p == here or p not in _HERE]
+    if here not in sys.path:
+        sys.path.append(here)  # last: a random.py there must not stand in for the library's
+        _HERE.add(here)
 
 
 _ROOTS: set[str] = set()  # that files audited before were imported from
+_HERE: set[str] = set()  # working directories of before: a net.py there would go before a folder "net" without a file
 
 
 def _import(source: Source) -> ModuleType:
@@ -168,9 +172,10 @@ def _forget_below(folders: list[Path]) -> None:
 
 
 def _is_folder_below(module: ModuleType, folders: list[Path]) -> bool:
-    """Whether a module is a folder of the project without an ``__init__.py``, which has no file of its own."""
+    """Whether a module is a folder of the project, or its root, without an ``__init__.py``, and so without a file."""
     paths = [] if getattr(module, "__file__", None) else list(getattr(module, "__path__", None) or ())
-    return any(folder in Path(p).parents for p in paths if "site-packages" not in p for folder in folders)
+    places = [Path(p) for p in paths if "site-packages" not in p]
+    return any(folder == place or folder in place.parents for place in places for folder in folders)
 
 
 def _import_file(name: str, path: str) -> ModuleType:

@@ -168,6 +168,16 @@ def test_a_backward_of_what_the_forward_takes_is_its_slope(tmp_path, monkeypatch
 
 
 def test_each_copy_of_a_package_imports_its_own(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "net").mkdir(parents=True)  # a package of the name that fails to import, which an audit before stood in for
+    (elsewhere / "net/__init__.py").write_text("from net.other import what_nobody_wrote\n")
+    (elsewhere / "net/other.py").write_text("SCALE = 2\n")
+    code = "from net.other import SCALE\ndef square(x):\n    return x ** SCALE\ndef square_prime(x):\n    return SCALE * x\n"
+    (elsewhere / "net/square.py").write_text(code)
+    monkeypatch.chdir(elsewhere)
+    assert [attempt(candidate, 0).verdict for candidate in find(elsewhere / "net/square.py")] == [Verdict.PASS]
+    (tmp_path / "project").mkdir()
+    tmp_path /= "project"
     (tmp_path / "README.md").write_text("a course\n")
     for number, power, folder in (("first", 2, "first"), ("second", 3, "second/net")):
         (tmp_path / number / "net").mkdir(parents=True)
