@@ -42,16 +42,17 @@ class Unboxed:
         self.given: list[Any] = []
         self.names, self.asked = (forward, backward), attributes_of(getattr(layer, backward))
         for name, method in ((forward, _forward), (backward, _backward)):
-            setattr(self, name, _bound(self, method, getattr(layer, name)))
+            setattr(self, name, bound(self, method, inspect.signature(getattr(layer, name))))
 
 
-def _bound(owner: Unboxed, method: Function, original: Function) -> Any:
-    def call(self: Unboxed, *arguments: Any, **named: Any) -> Any:
+def bound(owner: Any, method: Function, signature: inspect.Signature) -> Any:
+    """A method of an object that says it takes what a signature says, beside the object itself."""
+
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
         return method(self, *arguments, **named)
 
-    parameters = list(inspect.signature(original).parameters.values())
     first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    call.__signature__ = inspect.Signature([first, *parameters])  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([first, *signature.parameters.values()])  # type: ignore[attr-defined]
     return MethodType(call, owner)
 
 

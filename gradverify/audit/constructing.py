@@ -122,8 +122,7 @@ def _choices(
 
 
 _TUPLES: dict[int, list[tuple[int, ...]]] = {
-    2: [(6, 4)], 3: [(CHANNELS, 6, 4)],
-    4: [(2, CHANNELS, 6, 4), (2, 6, 4, CHANNELS), (2, 4, 4, CHANNELS)],
+    2: [(6, 4)], 3: [(CHANNELS, 6, 4)], 4: [(2, CHANNELS, 6, 4), (2, 6, 4, CHANNELS)],
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradverify.audit.boxes import Box, Way, first_of
 from gradverify.audit.manners import ASKED, Mask
+from gradverify.audit.signatures import of_names
 
 Function = Callable[..., Any]
 
@@ -46,7 +47,7 @@ class Call:
     @property
     def signature(self) -> inspect.Signature:
         """Its arrays by name."""
-        return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in self.inputs])
+        return of_names(*self.inputs)
 
     def boxes(self, arrays: Sequence[Any]) -> list[Any]:
         """The arrays as the operator wants them."""

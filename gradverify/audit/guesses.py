@@ -164,9 +164,13 @@ def _tanh_prime(x: Any) -> Any:
 
 def value_of_key(key: str) -> Any:
     """A value for an entry of a dictionary of settings: windows of a pooling lie side by side."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    usual = settings_for(inspect.Parameter(key, kind), np.random.default_rng(0))[0]
+    usual = usual_value(key, np.random.default_rng(0))
     return CONFIG.get(key, 2 if re.fullmatch(r"pool\w*stride\w*", key) else usual)
+
+
+def usual_value(name: str, rng: np.random.Generator) -> Any:
+    """The likeliest value of a setting that is called so."""
+    return settings_for(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD), rng)[0]
 
 
 def is_setting(name: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ from gradverify.audit.readings import Trial
 from gradverify.audit.roles import required_parameters
 from gradverify.audit.shapes import Whole
 from gradverify.audit.wired import trial_of
+from gradverify.audit.wires import arrivals_at, kept_gradient
 
 _PAIR = 2
 _OF_PARAMETERS = re.compile(r"(?!\w*(updat|optimi|step|appl|old))\w*(grad|delta|deriv|backw|backp)\w*", re.IGNORECASE)
@@ -118,17 +120,12 @@ class Handed:
         return inputs, {n: self._gradient(v) for n, v in held.items()}
 
     def arrivals(self, backward: str) -> tuple[list[bool], dict[str, bool]]:
-        """Whether each input and parameter gets a gradient: an array of its own, or something but zeros."""
+        """Whether a backward gives each input and parameter a gradient."""
         things = [*(self.given[n] for n in self.how.arrays), *self._held().values()]
-        old = [id(self._gradient(thing)) for thing in things]
-        of_inputs, of_params = self.pull(backward, np.cos(np.arange(np.size(self.y), dtype=float)))
-        found = [*of_inputs, *of_params.values()]
-        came = [g is not None and (id(g) != o or bool(np.any(g))) for g, o in zip(found, old, strict=True)]
-        return came[: len(of_inputs)], dict(zip(of_params, came[len(of_inputs) :], strict=True))
+        return arrivals_at([self._gradient(thing) for thing in things], partial(self.pull, backward), self.y)
 
     def _gradient(self, thing: Any) -> Any:
-        g = getattr(thing, self.how.box.gradient, None)
-        return g if is_floating(g) else None
+        return kept_gradient(thing, self.how.box.gradient)
 
 
 def _copied(g: Any) -> Any:

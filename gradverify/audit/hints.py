@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradverify.audit.guesses import CONFIG, Hinted, is_setting, settings_for
+from gradverify.audit.guesses import CONFIG, Hinted, is_setting, settings_for, usual_value
 from gradverify.audit.mined import assignments, tree_of, words_for
 
 Function = Callable[..., Any]
@@ -81,9 +81,8 @@ def values_for(function: Function, parameter: inspect.Parameter, rng: np.random.
     words = list(words_for(function, parameter.name))
     keys = keys_of(function, parameter.name)
     if keys:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         known = {**CONFIG, "stride": 2} if any("pool" in k for k in keys) else CONFIG  # windows side by side
-        return [{k: known[k] if k in known else settings_for(inspect.Parameter(k, kind), rng)[0] for k in keys}]
+        return [{k: known[k] if k in known else usual_value(k, rng) for k in keys}]
     counts = [2, 3, 1] if is_count(function, parameter.name) and not words else []
     usual = settings_for(parameter, rng)
     return [*words, *(usual if any(type(v) is int for v in usual[:1]) else [*counts, *usual])]
@@ -95,10 +94,9 @@ def dictionaries_for(cls: type, name: str, rng: np.random.Generator) -> list[dic
     words: dict[str, list[str]] = {key: [] for key, _ in read}
     for key, found in read:
         words[key] += found
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     if not all(key.isidentifier() for key in words):  # a vocabulary
         return [{key: i for i, key in enumerate(words)}]
-    values = {k: [*found, *settings_for(inspect.Parameter(k, kind), rng)][0] for k, found in words.items()}
+    values = {k: [*found, usual_value(k, rng)][0] for k, found in words.items()}
     return [values] if len(values) >= _FEWEST else []
 
 
@@ -141,7 +139,7 @@ def told_in_words(cls: type, name: str) -> tuple[int, ...]:
     match = re.search(rf"\b{re.escape(name)}\b[^\n(]*\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+)\s*\)", text)
     if match is None:
         return ()
-    kind, rng = inspect.Parameter.POSITIONAL_OR_KEYWORD, np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     words = [word.strip() for word in match[1].split(",")]
-    values = [settings_for(inspect.Parameter(word, kind), rng)[0] for word in words]
+    values = [usual_value(word, rng) for word in words]
     return tuple(values) if all(type(value) is int for value in values) else ()

@@ -117,15 +117,11 @@ def _prepare_path(source: Source) -> None:
     if sys.path[:1] != [source.root]:
         sys.path[:] = [source.root, *(p for p in sys.path if p not in _ROOTS)]  # another copy's package is none of this
         _ROOTS.add(source.root)
-    here = str(Path.cwd())
-    sys.path[:] = [p for p in sys.path if p == here or p not in _HERE]
-    if here not in sys.path:
-        sys.path.append(here)  # last: a random.py there must not stand in for the library's
-        _HERE.add(here)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last: a random.py there must not stand in for the library's
 
 
 _ROOTS: set[str] = set()  # that files audited before were imported from
-_HERE: set[str] = set()  # working directories of before: a net.py there would go before a folder "net" without a file
 
 
 def _import(source: Source) -> ModuleType:

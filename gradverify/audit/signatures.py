@@ -20,6 +20,11 @@ Parts = Mapping[str, tuple[str, ...]]
 _LEARNT = {"weight", "bias", "recurrent", "state", "scale"}
 
 
+def of_names(*names: str) -> inspect.Signature:
+    """The signature of a function that takes arguments of these names."""
+    return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
+
+
 def parts_of(function: Function) -> dict[str, tuple[str, ...]]:
     """The arguments that a function takes apart, ``w, b = weights``, where the parts are arrays by their names."""
     names = {name: unpacked_names(function, name) for name in required_names(function)}

@@ -34,6 +34,7 @@ from gradverify.audit.search import silence
 from gradverify.audit.settingup import awaited_label, required_of
 from gradverify.audit.shapes import Whole, stated_shapes
 from gradverify.audit.shim import Plan, make_plan, run_forward, shimmed
+from gradverify.audit.signatures import of_names
 from gradverify.audit.wired import is_wired, wired_or
 from gradverify.records import Options
 from gradverify.targets import layer, make_targets
@@ -302,8 +303,7 @@ _INPUT_NAMES = ("input", "x", "inputs", "input_data", "data")
 def _fed(*names: str) -> Function:
     def forward(*x: Any) -> None: ...
 
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    forward.__signature__ = of_names(*names)  # type: ignore[attr-defined]
     return forward
 
 

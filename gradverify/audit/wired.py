@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradverify.arrays import is_floating
+from gradverify.audit.boxed import bound
 from gradverify.audit.guesses import is_named_setting
 from gradverify.audit.holding import NoGradient
 from gradverify.audit.inputs import Arguments
@@ -31,6 +32,7 @@ from gradverify.audit.roles import is_label
 from gradverify.audit.search import silence
 from gradverify.audit.settingup import set_up_alone
 from gradverify.audit.shapes import Sized
+from gradverify.audit.signatures import of_names
 from gradverify.audit.wires import Graph, graph_of
 from gradverify.targets import layer
 from gradverify.targets.calling import random_state, set_random_state
@@ -195,7 +197,7 @@ class Wired:
         self._wiring, self._signature, self._params, self._mode = wiring, signature, dict(params), mode
         self._called: tuple[Any, ...] = ()
         self._gradients: list[Any] = []
-        self.forward = _bound(self, Wired._forward, signature)
+        self.forward = bound(self, Wired._forward, signature)
         self.backward = MethodType(Wired._backward, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -235,20 +237,11 @@ def _scaled(g: Any, u: Any) -> Any:
     return None if g is None else np.asarray(g) * np.reshape(u, ())
 
 
-def _bound(owner: Wired, method: Callable[..., Any], signature: inspect.Signature) -> Any:
-    def call(self: Wired, *arguments: Any) -> Any:
-        return method(self, *arguments)
-
-    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    call.__signature__ = inspect.Signature([first, *signature.parameters.values()])  # type: ignore[attr-defined]
-    return MethodType(call, owner)
-
-
 def trial_of(wiring: Wrapped, stated: Sequence[tuple[int, ...]]) -> Trial:
     """The trial of a layer with arrays in place of its objects; `stated` are shapes to begin with."""
     names = [_plain(n) for n in wiring.arrays]
     names = names if len(set(names)) == len(names) else list(wiring.arrays)
-    signature = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names])
+    signature = of_names(*names)
 
     def forward(*arrays: Any) -> Any:
         return wiring.run([_copied(x) for x in arrays], {}).y

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from gradverify.audit.holding import NoGradient
 from gradverify.audit.nodes import GRADIENTS, Kind
 from gradverify.targets.gradients import plain
 
+Pull = Callable[[np.ndarray], tuple[list[Any], dict[str, Any]]]
 Nodes = Sequence[tuple[Any, Any]]  # what was given for each input, and the part of it that holds array and gradient
 _UPSTREAM = re.compile(r"(dlossd|d)out(put)?|out(put)?\w*(grad|gradient|delta|error)s?|(grad|delta|error)out(put)?")
 
@@ -44,14 +46,9 @@ class Graph:
         return found, {path: self._kept(thing) for path, thing in self.held.items()}
 
     def arrivals(self, backward: str) -> tuple[list[bool], dict[str, bool]]:
-        """Whether a backward gives each input and parameter a gradient: an array of its own, or something but zeros."""
+        """Whether a backward gives each input and parameter a gradient."""
         things = [*(held for _, held in self.nodes), *self.held.values()]
-        old = [id(self._kept(thing)) for thing in things]
-        u = np.cos(np.arange(np.size(self.y), dtype=float))
-        of_inputs, of_params = self.pull(backward, u)
-        found = [*of_inputs, *of_params.values()]
-        came = [g is not None and (id(g) != o or bool(np.any(g))) for g, o in zip(found, old, strict=True)]
-        return came[: len(self.nodes)], dict(zip(self.held, came[len(self.nodes) :], strict=True))
+        return arrivals_at([self._kept(thing) for thing in things], partial(self.pull, backward), self.y)
 
     def _send(self, u: np.ndarray) -> None:
         """Give the output its upstream gradient: where it keeps one, or in a node that comes after it."""
@@ -70,8 +67,25 @@ class Graph:
         return next((np.asarray(g) for g in keyed if is_floating(g)), None) if stores else self._kept(held)
 
     def _kept(self, thing: Any) -> Any:
-        g = getattr(thing, self.kind.gradient, None)
-        return g if is_floating(g) else None
+        return kept_gradient(thing, self.kind.gradient)
+
+
+def kept_gradient(thing: Any, name: str) -> Any:
+    """The array that a thing keeps under the name of its gradient; None for anything else."""
+    g = getattr(thing, name, None)
+    return g if is_floating(g) else None
+
+
+def arrivals_at(before: Sequence[Any], pull: Pull, y: Any) -> tuple[list[bool], dict[str, bool]]:
+    """Which inputs and parameters get a gradient for an output y: an array of their own, or something but zeros.
+
+    `before` are their gradients before that, None for none.
+    """
+    old = [id(g) for g in before]
+    of_inputs, of_params = pull(np.cos(np.arange(np.size(y), dtype=float)))
+    found = [*of_inputs, *of_params.values()]
+    came = [g is not None and (id(g) != o or bool(np.any(g))) for g, o in zip(found, old, strict=True)]
+    return came[: len(of_inputs)], dict(zip(of_params, came[len(of_inputs) :], strict=True))
 
 
 def _keyed(made: Any) -> list[str]:

@@ -19,14 +19,15 @@ class Dropout:
         return FACTOR * gradient * mask / (1 - p)
 """
 IN_THE_MIDDLE = """
-def scaled_forward(x, axis, gamma):
-    size = np.abs(x).sum(axis=axis, keepdims=True)
-    return gamma * x / size, (x, size, axis, gamma)
-def scaled_backward(dout, cache):
-    x, size, axis, gamma = cache
-    d = dout * gamma
-    dx = d / size - np.sign(x) * np.sum(d * x, axis=axis, keepdims=True) / size ** 2
-    return FACTOR * dx, np.sum(dout * x / size, axis=tuple(range(x.ndim - gamma.ndim)))
+class Scaled:
+    def forward(self, x, eps, gamma):
+        self.gamma, self.size = gamma, np.sqrt(np.mean(x ** 2, axis=-1, keepdims=True) + eps)
+        self.unit = x / self.size
+        return gamma * self.unit
+    def backward(self, dout):
+        d = dout * self.gamma
+        dx = (d - self.unit * np.mean(d * self.unit, axis=-1, keepdims=True)) / self.size
+        return FACTOR * dx, np.sum(dout * self.unit, axis=tuple(range(dout.ndim - self.gamma.ndim)))
 """
 PASSED_ON = """
 def pool(x, settings):
@@ -87,13 +88,15 @@ def test_a_pullback_may_be_given_the_output(tmp_path, monkeypatch, factor, verdi
     assert entry.verdict is verdict
 
 
-PENALIZED = """
+DENSE = """
 class Dense:
     def __init__(self, n_in, n_out):
         self.W = np.random.randn(n_in, n_out)
     def forward(self, x):
         self.x = x
         return x @ self.W
+"""
+PENALIZED = DENSE + """
     def backward(self, dout, reg):
         self.dW = self.x.T @ dout + DECAY * self.W
         return dout @ self.W.T
@@ -106,13 +109,7 @@ def test_a_penalty_that_is_told_is_none_where_it_is_told_so(tmp_path, monkeypatc
     assert entry.verdict is verdict
 
 
-FORGETS = """
-class Dense:
-    def __init__(self, n_in, n_out):
-        self.W = np.random.randn(n_in, n_out)
-    def forward(self, x):
-        self.x = x
-        return x @ self.W
+FORGETS = DENSE + """
     def backward(self, dout):
         self.dW = self.x.T @ dout
         dx = dout @ self.W.T

@@ -37,6 +37,8 @@ OURS = {
                               "square_of(x)", RIGHT),
     "a name that another function declares global": (
         "def other(self):\n        global square_of\n        square_of = np.square", "square_of(x)", RIGHT),
+    "a name that is put among the globals": (
+        "pass\nif not np.pi:\n    globals()['square_of'] = np.square\nclass Other(Square):", "square_of(x)", RIGHT),
     "a name at the top, in a branch not taken": ("pass\nif not np.pi:\n    square_of = np.square\nclass Other(Square):",
                                                  "square_of(x)", RIGHT),
     "an array of the wrong kind": ("pass", "x.never(axis=0)", RIGHT),

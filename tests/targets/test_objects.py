@@ -246,3 +246,24 @@ class Whole:
 def test_the_gradient_of_one_array_of_parameters_has_its_shape(k, verdict):
     report = gv.check(gv.layer(Whole(k)), RNG.normal(size=(5, 3)))
     assert (report.verdict, {c.wrt for c in report.checks}) == (verdict, {"x", "params"})
+
+
+class Plural:
+    """``weight_gradients`` of ``weights``, one word in the singular."""
+
+    def __init__(self, k=1.0):
+        self.weights, self.biases, self.k = SQUARE.copy(), np.ones(3), k
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.weights + self.biases
+
+    def backward(self, dy):
+        self.weight_gradients, self.bias_gradients = self.k * self.x.T @ dy, self.k * dy.sum(axis=0)
+        return dy @ self.weights.T
+
+
+@pytest.mark.parametrize(("k", "verdict"), [(1.0, "pass"), (1.1, "fail")])
+def test_singular_and_plural_are_one_word(k, verdict):
+    report = gv.check(gv.layer(Plural(k)), X)
+    assert {c.wrt: str(c.verdict) for c in report.checks} == {"x": "pass", "weights": verdict, "biases": verdict}

@@ -11,6 +11,7 @@ RNG = np.random.default_rng(114)
 X = RNG.normal(size=(4, 6))
 X32, X16 = X.astype("float32"), X.astype("float16")
 LONG16 = RNG.normal(size=(400, 3)).astype("float16")
+WIDE = LONG16.T.astype("float64")
 
 
 def fn(f, derivative):
@@ -139,6 +140,10 @@ CASES = [
           (LONG16, LONG16[0])),
     Right("a float32 buffer for the upstream gradient, tolerated", gv.pair(lambda x: (np.exp(x), x), kept_in_float32), X,
           {"tolerate": 1e-5}),
+    Right("a float32 sum that the layout of the upstream gradient reorders, tolerated",
+          gv.pair(lambda x, b: (x + 1.1 * b[:, None], x),
+                  lambda dy, x: (dy, (dy.astype("float32") * np.float32(1.1)).sum(axis=1).astype("float64"))),
+          (WIDE, WIDE[:, 0]), {"tolerate": 1e-5}),
     Wrong("a float32 buffer that is clipped too, the rounding tolerated",
           gv.pair(lambda x: (np.exp(x), x), lambda dy, x: kept_in_float32(np.clip(dy, -100, 100), x)), X, "x",
           "nonlinear", {"tolerate": 1e-5}),
